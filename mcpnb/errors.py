@@ -1,0 +1,232 @@
+"""Everything mcpnb raises on purpose.
+
+::
+
+    McpnbError
+    ├── ConfigError (ValueError)             an argument, option or configuration file is wrong
+    ├── ServerError                          reaching or understanding a server failed
+    │   ├── ServerUnreachable (ConnectionError)   no answer: DNS, TCP, TLS, time-out
+    │   ├── DiscoveryError                   not an MCP server, or its sign-in cannot be found out
+    │   └── ProtocolError                    a server broke a rule that protects the person
+    ├── LoginError                           a sign-in did not end in a login
+    │   ├── LoginRequired                    somebody has to sign in (again, or for more scopes)
+    │   ├── LoginDenied                      the person or the authorization server said no
+    │   ├── LoginTimeout (TimeoutError)      nothing came back in time
+    │   ├── LoginCancelled                   cancelled here
+    │   ├── AnswerRefused                    this answer is not the awaited one; the wait goes on
+    │   ├── ClientIdRequired                 no way to register: a client id has to be given
+    │   └── GrantError                       the token endpoint refused; ``error`` has its code
+    ├── StoreError                           logins cannot be read or written
+    │   └── StoreLocked                      they exist, but their key cannot be reached
+    └── CallError                            a call of a signed-in server failed
+        ├── ToolError                        the tool itself reported an error
+        ├── CallTimeout (TimeoutError)       no result in time
+        └── ScopeRefused                     signed in for what was asked, and still refused
+
+A message says what happened and what to do next. It never holds a token, code, verifier, state or
+client secret, and text that came from a server is passed through `quoted` first.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnswerRefused",
+    "CallError",
+    "CallTimeout",
+    "ClientIdRequired",
+    "ConfigError",
+    "DiscoveryError",
+    "GrantError",
+    "LoginCancelled",
+    "LoginDenied",
+    "LoginError",
+    "LoginRequired",
+    "LoginTimeout",
+    "McpnbError",
+    "ProtocolError",
+    "ScopeRefused",
+    "ServerError",
+    "ServerUnreachable",
+    "StoreError",
+    "StoreLocked",
+    "ToolError",
+    "plain",
+    "quoted",
+]
+
+# Characters that can turn the reading direction or hide text: bidirectional controls (Unicode UAX 9)
+# and zero-width ones. Terminal escapes fall to str.isprintable().
+_HIDDEN = frozenset(
+    "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
+
+
+def plain(text: object, limit: int = 300) -> str:
+    """Make text from a server safe for one line of a terminal: no control characters, capped."""
+    raw = str(text)[: limit + 1]
+    kept = "".join(c if c.isprintable() and c not in _HIDDEN else " " for c in raw)
+    return kept[:limit] + "…" if len(raw) > limit else kept
+
+
+def quoted(text: object, limit: int = 300) -> str:
+    """Quote text that came from a server: capped, escaped, marked as somebody else's words."""
+    return f"“{plain(text, limit)}”"
+
+
+class McpnbError(Exception):
+    """Base of everything mcpnb raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Show one friendly line in a notebook instead of a traceback (IPython's own hook)."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(McpnbError, ValueError):
+    """An argument, a command-line option or a configuration file is wrong."""
+
+
+class ServerError(McpnbError):
+    """Reaching or understanding a server failed."""
+
+
+class ServerUnreachable(ServerError, ConnectionError):
+    """No usable answer at all: name resolution, connection, TLS or time-out.
+
+    Attributes:
+        sent: Whether the request may have reached the server (then its outcome is unknown).
+    """
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class DiscoveryError(ServerError):
+    """The address is not an MCP server's, or how to sign in to it cannot be found out."""
+
+
+class ProtocolError(ServerError):
+    """A server broke a rule that protects the person; nothing more was sent to it.
+
+    Attributes:
+        rule: The rule, as RFC or specification section.
+    """
+
+    def __init__(self, message: str, *, rule: str) -> None:
+        super().__init__(f"{message} ({rule})")
+        self.rule = rule
+
+
+class LoginError(McpnbError):
+    """A sign-in did not end in a login."""
+
+
+class LoginRequired(LoginError):
+    """Somebody has to sign in: for the first time, again, or for more scopes.
+
+    Attributes:
+        server: The MCP server's URL.
+        scopes: The scopes the server asked for beyond those held (empty if it named none).
+    """
+
+    def __init__(self, message: str, *, server: str, scopes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.server = server
+        self.scopes = scopes
+
+
+class LoginDenied(LoginError):
+    """The person or the authorization server said no (RFC 6749 section 4.1.2.1).
+
+    Attributes:
+        error: The authorization server's error code.
+    """
+
+    def __init__(self, message: str, *, error: str) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class LoginTimeout(LoginError, TimeoutError):
+    """Nothing came back from the browser in time."""
+
+
+class LoginCancelled(LoginError):
+    """The sign-in was cancelled here."""
+
+
+class AnswerRefused(LoginError):
+    """What came back is not the awaited answer (other state, other address, bare code).
+
+    The sign-in goes on waiting.
+    """
+
+
+class ClientIdRequired(LoginError):
+    """The authorization server offers no way to register: a client id has to be given."""
+
+
+class GrantError(LoginError):
+    """The authorization server refused a request (RFC 6749 section 5.2, RFC 7591 section 3.2.2).
+
+    Attributes:
+        error: Its error code, such as ``invalid_grant``; empty where it sent none.
+        status: The HTTP status.
+        retry_after: Seconds it asked to wait, if it did.
+    """
+
+    def __init__(
+        self, message: str, *, error: str = "", status: int = 0, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.error = error
+        self.status = status
+        self.retry_after = retry_after
+
+
+class StoreError(McpnbError):
+    """Stored logins cannot be read or written."""
+
+
+class StoreLocked(StoreError):
+    """A stored login exists, but the key that opens it cannot be reached."""
+
+
+class CallError(McpnbError):
+    """A call of a signed-in server failed.
+
+    Attributes:
+        code: The JSON-RPC error code, if the server sent one.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ToolError(CallError):
+    """The tool itself reported an error (MCP's ``isError``).
+
+    Attributes:
+        result: The whole result, whose content says what went wrong.
+    """
+
+    def __init__(self, message: str, *, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class CallTimeout(CallError, TimeoutError):
+    """No result in time. The call may still be running on the server."""
+
+
+class ScopeRefused(CallError):
+    """The server still refuses a call although the login was granted what it asked for.
+
+    Attributes:
+        scopes: The scopes it asks for.
+    """
+
+    def __init__(self, message: str, *, scopes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.scopes = scopes
