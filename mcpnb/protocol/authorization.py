@@ -1,0 +1,181 @@
+"""The authorization request, and the one answer that belongs to it."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from mcpnb.errors import AnswerRefused, LoginDenied, ProtocolError, quoted
+from mcpnb.models import AuthorizationServer, Registration, Secret
+
+__all__ = ["AuthorizationRequest", "ValidatedAnswer", "read_answer"]
+
+_MAX_ANSWER = 16_384
+_MAX_FIELDS = 64
+_SINGLE = ("code", "state", "iss", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """One authorization request: what was sent, and what its answer is checked against.
+
+    `server` is recorded here, beside verifier and state, before the browser leaves (RFC 9207; the
+    specification's mix-up defence): the code goes to this server's token endpoint or nowhere.
+    """
+
+    server: AuthorizationServer
+    registration: Registration
+    redirect_uri: str
+    resource: str
+    scopes: tuple[str, ...]
+    state: Secret
+    verifier: Secret
+
+    @classmethod
+    def new(
+        cls,
+        server: AuthorizationServer,
+        registration: Registration,
+        *,
+        redirect_uri: str,
+        resource: str,
+        scopes: tuple[str, ...],
+    ) -> AuthorizationRequest:
+        """Make a request with a fresh state and verifier (RFC 7636 section 4.1: 43 characters or more)."""
+        return cls(
+            server=server,
+            registration=registration,
+            redirect_uri=redirect_uri,
+            resource=resource,
+            scopes=scopes,
+            state=Secret(secrets.token_urlsafe(32)),
+            verifier=Secret(secrets.token_urlsafe(64)),
+        )
+
+    @property
+    def url(self) -> str:
+        """The address that the person opens. It holds ``state``, never the verifier."""
+        extra = {}
+        if "offline_access" in self.scopes:
+            # OIDC Core section 11: without it the scope may be ignored silently.
+            extra["prompt"] = "consent"
+        url: str = prepare_grant_uri(
+            self.server.authorization_endpoint,
+            client_id=self.registration.client_id,
+            response_type="code",
+            redirect_uri=self.redirect_uri,
+            scope=" ".join(self.scopes) or None,
+            state=self.state.reveal(),
+            code_challenge=create_s256_code_challenge(self.verifier.reveal()),
+            code_challenge_method="S256",
+            resource=self.resource,
+            **extra,
+        )
+        return url
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedAnswer:
+    """A code that passed every check; only `read_answer` makes one, and only it can be exchanged."""
+
+    request: AuthorizationRequest
+    code: Secret
+
+
+def read_answer(text: str, request: AuthorizationRequest) -> ValidatedAnswer:
+    """Check a redirected address: its place, its parameters, ``state``, ``iss``, and then its content.
+
+    Args:
+        text: The full address the browser was sent to, from a listener or pasted.
+        request: The request that waits for it.
+
+    Raises:
+        AnswerRefused: It is not the answer to this request. The wait can go on.
+        ProtocolError: It is, but from the wrong issuer (RFC 9207): nothing of it is used or shown.
+        LoginDenied: The authorization server reports an error.
+    """
+    params = _params(text.strip(), request)
+    given = params.get("state", "")
+    if not hmac.compare_digest(given.encode(), request.state.reveal().encode()):
+        raise AnswerRefused(
+            "That address belongs to another sign-in (its “state” is not the one of this one). "
+            "Finish the sign-in in the tab that was opened last."
+        )
+    _check_issuer(params.get("iss"), request.server)
+    if "error" in params:
+        said = params.get("error_description") or ""
+        detail = f": {quoted(said)}" if said else ""
+        raise LoginDenied(_denied(params["error"]) + detail, error=params["error"])
+    if not params.get("code"):
+        raise AnswerRefused("That address holds no code. Copy the whole address, to its end.")
+    return ValidatedAnswer(request, Secret(params["code"]))
+
+
+def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
+    if len(text) > _MAX_ANSWER:
+        raise AnswerRefused("That text is too long to be the address of an answer.")
+    if "://" not in text:
+        raise AnswerRefused(
+            "Paste the whole address that the browser ended at, beginning with http. A code alone is "
+            "refused: without “state” and “iss” nobody can tell whether it belongs to this sign-in."
+        )
+    try:
+        parts, awaited = urlsplit(text), urlsplit(request.redirect_uri)
+        place = (parts.scheme.lower(), (parts.netloc).lower(), parts.path)
+        pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise AnswerRefused("That is not a readable address. Copy it again, whole.") from None
+    own = dict(parse_qsl(awaited.query))
+    if place != (awaited.scheme.lower(), awaited.netloc.lower(), awaited.path):
+        if text.startswith(request.server.authorization_endpoint):
+            raise AnswerRefused(
+                "That is the address where the sign-in begins. Approve there first; then copy the "
+                "address that the browser ends at."
+            )
+        raise AnswerRefused(
+            f"That is not the address this sign-in waits for: {request.redirect_uri}"
+        )
+    params: dict[str, str] = {}
+    for name, value in pairs:
+        if name in _SINGLE and name in params:
+            # RFC 6749 section 3.1: parameters must not be included more than once.
+            raise AnswerRefused(f"That address holds “{name}” twice. It is not used.")
+        params.setdefault(name, value)
+    if any(params.get(k) != v for k, v in own.items()):
+        raise AnswerRefused(
+            f"That is not the address this sign-in waits for: {request.redirect_uri}"
+        )
+    return params
+
+
+def _check_issuer(given: str | None, server: AuthorizationServer) -> None:
+    # RFC 9207 section 2.4: compared as received, also where the server does not announce it, and
+    # before anything of an error answer is shown.
+    if given is None and server.iss_in_response:
+        raise ProtocolError(
+            "The answer does not say which authorization server it is from, although this one "
+            "announces that it always does. It was not used.",
+            rule="RFC 9207 section 2.4",
+        )
+    if given is not None and given != server.issuer:
+        raise ProtocolError(
+            "The answer came from another authorization server than the one asked. It was not used.",
+            rule="RFC 9207 section 2.4",
+        )
+
+
+def _denied(error: str) -> str:
+    known = {
+        "access_denied": "The sign-in was declined",
+        "invalid_scope": "The authorization server does not grant the scopes asked for",
+        "invalid_target": "The authorization server does not know this MCP server (resource)",
+        "unauthorized_client": "The authorization server does not let this client sign in this way",
+        "temporarily_unavailable": "The authorization server is busy; try again in a moment",
+        "server_error": "The authorization server had an internal error; try again",
+    }
+    return known.get(error) or f"The authorization server refused with {quoted(error, 80)}"

@@ -1,0 +1,119 @@
+"""Validation of metadata documents (RFC 9728, RFC 8414, OIDC Discovery)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcpnb.errors import DiscoveryError, ProtocolError, quoted
+from mcpnb.models import AuthorizationServer, ProtectedResource
+from mcpnb.protocol.urls import require_endpoint, resource_covers, same_issuer
+
+__all__ = ["authorization_server", "protected_resource", "require_pkce"]
+
+# A document names a handful; more is an attack on memory or on the screen.
+_MOST = 200
+
+
+def _strings(document: dict[str, Any], name: str) -> tuple[str, ...] | None:
+    value = document.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str):  # seen in the wild: one scope string instead of an array
+        value = value.split()
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise DiscoveryError(f"The metadata's {name} is not a list of strings.")
+    return tuple(value[:_MOST])
+
+
+def _optional_endpoint(document: dict[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    return None if value is None else require_endpoint(value, name)
+
+
+def protected_resource(document: dict[str, Any], *, server: str, url: str) -> ProtectedResource:
+    """Validate protected-resource metadata for one MCP server.
+
+    Args:
+        document: The JSON object.
+        server: The MCP server's canonical URL.
+        url: Where the document came from.
+
+    Raises:
+        DiscoveryError: A member is missing or has the wrong type.
+        ProtocolError: ``resource`` names something else (RFC 9728 section 3.3).
+    """
+    resource = document.get("resource")
+    if not isinstance(resource, str) or not resource:
+        raise DiscoveryError(f"The protected-resource metadata at {quoted(url)} has no “resource”.")
+    if not resource_covers(resource, server):
+        raise ProtocolError(
+            f"The server's metadata is for another resource, {quoted(resource)}: "
+            "a token got with it would not be for this server.",
+            rule="RFC 9728 section 3.3",
+        )
+    name = document.get("resource_name")
+    return ProtectedResource(
+        resource=resource,
+        authorization_servers=_strings(document, "authorization_servers") or (),
+        scopes_supported=_strings(document, "scopes_supported") or (),
+        name=name if isinstance(name, str) else None,
+        url=url,
+    )
+
+
+def authorization_server(document: dict[str, Any], *, issuer: str, url: str) -> AuthorizationServer:
+    """Validate authorization-server metadata against the issuer its address was built from.
+
+    Raises:
+        DiscoveryError: A member is missing or has the wrong type.
+        ProtocolError: The document names another issuer, or an endpoint that is not https.
+    """
+    said = document.get("issuer")
+    if not isinstance(said, str) or not same_issuer(said, issuer):
+        raise ProtocolError(
+            f"The metadata at {quoted(url)} says issuer {quoted(said)}, expected {quoted(issuer)}: "
+            "none of it is used.",
+            rule="RFC 8414 section 3.3",
+        )
+    grants = _strings(document, "grant_types_supported")
+    return AuthorizationServer(
+        issuer=said,
+        authorization_endpoint=require_endpoint(
+            document.get("authorization_endpoint"), "authorization_endpoint"
+        ),
+        token_endpoint=require_endpoint(document.get("token_endpoint"), "token_endpoint"),
+        registration_endpoint=_optional_endpoint(document, "registration_endpoint"),
+        revocation_endpoint=_optional_endpoint(document, "revocation_endpoint"),
+        device_authorization_endpoint=_optional_endpoint(document, "device_authorization_endpoint"),
+        jwks_uri=_optional_endpoint(document, "jwks_uri"),
+        scopes_supported=_strings(document, "scopes_supported") or (),
+        grant_types=grants if grants is not None else ("authorization_code", "implicit"),
+        code_challenge_methods=_strings(document, "code_challenge_methods_supported"),
+        token_auth_methods=_strings(document, "token_endpoint_auth_methods_supported"),
+        iss_in_response=document.get("authorization_response_iss_parameter_supported") is True,
+        client_id_metadata=document.get("client_id_metadata_document_supported") is True,
+        url=url,
+    )
+
+
+def require_pkce(server: AuthorizationServer, *, allow_missing: bool) -> None:
+    """Refuse an authorization server that does not announce PKCE with S256.
+
+    Args:
+        server: Its validated metadata; the 2025-03-26 default endpoints (no document) are exempt,
+            for there is nothing that could announce it.
+        allow_missing: The person's explicit override for this server (``allow_missing_pkce``).
+
+    Raises:
+        ProtocolError: It announces none, or only the plain method.
+    """
+    methods = server.code_challenge_methods
+    if "S256" in (methods or ()) or not server.url or (methods is None and allow_missing):
+        return
+    said = "does not announce PKCE" if methods is None else "announces PKCE without S256"
+    raise ProtocolError(
+        f"The authorization server {quoted(server.issuer)} {said}, so a stolen code could be used. "
+        "If you trust it all the same (some OpenID providers merely forget to say so), set "
+        "allow_missing_pkce = true for this server in mcpnb's configuration.",
+        rule="specification 2026-07-28, authorization code protection",
+    )

@@ -1,0 +1,210 @@
+"""Becoming a client: pre-registered, client ID metadata document, dynamic registration."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from mcpnb.errors import ClientIdRequired, ConfigError, GrantError, LoginError, quoted
+from mcpnb.models import (
+    AuthMethod,
+    AuthorizationServer,
+    Registration,
+    RegistrationMethod,
+    Secret,
+    ServerConfig,
+)
+from mcpnb.protocol.urls import is_loopback_host, same_issuer
+
+__all__ = [
+    "CLIENT_NAME",
+    "choose",
+    "from_answer",
+    "metadata",
+    "preregistered",
+    "via_metadata_document",
+]
+
+CLIENT_NAME = "mcpnb"
+CLIENT_URI = "https://pypi.org/project/mcpnb/"
+
+
+def choose(
+    config: ServerConfig, server: AuthorizationServer, *, default_redirect: bool
+) -> RegistrationMethod:
+    """Pick the first mechanism that the person, the server and the redirect allow.
+
+    Args:
+        config: What the person gave.
+        server: The authorization server's metadata.
+        default_redirect: Whether the redirect is the one that can have been registered beforehand
+            (the fixed port, or a configured address); another one needs dynamic registration.
+
+    Raises:
+        ClientIdRequired: None is left.
+        LoginError: One is left in principle, but it cannot cover this redirect.
+    """
+    wanted = config.registration
+    metadata_ok = bool(config.client_metadata_url) and (
+        server.client_id_metadata or wanted == "cimd"
+    )
+    if config.client_id and wanted in ("auto", "preregistered"):
+        method: RegistrationMethod = "preregistered"
+    elif metadata_ok and wanted in ("auto", "cimd"):
+        method = "cimd"
+    elif server.registration_endpoint and wanted in ("auto", "dcr"):
+        return "dcr"
+    else:
+        raise ClientIdRequired(_no_way(config, server))
+    if not default_redirect:
+        if wanted == "auto" and server.registration_endpoint and method == "cimd":
+            return "dcr"
+        raise LoginError(
+            "The callback port is in use by another program, and this server knows mcpnb under a fixed "
+            "address only. Close what uses the port, or give another registered one (callback_port=, --port)."
+        )
+    return method
+
+
+def _no_way(config: ServerConfig, server: AuthorizationServer) -> str:
+    who = quoted(server.issuer)
+    if config.registration == "dcr":
+        return f"The authorization server {who} offers no dynamic registration: leave out registration=“dcr”."
+    if config.registration == "cimd":
+        return "registration=“cimd” needs client_metadata_url, the address of your client metadata document."
+    if config.registration == "preregistered":
+        return "registration=“preregistered” needs client_id."
+    also = (
+        " It also accepts a client metadata document (client_metadata_url=)."
+        if server.client_id_metadata
+        else ""
+    )
+    return (
+        f"The authorization server {who} lets no client register by itself. Register mcpnb there "
+        "(redirect address http://127.0.0.1:27182/callback) and give the client id: "
+        f"client_id=..., --client-id, or oauth.client_id in the configuration.{also}"
+    )
+
+
+def metadata(
+    redirect_uri: str, server: AuthorizationServer, scopes: tuple[str, ...]
+) -> dict[str, Any]:
+    """Give the client metadata for dynamic registration (RFC 7591 section 2).
+
+    ``grant_types`` names the refresh token, without which some servers never give one (SEP-2207);
+    ``application_type`` is native for loopback and web otherwise (SEP-837).
+    """
+    document: dict[str, Any] = {
+        "client_name": CLIENT_NAME,
+        "client_uri": CLIENT_URI,
+        "redirect_uris": [redirect_uri],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": _auth_method(server, has_secret=False),
+        "application_type": "native"
+        if is_loopback_host(urlsplit(redirect_uri).hostname)
+        else "web",
+    }
+    if scopes:
+        document["scope"] = " ".join(scopes)
+    return document
+
+
+def _auth_method(server: AuthorizationServer, *, has_secret: bool) -> AuthMethod:
+    offered = server.token_auth_methods
+    if not has_secret and (offered is None or "none" in offered):
+        return "none"
+    # RFC 8414 section 2: where nothing is announced, client_secret_basic is the default.
+    if offered is None or "client_secret_basic" in offered:
+        return "client_secret_basic"
+    return "client_secret_post" if "client_secret_post" in offered else "none"
+
+
+def from_answer(
+    status: int, body: Any, *, asked: dict[str, Any], server: AuthorizationServer
+) -> Registration:
+    """Read a registration answer (RFC 7591 section 3.2.1); 200 is accepted beside 201.
+
+    Raises:
+        GrantError: The server refused, or its answer makes no client.
+    """
+    document = body if isinstance(body, dict) else {}
+    client_id = document.get("client_id")
+    if status not in (200, 201) or not isinstance(client_id, str) or not client_id:
+        error = document.get("error")
+        said = document.get("error_description") or error or f"HTTP {status}"
+        raise GrantError(
+            f"The authorization server did not register mcpnb: {quoted(said)}. "
+            f"The redirect address was {asked['redirect_uris'][0]}. If it has to be registered by hand, "
+            "give its client id (client_id=, --client-id).",
+            error=error if isinstance(error, str) else "",
+            status=status,
+        )
+    secret = document.get("client_secret")
+    secret = secret if isinstance(secret, str) and secret else None
+    method = document.get("token_endpoint_auth_method")
+    if method not in ("none", "client_secret_basic", "client_secret_post"):
+        # RFC 7591 section 2: omitted means client_secret_basic, if there is a secret to send.
+        method = _auth_method(server, has_secret=True) if secret else "none"
+    expires = document.get("client_secret_expires_at")
+    scope = document.get("scope", asked.get("scope"))
+    return Registration(
+        issuer=server.issuer,
+        client_id=client_id,
+        method="dcr",
+        auth_method=method if secret else "none",
+        client_secret=Secret(secret) if secret and method != "none" else None,
+        secret_expires_at=float(expires)
+        if isinstance(expires, int | float) and expires > 0
+        else None,
+        redirect_uri=asked["redirect_uris"][0],
+        scopes=tuple(scope.split()) if isinstance(scope, str) and scope else None,
+    )
+
+
+def preregistered(
+    config: ServerConfig, server: AuthorizationServer, *, pinned_issuer: str | None
+) -> Registration:
+    """Make the registration of a client id that the person gave, bound to its issuer (SEP-2352).
+
+    Args:
+        config: Holds the client id, its secret and, if given, its issuer.
+        server: The authorization server found now.
+        pinned_issuer: The issuer these credentials were used at before, if any.
+
+    Raises:
+        LoginError: The server now names another issuer: the secret is not sent there.
+    """
+    bound = config.issuer or pinned_issuer
+    if bound is not None and not same_issuer(bound, server.issuer):
+        raise LoginError(
+            f"The client id belongs to the authorization server {quoted(bound)}, but the server now names "
+            f"{quoted(server.issuer)}. Nothing was sent there. If this move is right, give issuer=, and "
+            "credentials of the new one."
+        )
+    if config.client_id is None:
+        raise ConfigError("client_id is missing.")
+    has_secret = config.client_secret is not None
+    return Registration(
+        issuer=server.issuer,
+        client_id=config.client_id,
+        method="preregistered",
+        auth_method=_auth_method(server, has_secret=True) if has_secret else "none",
+        client_secret=config.client_secret,
+    )
+
+
+def via_metadata_document(config: ServerConfig, server: AuthorizationServer) -> Registration:
+    """Make the registration whose client id is the address of our metadata document (SEP-991).
+
+    Raises:
+        ConfigError: The address is no https URL with a path.
+    """
+    url = config.client_metadata_url or ""
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and is_loopback_host(parts.hostname)
+    if (parts.scheme != "https" and not local) or not parts.path.strip("/"):
+        raise ConfigError(
+            f"client_metadata_url has to be an https address with a path, not {quoted(url)}."
+        )
+    return Registration(issuer=server.issuer, client_id=url, method="cimd")

@@ -1,0 +1,55 @@
+"""Which scopes to ask for (specification, scope selection strategy and step-up)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mcpnb.errors import ConfigError, quoted
+from mcpnb.models import AuthorizationServer
+
+__all__ = ["chosen", "covers", "scopes_from", "union"]
+
+
+def scopes_from(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Read scopes a person gave: a string with spaces or commas, or a sequence.
+
+    Raises:
+        ConfigError: One of them is no scope token (RFC 6749 section 3.3).
+    """
+    if value is None:
+        return None
+    parts = value.replace(",", " ").split() if isinstance(value, str) else [str(v) for v in value]
+    for part in parts:
+        if not part or not all(c == "!" or "#" <= c <= "[" or "]" <= c <= "~" for c in part):
+            raise ConfigError(f"{quoted(part)} is not a scope: no spaces, quotes or backslashes.")
+    return tuple(dict.fromkeys(parts))
+
+
+def union(*sets: Iterable[str] | None) -> tuple[str, ...]:
+    """Join scopes, in order and once each (SEP-2350)."""
+    return tuple(dict.fromkeys(s for one in sets for s in (one or ())))
+
+
+def covers(held: Iterable[str] | None, wanted: Iterable[str]) -> bool:
+    """Whether all wanted scopes are among those held; no bound covers everything."""
+    return held is None or set(wanted) <= set(held)
+
+
+def chosen(
+    explicit: tuple[str, ...] | None,
+    challenged: tuple[str, ...] | None,
+    supported: tuple[str, ...],
+    server: AuthorizationServer,
+) -> tuple[tuple[str, ...], bool]:
+    """Choose the scopes of a first sign-in, and say whether they were discovered.
+
+    Explicit or configured ones, else the 401 challenge's, else the protected resource's, else none.
+    To discovered ones ``offline_access`` is added where the authorization server announces it
+    (SEP-2207); what a person asked for is never added to.
+    """
+    if explicit is not None:
+        return explicit, False
+    found = challenged or supported
+    if found and "offline_access" in server.scopes_supported:
+        found = union(found, ("offline_access",))
+    return tuple(found), bool(found)

@@ -1,0 +1,158 @@
+"""Requests to the token and revocation endpoints, and the validation of their answers."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+from urllib.parse import quote_plus
+
+from authlib.oauth2.rfc6749.parameters import prepare_token_request
+from authlib.oauth2.rfc7009 import prepare_revoke_token_request
+
+from mcpnb.errors import GrantError, quoted
+from mcpnb.models import LoginRecord, Registration, Secret, Tokens
+from mcpnb.protocol.authorization import ValidatedAnswer
+
+__all__ = ["exchange", "grant_error", "read_tokens", "refresh", "revoke"]
+
+Request = tuple[str, dict[str, str]]
+"""A form body and the headers that go with it."""
+
+_FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+# RFC 6750 section 2.1 (b64token), widened to what RFC 6749 appendix A.12 allows: no line breaks, ever.
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+_MAX_LIFETIME = 10 * 365 * 86_400
+
+
+def exchange(answer: ValidatedAnswer) -> Request:
+    """Make the request that turns a validated code into tokens (RFC 6749 4.1.3, RFC 7636 4.5)."""
+    request = answer.request
+    body = prepare_token_request(
+        "authorization_code",
+        redirect_uri=request.redirect_uri,
+        code=answer.code.reveal(),
+        code_verifier=request.verifier.reveal(),
+        resource=request.resource,
+    )
+    return _authenticated(body, request.registration)
+
+
+def refresh(record: LoginRecord) -> Request:
+    """Make the refresh request (RFC 6749 section 6), with ``resource`` as at sign-in (RFC 8707).
+
+    No ``scope``: left out it means “as granted”, and servers refuse a wider one.
+
+    Raises:
+        GrantError: The login has no refresh token.
+    """
+    token = record.tokens.refresh_token
+    if token is None:
+        raise GrantError("This login has no refresh token.", error="invalid_grant")
+    body = prepare_token_request(
+        "refresh_token", refresh_token=token.reveal(), resource=record.resource
+    )
+    return _authenticated(body, record.registration)
+
+
+def revoke(token: Secret, hint: str, registration: Registration) -> Request:
+    """Make a revocation request (RFC 7009 section 2.1)."""
+    body, _ = prepare_revoke_token_request(token.reveal(), hint)
+    return _authenticated(body, registration)
+
+
+def _authenticated(body: str, registration: Registration) -> Request:
+    headers = dict(_FORM)
+    secret = registration.client_secret
+    # Beside Basic, too: it is no second authentication (RFC 6749 section 3.2.1), and some servers look
+    # the client up by it first (measured with the MCP SDK's own routes).
+    body += f"&client_id={quote_plus(registration.client_id)}"
+    if registration.auth_method == "client_secret_basic" and secret is not None:
+        # RFC 6749 section 2.3.1: both parts are form-encoded first (authlib's own does not do it).
+        pair = f"{quote_plus(registration.client_id)}:{quote_plus(secret.reveal())}"
+        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        return body, headers
+    if registration.auth_method == "client_secret_post" and secret is not None:
+        body += f"&client_secret={quote_plus(secret.reveal())}"
+    return body, headers
+
+
+def read_tokens(
+    document: Any,
+    *,
+    now: float,
+    asked: tuple[str, ...],
+    previous: Tokens | None = None,
+    subject: str | None = None,
+) -> Tokens:
+    """Validate a token answer (RFC 6749 section 5.1) and make its times absolute.
+
+    Args:
+        document: The JSON body.
+        now: When the request was sent, seconds since the epoch (so a slow answer expires early).
+        asked: The scopes asked for, which hold where the answer names none.
+        previous: What is refreshed: a missing refresh token or scope stays as it was.
+        subject: Who signed in, from a validated ID token.
+
+    Raises:
+        GrantError: The answer is no usable bearer token.
+    """
+    if not isinstance(document, dict):
+        raise GrantError("The token endpoint's answer is not a JSON object.")
+    access = document.get("access_token")
+    if not isinstance(access, str) or not _HEADER_SAFE.fullmatch(access):
+        raise GrantError("The token endpoint's answer holds no usable access token.")
+    kind = document.get("token_type", "bearer")
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise GrantError(
+            f"The server gave a token of type {quoted(kind)}; only Bearer can be used."
+        )
+    refresh_token = document.get("refresh_token")
+    scope = document.get("scope")
+    lifetime = _seconds(document.get("expires_in"))
+    if isinstance(scope, str) and scope.strip():
+        scopes = tuple(dict.fromkeys(scope.split()))
+    else:
+        scopes = previous.scopes if previous else asked
+    return Tokens(
+        access_token=Secret(access),
+        obtained_at=now,
+        expires_at=None if lifetime is None else now + lifetime,
+        refresh_token=Secret(refresh_token)
+        if isinstance(refresh_token, str) and refresh_token
+        else (previous.refresh_token if previous else None),
+        scopes=scopes,
+        subject=subject or (previous.subject if previous else None),
+    )
+
+
+def _seconds(value: object) -> float | None:
+    # A number in the specification; some servers send it as a string. Nonsense counts as not said.
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return None
+    return min(seconds, _MAX_LIFETIME) if seconds > 0 else None
+
+
+def grant_error(status: int, document: Any, *, doing: str, retry_after: float | None) -> GrantError:
+    """Read an error answer by its code, whatever the status (RFC 6749 section 5.2; servers mix them).
+
+    Args:
+        status: The HTTP status.
+        document: The JSON body, or `None` where there was none.
+        doing: What failed, for the message.
+        retry_after: Seconds from ``Retry-After``.
+    """
+    body = document if isinstance(document, dict) else {}
+    error = body.get("error")
+    code = error if isinstance(error, str) else ""
+    said = body.get("error_description") or code or f"HTTP {status}"
+    return GrantError(
+        f"{doing} was refused by the authorization server: {quoted(said)}",
+        error=code,
+        status=status,
+        retry_after=retry_after,
+    )

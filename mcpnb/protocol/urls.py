@@ -1,0 +1,138 @@
+"""Addresses: which ones may be used at all, and when two name the same thing."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from mcpnb.errors import ConfigError, DiscoveryError, ProtocolError, quoted
+
+__all__ = [
+    "canonical_server",
+    "is_loopback_host",
+    "origin_of",
+    "require_endpoint",
+    "resource_covers",
+    "same_issuer",
+]
+
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+def _split(url: str) -> SplitResult:
+    if any(c.isspace() or not c.isprintable() for c in url):
+        raise ValueError("white space or control characters")
+    parts = urlsplit(url)
+    _ = parts.port  # raises ValueError on a port that is not one
+    return parts
+
+
+def is_loopback_host(host: str | None) -> bool:
+    """Whether a host name is this machine by RFC 8252 section 7.3 (``localhost``, 127/8, ::1)."""
+    if not host:
+        return False
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Give scheme, host and port (RFC 6454), normalised so that equal origins compare equal."""
+    parts = _split(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def canonical_server(url: str) -> str:
+    """Give an MCP server's canonical URI (RFC 8707 section 2; specification: canonical server URI).
+
+    Scheme and host in lower case, no default port, no fragment, no lone slash after the host. Path
+    and query stay as they are.
+
+    Raises:
+        ConfigError: It is no https URL (http is for loopback only), or carries a password.
+    """
+    try:
+        parts = _split(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{quoted(url)} is not a usable address: {error}.") from None
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    if scheme not in _DEFAULT_PORTS or not host:
+        raise ConfigError(
+            f"{quoted(url)} is not the address of an MCP server: "
+            "give one that begins with https://, or a configured name."
+        )
+    if parts.username or parts.password:
+        raise ConfigError(
+            "An address with a user name or password in it is refused: sign in instead."
+        )
+    if scheme == "http" and not is_loopback_host(host):
+        raise ConfigError(
+            f"{quoted(url)} is plain http: a token sent there could be read on the way. "
+            "Use https; http is accepted for this machine only (OAuth 2.1 section 1.5)."
+        )
+    netloc = f"[{host}]" if ":" in host else host
+    if port and port != _DEFAULT_PORTS[scheme]:
+        netloc += f":{port}"
+    path = "" if parts.path == "/" and not parts.query else parts.path
+    return urlunsplit((scheme, netloc, path, parts.query, ""))
+
+
+def require_endpoint(url: object, what: str) -> str:
+    """Check an endpoint that a server named: an https URL, or http on loopback.
+
+    Args:
+        url: The value from the metadata document.
+        what: Its name there, for the message.
+
+    Raises:
+        DiscoveryError: It is no URL.
+        ProtocolError: It has another scheme (``javascript:``, ``file:``, ...), plain http to
+            elsewhere, or a password.
+    """
+    if not isinstance(url, str) or not url:
+        raise DiscoveryError(f"The server's metadata has no usable {what}.")
+    try:
+        parts = _split(url)
+    except ValueError:
+        raise DiscoveryError(f"The server's {what} is not an address: {quoted(url)}.") from None
+    scheme = parts.scheme.lower()
+    secure = scheme == "https" or (scheme == "http" and is_loopback_host(parts.hostname))
+    if not secure or not parts.hostname or parts.username or parts.password:
+        raise ProtocolError(
+            f"The server's {what} {quoted(url)} is refused: it has to be an https address.",
+            rule="OAuth 2.1 section 1.5; MCP security best practices, URL schemes",
+        )
+    return url
+
+
+def same_issuer(left: str, right: str) -> bool:
+    """Compare issuers byte for byte (RFC 8414 section 3.3), with one tolerance.
+
+    A bare origin with and without its slash is the same identifier in practice: real servers (Google
+    among them) list ``https://as/`` and announce ``https://as``. Under a path the slash counts.
+    """
+    if left == right:
+        return True
+    bare_left, bare_right = left.removesuffix("/"), right.removesuffix("/")
+    return bare_left == bare_right and bare_left.count("/") == 2
+
+
+def resource_covers(resource: str, server: str) -> bool:
+    """Whether a protected resource's identifier stands for this MCP server.
+
+    RFC 9728 section 3.3 wants them identical; deployed servers and both official SDKs also accept a
+    resource on the same origin whose path is a parent of the server's (the conformance suite tests
+    a bare origin for ``/mcp``). Another origin never does.
+    """
+    try:
+        if origin_of(resource) != origin_of(server):
+            return False
+        base, path = _split(resource).path.rstrip("/"), _split(server).path.rstrip("/")
+    except ValueError:
+        return False
+    return path == base or path.startswith(base + "/")
