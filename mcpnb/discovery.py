@@ -1,0 +1,209 @@
+"""Finding out how to sign in to an MCP server (specification, authorization server discovery)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from mcpnb.errors import DiscoveryError, McpnbError, ProtocolError, ServerUnreachable, quoted
+from mcpnb.http import Answer, Http
+from mcpnb.models import AuthorizationServer, Discovery, ProtectedResource, ServerConfig, Step
+from mcpnb.protocol.challenge import Challenge, bearer_challenge
+from mcpnb.protocol.metadata import authorization_server, protected_resource, require_pkce
+from mcpnb.protocol.urls import canonical_server, require_endpoint, same_issuer
+from mcpnb.protocol.wellknown import (
+    authorization_server_urls,
+    legacy_endpoints,
+    protected_resource_urls,
+)
+
+__all__ = ["discover"]
+
+# Asked for with no token: a server of 2026-07-28 answers it without keeping anything, an older one
+# refuses it like any other request. Both say 401 where a sign-in is needed.
+_PROBE = json.dumps(
+    {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "server/discover",
+        "params": {
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+                "io.modelcontextprotocol/clientInfo": {"name": "mcpnb", "version": "1"},
+            }
+        },
+    }
+)
+_PROBE_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "application/json, text/event-stream",
+    "MCP-Protocol-Version": "2026-07-28",
+    "Mcp-Method": "server/discover",
+}
+_ASK_AGAIN_WITH_GET = (404, 405, 406, 415, 501)
+
+
+@dataclass
+class _Trail:
+    steps: list[Step] = field(default_factory=list)
+
+    def note(self, request: str, answer: str, rule: str) -> None:
+        self.steps.append(Step(request, answer, rule))
+
+
+def discover(config: ServerConfig, http: Http) -> Discovery:
+    """Find the authorization server of one MCP server, and what it wants.
+
+    Nothing is registered and nothing secret is sent. Each document is asked for once.
+
+    Args:
+        config: The server, and what the person said about it.
+        http: Carries the requests.
+
+    Raises:
+        ServerUnreachable: It does not answer.
+        DiscoveryError: It is no MCP server, or its metadata cannot be used.
+        ProtocolError: Its metadata breaks a rule.
+    """
+    server, trail = canonical_server(config.url), _Trail()
+    challenge, status = _challenge(server, http, trail)
+    resource_metadata = _protected_resource(server, challenge, http, trail)
+    resource = config.resource or (resource_metadata.resource if resource_metadata else server)
+    asking = status in (401, 403) or resource_metadata is not None
+    authorization = (
+        _authorization(config, server, resource_metadata, http, trail) if asking else None
+    )
+    return Discovery(
+        server=server,
+        resource=resource,
+        protected_resource=resource_metadata,
+        authorization_server=authorization,
+        challenged_scopes=challenge.scopes if challenge else None,
+        steps=tuple(trail.steps),
+    )
+
+
+def _challenge(server: str, http: Http, trail: _Trail) -> tuple[Challenge | None, int]:
+    answer = http.probe("POST", server, content=_PROBE, headers=_PROBE_HEADERS)
+    trail.note(
+        f"POST {server}", f"HTTP {answer.status}", "without a token, to hear what it asks for"
+    )
+    if answer.status in _ASK_AGAIN_WITH_GET:
+        # Servers of the HTTP+SSE transport take POSTs at another address only.
+        answer = http.probe("GET", server, headers={"Accept": "text/event-stream"})
+        trail.note(
+            f"GET {server}", f"HTTP {answer.status}", "older servers (HTTP+SSE) answer a GET"
+        )
+    if 300 <= answer.status < 400:
+        raise DiscoveryError(
+            f"{quoted(server)} redirects to {quoted(answer.headers.get('location', ''))}; a redirect is "
+            "not followed. If that is the server, use its address."
+        )
+    if answer.status >= 500:
+        raise DiscoveryError(f"{quoted(server)} answered HTTP {answer.status}. Try again later.")
+    return bearer_challenge(answer.challenges), answer.status
+
+
+def _protected_resource(
+    server: str, challenge: Challenge | None, http: Http, trail: _Trail
+) -> ProtectedResource | None:
+    """Read the document the challenge names, else the one under the path, else the root's.
+
+    Asked for also where the server answered without a token: some servers list their tools to
+    anybody and ask for a sign-in only when one is called.
+    """
+    named = challenge.params.get("resource_metadata") if challenge else None
+    urls = protected_resource_urls(server)
+    if named:
+        require_endpoint(named, "resource_metadata")
+        urls = [named, *(u for u in urls if u != named)]
+    for url in urls:
+        document = _document(url, http, trail, "RFC 9728 section 3")
+        if document is not None:
+            found = protected_resource(document, server=server, url=url)
+            trail.note(url, f"resource {found.resource}", "RFC 9728 section 3.3")
+            return found
+    return None
+
+
+def _document(url: str, http: Http, trail: _Trail, rule: str) -> dict[str, object] | None:
+    answer: Answer = http.get(url)
+    trail.note(f"GET {url}", f"HTTP {answer.status}", rule)
+    if answer.status != 200:
+        return None
+    document = answer.json_object()
+    if document is None and "html" not in answer.headers.get("content-type", ""):
+        answer.json()  # raises, saying what it is
+        raise DiscoveryError(f"The metadata at {quoted(url)} is not a JSON object.")
+    return document  # a single-page site answers every address with its page: no document
+
+
+def _authorization(
+    config: ServerConfig,
+    server: str,
+    resource: ProtectedResource | None,
+    http: Http,
+    trail: _Trail,
+) -> AuthorizationServer:
+    if resource is None or not resource.authorization_servers:
+        return _legacy(config, server, http, trail)
+    issuers = list(resource.authorization_servers)
+    if config.issuer is not None:
+        wanted = config.issuer
+        issuers = [i for i in issuers if same_issuer(i, wanted)]
+        if not issuers:
+            raise DiscoveryError(
+                f"{quoted(server)} no longer names {quoted(wanted)} as its authorization server, but "
+                f"{', '.join(quoted(i) for i in resource.authorization_servers[:3])}. Credentials are "
+                "not sent to another one."
+            )
+    problem: McpnbError | None = None
+    for issuer in issuers[:5]:
+        try:
+            return _issuer(config, issuer, http, trail)
+        except (DiscoveryError, ProtocolError, ServerUnreachable) as error:
+            # RFC 9728 section 7.6 leaves the choice to the client: the first that can be used.
+            trail.note(issuer, f"not usable: {error}", "RFC 9728 section 7.6")
+            problem = problem or error
+    raise problem or DiscoveryError(f"{quoted(server)} names no authorization server.")
+
+
+def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> AuthorizationServer:
+    require_endpoint(issuer, "authorization server")
+    problem: McpnbError | None = None
+    for url in authorization_server_urls(issuer):
+        try:
+            document = _document(url, http, trail, "RFC 8414 section 3.1; OIDC Discovery section 4")
+            if document is None:
+                continue
+            found = authorization_server(document, issuer=issuer, url=url)
+            require_pkce(found, allow_missing=config.allow_missing_pkce)
+        except (DiscoveryError, ProtocolError) as error:
+            trail.note(url, f"not used: {error}", getattr(error, "rule", "RFC 8414 section 3.2"))
+            problem = problem or error
+        else:
+            return found
+    raise problem or DiscoveryError(
+        f"The authorization server {quoted(issuer)} has no metadata at any of its well-known addresses."
+    )
+
+
+def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> AuthorizationServer:
+    """Take the server's own origin, as the specification of 2025-03-26 had it."""
+    issuer, authorize, token, register = legacy_endpoints(server)
+    rule = "specification 2025-03-26: the server's origin is its authorization server"
+    for url in authorization_server_urls(issuer):
+        document = _document(url, http, trail, rule)
+        if document is not None:
+            found = authorization_server(document, issuer=issuer, url=url)
+            require_pkce(found, allow_missing=config.allow_missing_pkce)
+            return found
+    trail.note(issuer, "no metadata: default endpoints", rule)
+    return AuthorizationServer(
+        issuer=issuer,
+        authorization_endpoint=authorize,
+        token_endpoint=token,
+        registration_endpoint=register,
+        code_challenge_methods=("S256",),
+    )
