@@ -1,0 +1,62 @@
+"""What every store can do."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+__all__ = ["Key", "Record", "TokenStore"]
+
+Record = dict[str, Any]
+"""A JSON object. It holds secrets: a store keeps it in memory or encrypted, never otherwise."""
+
+
+class Key(NamedTuple):
+    """Names a record."""
+
+    kind: str
+    """Lower-case letters, such as ``login``."""
+    name: str
+
+
+@runtime_checkable
+class TokenStore(Protocol):
+    """Keeps records, one atomic write each.
+
+    Every method may be called from any thread. A store of your own passes as ``store=`` to `connect`.
+    """
+
+    @property
+    def where(self) -> str:
+        """Where records rest and what protects them, in a few honest words."""
+
+    def read(self, key: Key) -> Record | None:
+        """Give the record, or `None` if there is none.
+
+        Raises:
+            StoreLocked: It exists, but its key cannot be reached.
+            StoreError: It exists and cannot be read.
+        """
+
+    def write(self, key: Key, record: Record) -> None:
+        """Put the record in the place of an earlier one: whole, or not at all.
+
+        Raises:
+            StoreError: It could not be written. An earlier record is as it was.
+        """
+
+    def delete(self, key: Key) -> None:
+        """Remove the record, if there is one."""
+
+    def keys(self, kind: str) -> list[Key]:
+        """List the keys of one kind."""
+
+    def version(self, key: Key) -> object:
+        """Give a value that changes with every write: cheap, without opening the record."""
+
+    def lock(self, key: Key, timeout: float) -> AbstractContextManager[None]:
+        """Hold the key's lock across threads and, for stores on disk, processes.
+
+        Raises:
+            StoreError: It was not free within `timeout` seconds, or cannot be had at all.
+        """

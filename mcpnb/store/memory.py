@@ -1,0 +1,72 @@
+"""Records that end with the process."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mcpnb.errors import StoreError
+from mcpnb.store.base import Key, Record
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Keeps records in this process only: nothing is written anywhere."""
+
+    def __init__(self) -> None:
+        self._records: dict[Key, Record] = {}
+        self._versions: dict[Key, int] = defaultdict(int)
+        self._locks: dict[Key, threading.Lock] = defaultdict(threading.Lock)
+        self._guard = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore, {len(self._records)} records>"
+
+    @property
+    def where(self) -> str:
+        """See `TokenStore.where`."""
+        return "in memory only, gone when this process ends"
+
+    def read(self, key: Key) -> Record | None:
+        """See `TokenStore.read`."""
+        with self._guard:
+            return copy.deepcopy(self._records.get(key))
+
+    def write(self, key: Key, record: Record) -> None:
+        """See `TokenStore.write`."""
+        with self._guard:
+            self._records[key] = copy.deepcopy(record)
+            self._versions[key] += 1
+
+    def delete(self, key: Key) -> None:
+        """See `TokenStore.delete`."""
+        with self._guard:
+            if self._records.pop(key, None) is not None:
+                self._versions[key] += 1
+
+    def keys(self, kind: str) -> list[Key]:
+        """See `TokenStore.keys`."""
+        with self._guard:
+            return sorted(k for k in self._records if k.kind == kind)
+
+    def version(self, key: Key) -> object:
+        """See `TokenStore.version`."""
+        return self._versions[key]
+
+    @contextmanager
+    def lock(self, key: Key, timeout: float) -> Iterator[None]:
+        """See `TokenStore.lock`."""
+        with self._guard:
+            lock = self._locks[key]
+        if not lock.acquire(timeout=timeout):
+            raise StoreError(
+                f"Another thread has held this login for more than {timeout:.0f} seconds."
+            )
+        try:
+            yield
+        finally:
+            lock.release()
