@@ -1,0 +1,23 @@
+"""What a channel hands on, and what it is told to show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Deliver", "Reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of an answer that was delivered, in words for the person's browser."""
+
+    outcome: Literal["done", "failed", "refused", "again"]
+    """``refused``: it was not the awaited one; ``again``: the browser has to go on to `location`."""
+    text: str = ""
+    location: str | None = None
+
+
+Deliver = Callable[[str], Reply]
+"""Takes the full address that the browser was sent to. Returns when it is known what became of it."""
