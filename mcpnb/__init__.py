@@ -1,0 +1,66 @@
+"""Sign in to MCP servers from a notebook, and stay signed in.
+
+::
+
+    import mcpnb
+
+    linear = mcpnb.connect("https://mcp.example.com/mcp")
+    linear.login(open_browser=True).wait()
+    linear.tools()
+    linear.call("search", query="report").df()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mcpnb.version import __version__
+
+if TYPE_CHECKING:
+    from mcpnb import errors, stores
+    from mcpnb.connecting import allow_nested_asyncio, connect, discover
+    from mcpnb.errors import LoginRequired, McpnbError, ToolError
+    from mcpnb.login import Login
+    from mcpnb.session import Session
+
+__all__ = [
+    "Login",
+    "LoginRequired",
+    "McpnbError",
+    "Session",
+    "ToolError",
+    "__version__",
+    "allow_nested_asyncio",
+    "connect",
+    "discover",
+    "errors",
+    "stores",
+]
+
+# Resolved on first use: importing mcpnb costs milliseconds, whatever it can do.
+_HOMES = {
+    "Login": "mcpnb.login",
+    "LoginRequired": "mcpnb.errors",
+    "McpnbError": "mcpnb.errors",
+    "Session": "mcpnb.session",
+    "ToolError": "mcpnb.errors",
+    "allow_nested_asyncio": "mcpnb.connecting",
+    "connect": "mcpnb.connecting",
+    "discover": "mcpnb.connecting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("errors", "stores"):
+        value: Any = importlib.import_module(f"mcpnb.{name}")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'mcpnb' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

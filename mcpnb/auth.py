@@ -1,0 +1,195 @@
+"""The one class that is both an `httpx.Auth` and an `httpx2.Auth`: it attaches, and it reports.
+
+Both base classes drive generators of the same shape; only the base is checked by ``isinstance``
+(measured), so one class serves the sync and async clients of both libraries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import Future
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import httpx2
+
+from mcpnb.errors import LoginRequired, McpnbError
+from mcpnb.protocol.challenge import Challenge, bearer_challenge
+from mcpnb.protocol.urls import origin_of
+from mcpnb.tokens import Held, TokenSource
+
+__all__ = ["BearerAuth", "Outcome", "current_outcome"]
+
+_log = logging.getLogger(__name__)
+_NOTE = "mcpnb"
+"""Key of a response's ``extensions`` under which the reason of a final 401 or 403 is found."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one call's requests: the last status, and our error if there is one."""
+
+    status: int = 0
+    error: McpnbError | None = None
+
+
+current_outcome: ContextVar[Outcome | None] = ContextVar("mcpnb_outcome", default=None)
+"""Set by whoever makes a call through the MCP SDK; its context reaches the request's own task."""
+
+
+class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two libraries, one shape
+    """Puts a fresh token on requests to one server's origin, and on nothing else.
+
+    A 401 leads to one renewal for everybody and one retry, if the body can be sent again. What is
+    final after that is the answer itself: its ``extensions["mcpnb"]`` says why and what to do.
+    """
+
+    def __init__(self, source: TokenSource) -> None:
+        """Serve the tokens of one login."""
+        self._source = source
+        self._origin = origin_of(source.server)
+
+    def __repr__(self) -> str:
+        return f"<BearerAuth for {self._source.server}>"
+
+    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        """Drive one request of a sync client (see `httpx.Auth.sync_auth_flow`).
+
+        Raises:
+            LoginRequired: There is no login; nothing was sent.
+        """
+        if not self._is_ours(request):
+            yield request
+            return
+        held = self._obtained(request, self._source.fresh)
+        response = yield self._attach(request, held)
+        if held is not None and self._worth_renewing(response, held):
+            renewed = self._obtained(
+                request, self._source.rejected(held.generation).result, response
+            )
+            if renewed is not None and _replayable(request):
+                response = yield self._attach(request, renewed)
+                held = renewed
+        self._report(request, response, held)
+
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        """Drive one request of an async client; with a fresh token there is no lock and no thread.
+
+        Raises:
+            LoginRequired: There is no login; nothing was sent.
+        """
+        if not self._is_ours(request):
+            yield request
+            return
+        held = self._obtained(request, self._source.peek)
+        if held is None:
+            held = await self._awaited(request, self._source.renewal())
+        response = yield self._attach(request, held)
+        if held is not None and self._worth_renewing(response, held):
+            renewed = await self._awaited(request, self._source.rejected(held.generation), response)
+            if renewed is not None and _replayable(request):
+                response = yield self._attach(request, renewed)
+                held = renewed
+        self._report(request, response, held)
+
+    def _is_ours(self, request: Any) -> bool:
+        # Whatever address a client is asked for, and whatever `resource` says.
+        return origin_of(str(request.url)) == self._origin
+
+    def _attach(self, request: Any, held: Held | None) -> Any:
+        if held is not None:
+            request.headers["Authorization"] = f"Bearer {held.token.reveal()}"
+        return request
+
+    def _obtained(self, request: Any, get: Any, response: Any = None) -> Held | None:
+        try:
+            held: Held | None = get()
+        except McpnbError as error:
+            self._unavailable(request, error, response)
+            return None
+        return held
+
+    async def _awaited(
+        self, request: Any, future: Future[Held], response: Any = None
+    ) -> Held | None:
+        try:
+            # Shielded: a cancelled waiter cancels nobody else's renewal.
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except McpnbError as error:
+            self._unavailable(request, error, response)
+            return None
+
+    def _unavailable(self, request: Any, error: McpnbError, response: Any) -> None:
+        """No token can be had: raise before anything is sent, but never into the MCP SDK.
+
+        There an exception of ours would end as an ExceptionGroup and kill every parallel call
+        (measured), so the request goes out as it is and the server's own 401 is the answer.
+        """
+        if (outcome := current_outcome.get()) is not None:
+            outcome.error = error
+        elif response is not None:
+            response.extensions[_NOTE] = str(error)
+        elif "text/event-stream" in request.headers.get("Accept", ""):
+            _log.warning("%s", error)
+        else:
+            raise error
+
+    def _worth_renewing(self, response: Any, held: Held) -> bool:
+        if response.status_code != 401:
+            return False
+        challenge = _challenge(response)
+        wanted = challenge.scopes if challenge else None
+        # Measured: some servers say 401 for too little scope. A refresh cannot widen a login.
+        return not (challenge and challenge.error == "insufficient_scope" and wanted)
+
+    def _report(self, request: Any, response: Any, held: Held | None) -> None:
+        outcome = current_outcome.get()
+        if outcome is not None:
+            outcome.status = response.status_code
+        error = self._verdict(request, response, held)
+        if error is None:
+            return
+        response.extensions.setdefault(_NOTE, str(error))
+        if outcome is not None and outcome.error is None:
+            outcome.error = error
+
+    def _verdict(self, request: Any, response: Any, held: Held | None) -> McpnbError | None:
+        if response.status_code not in (401, 403):
+            if held is not None and response.status_code < 400:
+                self._source.accepted()
+            return None
+        challenge = _challenge(response)
+        wanted = (challenge.scopes if challenge else None) or ()
+        lacking = challenge is not None and challenge.error == "insufficient_scope"
+        if response.status_code == 403:
+            return self._source.insufficient(wanted) if lacking else None
+        if held is None:
+            return LoginRequired(
+                f"{self._source.server} wants a sign-in.", server=self._source.server, scopes=wanted
+            )
+        record = self._source.record()
+        if lacking or (wanted and record and not set(wanted) <= set(record.tokens.scopes)):
+            return self._source.insufficient(wanted)
+        if not _replayable(request):
+            return LoginRequired(
+                f"{self._source.server} rejected the token. It was renewed, but the body of this request "
+                "cannot be sent twice: send the request again.",
+                server=self._source.server,
+            )
+        return self._source.rejected_again(held.generation)
+
+
+def _challenge(response: Any) -> Challenge | None:
+    return bearer_challenge(response.headers.get_list("www-authenticate"))
+
+
+def _replayable(request: Any) -> bool:
+    # Bytes in memory are both a sync and an async stream; an upload or a generator is one of them.
+    stream = request.stream
+    return isinstance(stream, httpx.SyncByteStream | httpx2.SyncByteStream) and isinstance(
+        stream, httpx.AsyncByteStream | httpx2.AsyncByteStream
+    )

@@ -1,0 +1,153 @@
+"""One connected `mcp.Client`: which transport, which time-outs, whose errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import mcp_types
+from mcp.client import Client
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+
+from mcpnb.auth import BearerAuth, Outcome, current_outcome
+from mcpnb.calls.failures import leaf, translated
+from mcpnb.tokens import TokenSource
+from mcpnb.version import __version__
+
+__all__ = ["SignedInClient", "connected"]
+
+_CONNECT = 30.0
+_READ = 300.0
+# What a server of the older HTTP+SSE transport answers to a POST (specification, backwards
+# compatibility): then its event stream is opened with a GET.
+_NO_SUCH_POST = (400, 404, 405, 406, 415, 501)
+_VERBS = (
+    "call_tool",
+    "complete",
+    "get_prompt",
+    "list_prompts",
+    "list_resource_templates",
+    "list_resources",
+    "list_tools",
+    "read_resource",
+)
+
+
+class SignedInClient(Client):
+    """The SDK's client, whose verbs raise our errors: `LoginRequired` instead of “error response”."""
+
+    mcpnb_server: str = ""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Guard the verbs; everything else is the SDK's own."""
+        value = super().__getattribute__(name)
+        if name not in _VERBS:
+            return value
+
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            async with guard(self.mcpnb_server):
+                return await value(*args, **kwargs)
+
+        guarded.__name__, guarded.__doc__ = name, value.__doc__
+        return guarded
+
+
+@contextlib.asynccontextmanager
+async def guard(server: str) -> AsyncIterator[Outcome]:
+    """Translate what one call raises, by what its own requests met with."""
+    outer = current_outcome.get()
+    outcome = Outcome() if outer is None else outer
+    token = current_outcome.set(outcome)
+    try:
+        yield outcome
+    except Exception as error:
+        better = translated(error, outcome, server)
+        if better is error:
+            raise
+        raise better from None
+    finally:
+        current_outcome.reset(token)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    source: TokenSource, auth: BearerAuth, options: dict[str, Any]
+) -> AsyncIterator[SignedInClient]:
+    """Connect a client: streamable HTTP, or HTTP+SSE where the server knows no POST.
+
+    Args:
+        source: The login; an open server needs none.
+        auth: Puts the token on.
+        options: Keyword arguments of `mcp.Client`.
+
+    Raises:
+        LoginRequired: The server wants a sign-in.
+        ServerUnreachable: It cannot be reached.
+        CallError: It is no MCP server, or the conversation broke.
+    """
+    server = source.server
+    if source.record() is not None and source.peek() is None:
+        # A login that is there but spent: renewed, or refused before anything is sent.
+        await asyncio.shield(asyncio.wrap_future(source.renewal()))
+    async with contextlib.AsyncExitStack() as stack:
+        async with guard(server) as outcome:
+            try:
+                client = await stack.enter_async_context(_streamable(server, auth, options))
+            except Exception:
+                if outcome.error is not None or outcome.status not in _NO_SUCH_POST:
+                    raise
+                post = outcome.status
+                outcome.status = 0
+                try:
+                    client = await stack.enter_async_context(_events(server, auth, options))
+                except Exception:
+                    # Not one of those either: what the POST said is the better explanation.
+                    outcome.status = post
+                    raise
+        try:
+            yield client
+        except Exception as error:
+            # The caller's own errors pass as they are, an OSError of theirs too.
+            if type(error).__module__.partition(".")[0] not in ("anyio", "httpx2", "mcp"):
+                raise
+            raise translated(error, Outcome(), server) from None
+
+
+@contextlib.asynccontextmanager
+async def _streamable(
+    server: str, auth: BearerAuth, options: dict[str, Any]
+) -> AsyncIterator[SignedInClient]:
+    timeout = httpx2.Timeout(_CONNECT, read=_READ)
+    async with httpx2.AsyncClient(auth=auth, timeout=timeout) as http:
+        transport = streamable_http_client(server, http_client=http)
+        async with _entered(transport, server, options) as client:
+            yield client
+
+
+@contextlib.asynccontextmanager
+async def _events(
+    server: str, auth: BearerAuth, options: dict[str, Any]
+) -> AsyncIterator[SignedInClient]:
+    transport = sse_client(server, auth=auth, timeout=_CONNECT, sse_read_timeout=_READ)
+    async with _entered(transport, server, {**options, "mode": "legacy"}) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def _entered(
+    transport: Any, server: str, options: dict[str, Any]
+) -> AsyncIterator[SignedInClient]:
+    info = mcp_types.Implementation(name="mcpnb", version=__version__)
+    client = SignedInClient(transport, **{"client_info": info, **options})
+    client.mcpnb_server = server
+    try:
+        async with client:
+            yield client
+    except BaseExceptionGroup as group:
+        # The SDK's task groups wrap whatever passes through them, the caller's own errors included.
+        error = leaf(group)
+        raise error from error.__cause__

@@ -1,0 +1,176 @@
+"""Which data are a table, told once for `df()` and for every display."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass
+from typing import Any
+
+from mcpnb.errors import CallError, quoted
+
+__all__ = ["Table", "csv_frame", "find_table", "frame"]
+
+_MOST_EMPTY = 10_000_000
+# Names under which servers put their rows beside a count or a cursor.
+_ROW_MEMBERS = ("rows", "data", "items", "records", "results")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows and columns found in a result's data, without a copy of them."""
+
+    columns: list[str]
+    payload: Any
+    """What pandas takes."""
+    by_column: bool = False
+    """Whether `payload` is a dict of columns instead of a list of rows."""
+    labels: list[str] | None = None
+    """Column names to give to pandas, where the rows don't carry them."""
+    whole: bool = True
+    """Whether the table is all of the data, or a member of it."""
+
+    def __len__(self) -> int:
+        if self.by_column:
+            return len(self.payload[self.columns[0]])
+        return len(self.payload)
+
+    def head(self, rows: int, columns: int) -> list[list[Any]]:
+        """Give the cells of the first rows and columns; a missing cell is `None`."""
+        names = self.columns[:columns]
+        if self.by_column:
+            count = min(rows, len(self))
+            return [[self.payload[name][i] for name in names] for i in range(count)]
+        return [_cells(row, names) for row in self.payload[:rows]]
+
+
+def find_table(data: object) -> Table:
+    """Find the table in a result's data.
+
+    Raises:
+        CallError: It is no table; the message says what it is and what to do with it.
+    """
+    if isinstance(data, list):
+        return _from_list(data)
+    if isinstance(data, dict) and data:
+        return _from_dict(data)
+    raise CallError(f"This result is not a table: {_kind(data)}")
+
+
+def frame(table: Table) -> Any:
+    """Make the `pandas.DataFrame` of a table."""
+    pandas = _pandas()
+    cells = len(table) * len(table.columns)
+    # Records that share no names make a table of their square: 2 MB of JSON could take 80 GB.
+    if cells > _MOST_EMPTY and cells > 10 * sum(map(len, _sized(table.payload))):
+        raise CallError(
+            f"This table would have {len(table):,} rows and {len(table.columns):,} columns, nearly "
+            "all of it empty. `.data` has the records."
+        )
+    return pandas.DataFrame(table.payload, columns=table.labels)
+
+
+def csv_frame(text: str) -> Any:
+    """Make the `pandas.DataFrame` of a CSV text."""
+    pandas = _pandas()
+    try:
+        return pandas.read_csv(io.StringIO(text))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CallError(f"pandas cannot read this text as CSV: {quoted(error)}") from error
+
+
+def _pandas() -> Any:
+    # Imported at the call only: it costs half a second, and most results need none of it.
+    try:
+        import pandas as pd
+    except ImportError:
+        raise CallError(
+            "df() needs pandas, which is not installed here. In a notebook run "
+            "`%pip install pandas`, in a terminal `python -m pip install pandas`; `.data` has the "
+            "same content without it."
+        ) from None
+    return pd
+
+
+def _from_list(data: list[Any], *, whole: bool = True) -> Table:
+    if all(isinstance(row, dict) for row in data):
+        names = dict.fromkeys(str(key) for row in data for key in row)
+        return Table(list(names), data, whole=whole)
+    if all(isinstance(row, list) for row in data):
+        if len(set(map(len, data))) > 1:
+            raise CallError(
+                "This result is not a table: its rows are of unequal length. `.data` has them."
+            )
+        return Table([str(i) for i in range(len(data[0]))], data, whole=whole)
+    if not any(isinstance(row, dict | list) for row in data):
+        return Table(["value"], data, labels=["value"], whole=whole)
+    raise CallError(
+        "This result is not a table: it is a list with items of different kinds. `.data` has it."
+    )
+
+
+def _from_dict(data: dict[str, Any]) -> Table:
+    split = _split_orient(data)
+    if split is not None:
+        return split
+    tables = [name for name, value in data.items() if _is_rows(value)]
+    for name in _ROW_MEMBERS:
+        if tables == [name]:
+            return _from_list(data[name], whole=len(data) == 1)
+    lists = [value for value in data.values() if isinstance(value, list)]
+    alone = len(data) == 1 and len(tables) == 1
+    if len(lists) == len(data) and len({len(value) for value in lists}) == 1 and not alone:
+        empty_rows = not lists[0] and len(data) == 1 and next(iter(data)) in _ROW_MEMBERS
+        return Table([], []) if empty_rows else Table(list(data), data, by_column=True)
+    if len(tables) == 1:
+        return _from_list(data[tables[0]], whole=len(data) == 1)
+    if tables:
+        some = ", ".join(f"r.data[{name[:40]!r}]" for name in tables[:3])
+        raise CallError(
+            f"This result holds {len(tables)} tables. Take one: {some}, with pandas.DataFrame(...)."
+        )
+    for name in _ROW_MEMBERS:
+        if data.get(name) == []:
+            return Table([], [], whole=False)
+    raise CallError(f"This result is not a table: {_kind(data)}")
+
+
+def _split_orient(data: dict[str, Any]) -> Table | None:
+    """Read pandas' own ``split`` form, which would pass for two columns of equal length."""
+    names = data.get("columns")
+    rows = data["data"] if "data" in data else data.get("rows")
+    if not (isinstance(names, list) and isinstance(rows, list)):
+        return None
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return None
+    if len(set(map(str, names))) < len(names) or not all(isinstance(n, str | int) for n in names):
+        return None
+    labels = [str(name) for name in names]
+    return Table(labels, rows, labels=labels)
+
+
+def _is_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _cells(row: Any, names: list[str]) -> list[Any]:
+    if isinstance(row, dict):
+        return [row.get(name) for name in names]
+    return row[: len(names)] if isinstance(row, list) else [row]
+
+
+def _sized(payload: Any) -> Iterable[Sized]:
+    rows = payload.values() if isinstance(payload, dict) else payload
+    return (row if isinstance(row, dict | list) else (row,) for row in rows)
+
+
+def _kind(data: object) -> str:
+    if data is None:
+        return "it has no data."
+    if isinstance(data, str):
+        return "it is text. `.text` has it; if it is CSV, use pandas.read_csv(io.StringIO(r.text))."
+    if isinstance(data, bytes):
+        return "it is bytes. `.data` has them."
+    if isinstance(data, dict):
+        return "it is a single object. `.data` has it; pandas.Series(r.data) shows it as a column."
+    return "it is a single value. `.data` has it."

@@ -1,0 +1,246 @@
+"""A server's tools as Python callables, and their list as a table.
+
+::
+
+    tools = session.tools()          # displays as a table
+    tools.search(query="report")     # by name; Tab completes, `tools.search?` explains
+    tools["search-all"]("report")    # any name, also one that is no Python identifier
+    await tools.search.acall("report")
+
+Arguments go by position (required ones first, then the schema's order) or by name. Those whose
+names Python cannot write have a spelling that it can (``from`` is ``from_``, ``max-hits`` is
+``max_hits``), and go by their own names in one dict: ``tools.search({"max-hits": 3})``. A dict
+alone in the first place is such a set of arguments unless the tool's first parameter may itself be
+an object; ``tools.search(**{"max-hits": 3})`` is never ambiguous.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from mcpnb.calls import display
+from mcpnb.calls.display import Grid, count
+from mcpnb.calls.names import python_names
+from mcpnb.calls.results import ToolResult
+from mcpnb.calls.signatures import Parameter, read_schema
+from mcpnb.errors import plain, quoted
+
+if TYPE_CHECKING:
+    import mcp_types
+
+__all__ = ["AsyncCall", "Call", "Tool", "Tools"]
+
+Call = Callable[[str, dict[str, Any]], ToolResult]
+AsyncCall = Callable[[str, dict[str, Any]], Awaitable[ToolResult]]
+
+_DESCRIPTION = 4_000
+_DESCRIPTION_LINES = 100
+_PARAMETER = 300
+_CELL = 200
+_NOTEBOOK_ROWS = 300
+_TERMINAL_ROWS = 100
+
+# Looked up and *called* by IPython (`tools?`) and by dict(): a tool of that name would run unasked.
+_CALLED_UNASKED = ("getdoc", "keys")
+
+
+class Tool:
+    """One tool of a server, to be called like a function; what is not given is not sent.
+
+    One dict alone is taken as the arguments by their own names: ``tool({"max-hits": 3})``, unless
+    the first parameter may be an object itself.
+
+    Attributes:
+        name: The tool's name at the server.
+        acall: The async twin: ``await tool.acall(...)`` with the same arguments.
+        raw: The MCP SDK's own definition, whole.
+    """
+
+    acall: Callable[..., Awaitable[ToolResult]]
+
+    def __init__(self, raw: mcp_types.Tool, call: Call, acall: AsyncCall) -> None:
+        # No docstring: `tool?` in IPython would show it beside the tool's own.
+        self.raw = raw
+        self.name = str(raw.name)
+        self._arguments = read_schema(raw.input_schema)
+        self._call = call
+        self._acall = acall
+        self.__name__ = python_names([self.name])[self.name]
+        self.__qualname__ = self.__name__
+        self.__signature__ = self._arguments.signature
+        self.__doc__ = _doc(self)
+
+        def run(*args: Any, **kwargs: Any) -> ToolResult:
+            return self(*args, **kwargs)
+
+        async def arun(*args: Any, **kwargs: Any) -> ToolResult:
+            return await acall(self.name, self._arguments.bind(self.name, args, kwargs))
+
+        for function in (run, arun):
+            vars(function)["__signature__"] = self.__signature__
+        arun.__doc__ = self.__doc__
+        self.acall = arun
+        # Python calls the class's __call__; IPython's `?` reads the signature of the instance's.
+        vars(self)["__call__"] = run
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> ToolResult:
+        """Call the tool and wait for its result."""
+        return self._call(self.name, self._arguments.bind(self.name, args, kwargs))
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The arguments that the schema names, required ones first."""
+        return self._arguments.parameters
+
+    @property
+    def description(self) -> str:
+        """What the server says of the tool, word for word."""
+        said = self.raw.description
+        return said if isinstance(said, str) else ""
+
+    def __repr__(self) -> str:
+        first = _first_line(self.description)
+        shown = plain(f"{self.__name__}{self.__signature__}", 300)
+        return f"<Tool {shown}{f': {first}' if first else ''}>"
+
+
+class Tools(Sequence[Tool]):
+    """A server's tools: a list, a table, and an attribute for each tool.
+
+    ``tools.search`` and ``tools["search"]`` are the same tool; ``tools[0]`` the first one. A name
+    that Python cannot write, or that a list already has (``count``), gets a spelling with ``_``.
+    """
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._tools = tuple(tools)
+        self._by_name: dict[str, Tool] = {}
+        for tool in self._tools:
+            self._by_name.setdefault(tool.name, tool)
+        taken = {*dir(type(self)), *vars(self), "_by_attribute", *_CALLED_UNASKED}
+        self._spelled = python_names(self._by_name, taken, public=True)
+        self._by_attribute = {self._spelled[name]: tool for name, tool in self._by_name.items()}
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._by_name if isinstance(item, str) else item in self._tools
+
+    @overload
+    def __getitem__(self, key: int | str) -> Tool: ...
+    @overload
+    def __getitem__(self, key: slice) -> Tools: ...
+    def __getitem__(self, key: int | str | slice) -> Tool | Tools:
+        if isinstance(key, str):
+            if key not in self._by_name:
+                raise KeyError(self._missing(key, self._by_name))
+            return self._by_name[key]
+        return Tools(self._tools[key]) if isinstance(key, slice) else self._tools[key]
+
+    def __getattr__(self, name: str) -> Tool:
+        # vars(): while a copy is being made there are no tools yet.
+        known: dict[str, Tool] = vars(self).get("_by_attribute", {})
+        if name in known:
+            return known[name]
+        if name.startswith("_"):  # a hook that somebody probes for: no time for suggestions
+            raise AttributeError(name)
+        raise AttributeError(self._missing(name, known))
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._by_attribute]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self._by_name)
+
+    @staticmethod
+    def _missing(name: str, known: Iterable[str]) -> str:
+        names = list(known)
+        near = difflib.get_close_matches(name, names[:1_000], n=3)
+        some = ", ".join(plain(n, 100) for n in near or names[:10])
+        hint = "Did you mean" if near else "There are" if names else "The server has none"
+        return f"There is no tool {quoted(name, 100)}. {hint}{f': {some}' if some else ''}"
+
+    def _grid(self, most: int) -> Grid:
+        rows = [
+            [
+                self._shown_name(tool),
+                _first_line(tool.description),
+                _parameters(tool),
+                _claims(tool),
+            ]
+            for tool in self._tools[:most]
+        ]
+        columns = ["tool", "description", "parameters", "the server's claims"]
+        if not any(row[-1] for row in rows):
+            columns = columns[:-1]
+            rows = [row[:-1] for row in rows]
+        return Grid(columns, rows, [False] * len(columns), len(self), len(columns))
+
+    def _shown_name(self, tool: Tool) -> str:
+        spelled = self._spelled[tool.name]
+        return tool.name if spelled == tool.name else f"{plain(tool.name, 64)} (.{spelled})"
+
+    def __repr__(self) -> str:
+        head = f"<Tools: {count(len(self), 'tool')}>"
+        return f"{head}\n{display.text_table(self._grid(_TERMINAL_ROWS))}" if self._tools else head
+
+    def _repr_html_(self) -> str:
+        return display.page(
+            [
+                display.paragraph(count(len(self), "tool")),
+                display.html_table(self._grid(_NOTEBOOK_ROWS)),
+            ]
+        )
+
+
+def _doc(tool: Tool) -> str:
+    said, cut = display.excerpt(tool.description, _DESCRIPTION, _DESCRIPTION_LINES)
+    title = plain(tool.raw.title, _CELL) if isinstance(tool.raw.title, str) else ""
+    parts = [inspect.cleandoc(said).strip() or title, cut]
+    lines = [_parameter_line(p) for p in tool.parameters]
+    if lines:
+        parts.append("\n".join(["Parameters:", *lines]))
+    claims = _claims(tool)
+    claimed = f" It claims that the tool {claims}." if claims else ""
+    parts.append(f"These are the server's own words; nothing here checks them.{claimed}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _parameter_line(parameter: Parameter) -> str:
+    kind = inspect.formatannotation(parameter.annotation)
+    spelled = parameter.python_name
+    own = f" (sent as {quoted(parameter.name, 64)})" if parameter.name != spelled else ""
+    said = plain(parameter.description, _PARAMETER)
+    optional = "" if parameter.required else ", optional"
+    return f"    {spelled}: {plain(kind, _CELL)}{optional}{own}{f' - {said}' if said else ''}"
+
+
+def _parameters(tool: Tool) -> str:
+    names = [
+        p.python_name if p.required else f"{p.python_name}={p.default!r}" for p in tool.parameters
+    ]
+    rest = [str(p) for p in tool.__signature__.parameters.values() if p.kind == p.VAR_KEYWORD]
+    return plain(", ".join(names + rest), _CELL)
+
+
+def _claims(tool: Tool) -> str:
+    """Put the annotations' hints into words: they are the server's, and prove nothing."""
+    hints = tool.raw.annotations
+    if hints is None:
+        return ""
+    if hints.read_only_hint:
+        return "only reads"
+    if hints.destructive_hint is None:
+        return ""
+    return "may change or delete things" if hints.destructive_hint else "only adds"
+
+
+def _first_line(text: str) -> str:
+    lines = text[:_DESCRIPTION].strip().splitlines()
+    return plain(lines[0], _CELL) if lines else ""

@@ -1,0 +1,166 @@
+"""The functions a person begins with."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Literal
+
+from mcpnb.config import read_configuration
+from mcpnb.errors import ConfigError, StoreError
+from mcpnb.models import Discovery, Secret, ServerConfig
+from mcpnb.protocol.scopes import scopes_from
+from mcpnb.protocol.urls import canonical_server
+from mcpnb.session import Session
+from mcpnb.store import TokenStore, open_store
+from mcpnb.tokens import TokenSource
+
+__all__ = ["allow_nested_asyncio", "connect", "discover", "overview", "resolve"]
+
+
+def connect(
+    server: str,
+    *,
+    account: str | None = None,
+    scopes: str | list[str] | tuple[str, ...] | None = None,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    issuer: str | None = None,
+    registration: Literal["auto", "preregistered", "cimd", "dcr"] = "auto",
+    client_metadata_url: str | None = None,
+    resource: str | None = None,
+    callback_port: int | None = None,
+    callback_url: str | None = None,
+    store: str | TokenStore = "auto",
+    config: str | os.PathLike[str] | None = None,
+) -> Session:
+    """Give the session of one MCP server. Never blocks, contacts nobody.
+
+    Args:
+        server: The server's address, or the name of a configured one.
+        account: A label, to keep several logins at one server apart.
+        scopes: Scopes to ask for, instead of those the server announces.
+        client_id: The id of a client that you registered at the authorization server.
+        client_secret: Its secret. It is sent to `issuer` only, or to the first issuer it was used at.
+        issuer: The authorization server that the client id belongs to.
+        registration: Which way to a client id to take; ``auto`` takes the first that works.
+        client_metadata_url: Where you host your client ID metadata document.
+        resource: The resource indicator (RFC 8707) to send instead of the discovered one.
+        callback_port: The loopback port for the answer; 0 for any free one. Usually 27182.
+        callback_url: The full callback address, where a proxy or an ingress leads to this machine.
+        store: ``auto`` or ``file`` (encrypted files), ``memory``, or a `mcpnb.stores.TokenStore`.
+        config: A configuration file to read first.
+
+    Raises:
+        ConfigError: An argument or a configuration file is wrong.
+    """
+    if registration not in ("auto", "preregistered", "cimd", "dcr"):
+        raise ConfigError(
+            f"registration has to be auto, preregistered, cimd or dcr, not {registration!r}."
+        )
+    given = {
+        "account": account,
+        "scopes": scopes_from(scopes),
+        "client_id": client_id,
+        "client_secret": Secret(client_secret) if client_secret else None,
+        "issuer": issuer,
+        "client_metadata_url": client_metadata_url,
+        "resource": resource,
+        "callback_port": callback_port,
+        "callback_url": callback_url,
+    }
+    known = {name: value for name, value in given.items() if value is not None}
+    resolved = replace(resolve(server, config), registration=registration, **known)  # type: ignore[arg-type]
+    return Session(resolved, open_store(store))
+
+
+def resolve(server: str, config: str | os.PathLike[str] | None = None) -> ServerConfig:
+    """Give what is known of a server: an address, or the name of a configured one.
+
+    Raises:
+        ConfigError: Neither.
+    """
+    if not server.strip():
+        raise ConfigError("Give the address of an MCP server (https://...), or a configured name.")
+    if "://" not in server:
+        named = read_configuration(config).server(server.strip())
+        return replace(named, url=canonical_server(named.url))
+    url = canonical_server(server)
+    for known in read_configuration(config).servers.values():
+        # What is configured for an address holds for it under its own name, too.
+        if _same(known.url, url):
+            return replace(known, url=url)
+    return ServerConfig(url=url)
+
+
+def _same(configured: str, url: str) -> bool:
+    try:
+        return canonical_server(configured) == url
+    except ConfigError:
+        return False
+
+
+def discover(server: str, *, config: str | os.PathLike[str] | None = None) -> Discovery:
+    """Look how one would sign in to a server, without signing in or registering.
+
+    Raises:
+        ServerError: It cannot be reached, understood or trusted.
+    """
+    from mcpnb.discovery import discover as look
+    from mcpnb.http import Http
+
+    resolved = resolve(server, config)
+    with closing(Http(resolved.url, allow_private=resolved.allow_private_network)) as http:
+        return look(resolved, http)
+
+
+def overview(config: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
+    """List configured servers and stored logins, as far as this machine knows: nobody is contacted.
+
+    Returns:
+        A row each: ``name``, ``url``, ``account``, ``auth_status``, ``scopes``, ``expires_at``,
+        ``store``, ``source``. A login that cannot be read is listed with what is wrong.
+    """
+    store = open_store("auto")
+    configured = read_configuration(config).servers
+    rows = [_row(replace(c, url=canonical_server(c.url)), store) for c in configured.values()]
+    seen = {(row["url"], row["account"]) for row in rows}
+    for key in store.keys("login"):
+        url, _, account = key.name.partition("\n")
+        if (url, account or None) not in seen:
+            rows.append(_row(ServerConfig(url=url, account=account or None), store))
+    return rows
+
+
+def _row(config: ServerConfig, store: TokenStore) -> dict[str, Any]:
+    source = TokenSource(config, store)
+    row: dict[str, Any] = {
+        "name": config.name,
+        "url": config.url,
+        "account": config.account,
+        "auth_status": "none",
+        "scopes": [],
+        "expires_at": None,
+        "store": store.where,
+        "source": config.source,
+    }
+    try:
+        record = source.record()
+        row["auth_status"] = Session(config, store).status
+    except StoreError as error:
+        return {**row, "auth_status": "reauth_required", "error": str(error)}
+    if record is not None:
+        row |= {"scopes": list(record.tokens.scopes), "expires_at": record.tokens.expires_at}
+    return row
+
+
+def allow_nested_asyncio() -> None:
+    """Let ``asyncio.run(...)`` work in a cell, for copied examples. mcpnb itself never needs it.
+
+    It patches asyncio for the whole process, with nest-asyncio2, which ipykernel itself uses; the
+    archived nest-asyncio makes newer kernels drop queued cells (measured).
+    """
+    import nest_asyncio2
+
+    nest_asyncio2.apply()

@@ -1,0 +1,474 @@
+"""The `Login` state machine: one sign-in, from the address of a server to a stored login."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from mcpnb import grants
+from mcpnb.channels import DEFAULT_PORT, LoopbackListener, Reply
+from mcpnb.discovery import discover
+from mcpnb.errors import (
+    AnswerRefused,
+    DiscoveryError,
+    GrantError,
+    LoginCancelled,
+    LoginDenied,
+    LoginError,
+    LoginTimeout,
+    McpnbError,
+    ProtocolError,
+    ServerUnreachable,
+)
+from mcpnb.http import Http
+from mcpnb.models import (
+    AuthorizationServer,
+    Discovery,
+    LoginRecord,
+    RegistrationMethod,
+    ServerConfig,
+    Tokens,
+)
+from mcpnb.protocol import registration as registering
+from mcpnb.protocol.authorization import AuthorizationRequest, ValidatedAnswer, read_answer
+from mcpnb.protocol.scopes import chosen, union
+from mcpnb.protocol.urls import is_loopback_host
+from mcpnb.registrations import Registrations
+from mcpnb.store import TokenStore
+from mcpnb.tokens import TokenSource
+
+__all__ = ["Login", "State"]
+
+State = Literal[
+    "discovering", "registering", "waiting", "exchanging", "signed_in", "failed", "cancelled"
+]
+_ENDED: tuple[State, ...] = ("signed_in", "failed", "cancelled")
+OwnerT = TypeVar("OwnerT")
+
+# After this long the wait says what may have happened: servers that refuse a request show a page of
+# their own and never send the browser back (measured).
+_HINT_AFTER = 20.0
+_HINT = (
+    "If the browser shows an error page of the server, it will not come back by itself: cancel, and "
+    "sign in again."
+)
+_LOCK_TIMEOUT = 10.0
+
+
+class Login(Generic[OwnerT]):
+    """One sign-in. It runs in a thread of its own; a panel and a terminal are views of it.
+
+    `url` is the address to open once `state` is ``waiting``. An answer arrives through the loopback
+    listener or through `submit`, whichever is first; a wrong or forged one is refused and the wait
+    goes on.
+    """
+
+    def __init__(
+        self,
+        owner: OwnerT,
+        config: ServerConfig,
+        source: TokenSource,
+        *,
+        scopes: tuple[str, ...] | None = None,
+        open_browser: bool = False,
+        timeout: float = 300,
+    ) -> None:
+        """Start it; returns at once.
+
+        Args:
+            owner: What `wait` returns.
+            config: The server and how to sign in to it.
+            source: Where the login goes.
+            scopes: Scopes to add to those asked for before (step-up, SEP-2350).
+            open_browser: Open `url` in a browser on this machine.
+            timeout: Seconds to wait for the person.
+        """
+        self._owner = owner
+        self._config = config
+        self._source = source
+        self._store: TokenStore = source.store
+        self._added = scopes
+        self._open_browser = open_browser
+        self._timeout = timeout
+        self._changed = threading.Condition(threading.RLock())
+        self._state: State = "discovering"
+        self._error: McpnbError | None = None
+        self._request: AuthorizationRequest | None = None
+        self._retry_without_scopes = False
+        self._heard = False
+        self._exchange_under_way = threading.Lock()
+        self._notes: list[str] = []
+        self._listeners: list[Callable[[Login[OwnerT]], object]] = []
+        self._discovery: Discovery | None = None
+        self._http = Http(config.url, allow_private=config.allow_private_network)
+        self._registrations = Registrations(config, self._store, self._http)
+        self._thread = threading.Thread(target=self._run, name="mcpnb-login", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Login to {self._config.url}, {self._state.replace('_', ' ')}>"
+
+    # What a view shows
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    @property
+    def url(self) -> str | None:
+        """The authorization URL, `None` until it is known. It may change: see `notes`."""
+        request = self._request
+        return request.url if request else None
+
+    @property
+    def error(self) -> McpnbError | None:
+        """Why it failed or was cancelled."""
+        return self._error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the person should know, in the order in which it happened."""
+        return tuple(self._notes)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that are asked for; empty until known, or where the server decides."""
+        request = self._request
+        return request.scopes if request else ()
+
+    @property
+    def redirect_uri(self) -> str | None:
+        """Where the browser will be sent at the end."""
+        request = self._request
+        return request.redirect_uri if request else None
+
+    @property
+    def issuer(self) -> str | None:
+        """The authorization server, once it is known."""
+        found = self._discovery.authorization_server if self._discovery else None
+        return found.issuer if found else None
+
+    def on_change(self, listener: Callable[[Login[OwnerT]], object]) -> None:
+        """Call `listener(login)` after every change, from any thread."""
+        self._listeners.append(listener)
+
+    # What a person does
+
+    def submit(self, text: str | None = None) -> None:
+        """Give the address that the browser ended at. Returns after the exchange.
+
+        Args:
+            text: The full redirected URL; asked for without echo when left out.
+
+        Raises:
+            AnswerRefused: It is not this sign-in's answer; the wait goes on.
+            LoginDenied: The authorization server reports an error.
+            ProtocolError: It came from the wrong issuer.
+            GrantError: The code was not accepted.
+        """
+        if text is None:
+            import getpass
+
+            # Not input(): JupyterLab saves its echo in the notebook (measured).
+            text = getpass.getpass("Address the browser ended at: ")
+        if (location := self._receive(text)) is not None:
+            raise AnswerRefused(
+                f"The server refused the scopes. Open this address instead: {location}"
+            )
+
+    def cancel(self) -> None:
+        """End it, unless it has ended."""
+        self._finish("cancelled", LoginCancelled("The sign-in was cancelled. Nothing was stored."))
+
+    def wait(self, timeout: float | None = None) -> OwnerT:
+        """Wait for the end.
+
+        Args:
+            timeout: Seconds to wait here; the sign-in itself has its own time-out.
+
+        Raises:
+            LoginTimeout: It has not ended in time.
+            LoginError: It failed; see the subclasses.
+            ServerError: A server could not be reached, understood or trusted.
+        """
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise LoginTimeout(f"Not signed in to {self._config.url} within {timeout:.0f} seconds.")
+        if self._error is not None:
+            raise self._error
+        return self._owner
+
+    def until(self, state: State, timeout: float | None = None) -> None:
+        """Wait until `state` is reached.
+
+        Raises:
+            LoginTimeout: It was not, in time.
+            McpnbError: It ended without.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._state == state or self._state in _ENDED, timeout)
+            reached, error = self._state == state, self._error
+        if reached:
+            return
+        raise error or LoginTimeout(f"The sign-in is {self._state}, not {state}.")
+
+    # The machine
+
+    def _run(self) -> None:
+        listener: LoopbackListener | None = None
+        try:
+            # Whether a login could be kept is found out before the browser opens.
+            with self._store.lock(self._source.key, _LOCK_TIMEOUT):
+                self._source.record()
+            self._discovery = discovery = discover(self._config, self._http)
+            server = discovery.authorization_server
+            if server is None:
+                raise DiscoveryError(f"{discovery.server} needs no sign-in: just call it.")
+            self._enter("registering")
+            listener = self._listen()
+            self._prepare(discovery, server, listener)
+            self._await_answer()
+        except McpnbError as error:
+            self._finish("failed", error)
+        except Exception as error:
+            self._finish(
+                "failed", LoginError(f"Unexpected {type(error).__name__} while signing in.")
+            )
+        finally:
+            if not self._heard and self._state != "signed_in":
+                self._registrations.drop_reused()
+            if listener is not None:
+                listener.close()
+            with self._exchange_under_way:
+                self._http.close()
+
+    def _listen(self) -> LoopbackListener:
+        config = self._config
+        public = config.callback_url is not None and not is_loopback_host(
+            urlsplit(config.callback_url).hostname
+        )
+        port = config.callback_port
+        if port is None:
+            own = urlsplit(config.callback_url).port if config.callback_url else None
+            port = own or DEFAULT_PORT
+        if public:
+            self._note(f"Listening on all interfaces, port {port}, because of the callback URL.")
+        # Bound before the address is shown, so that nobody else can take the port in between.
+        listener = LoopbackListener(port, everywhere=public, fallback=config.callback_url is None)
+        if listener.fell_back:
+            self._note(f"Port {port} is in use by another program; listening on {listener.port}.")
+        return listener
+
+    def _prepare(
+        self, discovery: Discovery, server: AuthorizationServer, listener: LoopbackListener
+    ) -> None:
+        scopes, discovered = self._scopes(discovery, server)
+        method = registering.choose(self._config, server, default_redirect=not listener.fell_back)
+        redirect_uri = self._config.callback_url or _redirect(listener.port, server, method)
+        supported = (
+            discovery.protected_resource.scopes_supported if discovery.protected_resource else ()
+        )
+        registration = self._registrations.obtain(
+            method,
+            server,
+            redirect_uri,
+            wanted=scopes,
+            bound=union(scopes, supported),
+            keep=not listener.fell_back and self._config.callback_port != 0,
+        )
+        request = AuthorizationRequest.new(
+            server,
+            registration,
+            redirect_uri=redirect_uri,
+            resource=discovery.resource,
+            scopes=scopes,
+        )
+        self._retry_without_scopes = discovered and bool(scopes)
+        listener.listen(redirect_uri, self._deliver)
+        with self._changed:
+            self._request = request
+        self._enter("waiting")
+        if self._open_browser and not _open(request.url):
+            self._note("No browser could be opened here: open the address yourself.")
+
+    def _scopes(
+        self, discovery: Discovery, server: AuthorizationServer
+    ) -> tuple[tuple[str, ...], bool]:
+        supported = (
+            discovery.protected_resource.scopes_supported if discovery.protected_resource else ()
+        )
+        if self._added is not None:
+            # Step-up: previously requested and challenged together (SEP-2350). Where the challenge
+            # named none, all that the resource announces.
+            record = self._source.record()
+            held = record.requested_scopes if record else self._config.scopes
+            return union(held, self._added or supported), False
+        return chosen(self._config.scopes, discovery.challenged_scopes, supported, server)
+
+    def _await_answer(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        with self._changed:
+            if not self._changed.wait_for(self._over, min(_HINT_AFTER, self._timeout)):
+                self._note(_HINT)
+            # An exchange that has begun is waited for: it ends by its own time-outs.
+            while not self._over():
+                left = deadline - time.monotonic()
+                if left <= 0 and self._state == "waiting":
+                    minutes = f"{self._timeout:.0f} seconds"
+                    raise LoginTimeout(f"No answer came from the browser within {minutes}. {_HINT}")
+                self._changed.wait(max(left, 0.1))
+
+    def _over(self) -> bool:
+        return self._state in _ENDED
+
+    def _deliver(self, text: str) -> Reply:
+        try:
+            location = self._receive(text)
+        except AnswerRefused as error:
+            self._note(f"An answer that was not the awaited one was ignored: {error}")
+            return Reply("refused", str(error))
+        except McpnbError as error:
+            return Reply("failed", str(error))
+        if location is not None:
+            return Reply("again", location=location)
+        return Reply("done", "You can close this tab and go back to where you came from.")
+
+    def _receive(self, text: str) -> str | None:
+        """Take an answer through to its end. Gives an address where the browser has to go on."""
+        with self._changed:
+            request = self._request
+            if self._state != "waiting" or request is None:
+                raise AnswerRefused("This sign-in is not waiting for an answer (any more).")
+            try:
+                answer = read_answer(text, request)
+                self._heard = True
+            except LoginDenied as error:
+                self._heard = True
+                if error.error == "invalid_scope" and self._retry_without_scopes:
+                    return self._again_without_scopes(request)
+                self._finish("failed", error)
+                raise
+            except ProtocolError as error:
+                self._finish("failed", error)
+                raise
+            self._enter("exchanging")
+        try:
+            with self._exchange_under_way:
+                self._keep(answer, self._exchange(answer))
+        except McpnbError as error:
+            self._finish("failed", error)
+            raise
+        return None
+
+    def _again_without_scopes(self, request: AuthorizationRequest) -> str:
+        self._retry_without_scopes = False
+        self._request = AuthorizationRequest.new(
+            request.server,
+            request.registration,
+            redirect_uri=request.redirect_uri,
+            resource=request.resource,
+            scopes=(),
+        )
+        self._note("The server refused the scopes that it announces; asking once more without any.")
+        return self._request.url
+
+    def _exchange(self, answer: ValidatedAnswer) -> Tokens:
+        try:
+            try:
+                return grants.exchange(answer, self._http)
+            except ServerUnreachable as error:
+                if error.sent:
+                    raise
+                return grants.exchange(answer, self._http)  # it never arrived: the code is unused
+        except GrantError as error:
+            if error.error == "invalid_client" and self._registrations.reused:
+                self._registrations.drop_reused()
+                raise GrantError(
+                    f"{error} The stored registration was dropped: sign in again to make a new one.",
+                    error=error.error,
+                    status=error.status,
+                ) from None
+            raise
+
+    def _keep(self, answer: ValidatedAnswer, tokens: Tokens) -> None:
+        request, now = answer.request, time.time()
+        record = LoginRecord(
+            server=self._source.server,
+            account=self._config.account,
+            resource=request.resource,
+            registration=request.registration,
+            token_endpoint=request.server.token_endpoint,
+            revocation_endpoint=request.server.revocation_endpoint,
+            tokens=tokens,
+            # Milliseconds as the first generation: it only ever rises, across sign-outs too.
+            generation=int(now * 1000),
+            requested_scopes=request.scopes or tokens.scopes,
+            signed_in_at=now,
+        )
+        with self._changed:
+            if (
+                self._over()
+            ):  # cancelled while the code was exchanged: nothing is kept, here or there
+                grants.revoke(record, self._http)
+                raise self._error or LoginCancelled("The sign-in was cancelled.")
+            with self._store.lock(self._source.key, _LOCK_TIMEOUT):
+                self._store.write(self._source.key, record.to_dict())
+            self._registrations.confirm(request.registration)
+            self._finish("signed_in", None)
+
+    def _note(self, text: str) -> None:
+        self._notes.append(text)
+        self._tell()
+
+    def _enter(self, state: State) -> None:
+        with self._changed:
+            if self._over():
+                raise self._error or LoginCancelled("The sign-in was cancelled.")
+            self._state = state
+            self._changed.notify_all()
+        self._tell()
+
+    def _finish(self, state: State, error: McpnbError | None) -> None:
+        with self._changed:
+            if self._over():
+                return
+            self._state, self._error = state, error
+            self._changed.notify_all()
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in list(self._listeners):
+            with contextlib.suppress(Exception):  # a view that fails must not end the sign-in
+                listener(self)
+
+
+def _redirect(port: int, server: AuthorizationServer, method: RegistrationMethod) -> str:
+    """Give the loopback redirect, with a per-issuer part where answers carry no ``iss``.
+
+    RFC 9700 section 4.4.2: the distinct address then tells servers apart. Only a registration made
+    here can have one.
+    """
+    base = f"http://127.0.0.1:{port}/callback"
+    if server.iss_in_response or method != "dcr":
+        return base
+    digest = hashlib.sha256(server.issuer.encode()).digest()[:9]
+    return f"{base}/{base64.urlsafe_b64encode(digest).decode()}"
+
+
+def _open(url: str) -> bool:
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    # A text browser would take over the terminal that waits for the answer.
+    if type(browser) is webbrowser.GenericBrowser:
+        return False
+    return browser.open(url, new=2)

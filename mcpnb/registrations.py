@@ -1,0 +1,100 @@
+"""Registrations kept per issuer and redirect, so that a login does not make a new client each time."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from mcpnb import grants
+from mcpnb.errors import McpnbError
+from mcpnb.http import Http
+from mcpnb.models import AuthorizationServer, Registration, RegistrationMethod, ServerConfig
+from mcpnb.protocol import registration as registering
+from mcpnb.protocol.scopes import covers
+from mcpnb.store import Key, TokenStore
+
+__all__ = ["Registrations"]
+
+_LOCK_TIMEOUT = 10.0
+# A client secret that ends during the sign-in, or minutes after it, is of no use.
+_SECRET_MARGIN = 600.0
+
+
+class Registrations:
+    """The registrations of one sign-in: looked up, made, doubted, dropped."""
+
+    def __init__(self, config: ServerConfig, store: TokenStore, http: Http) -> None:
+        self._config = config
+        self._store = store
+        self._http = http
+        self._reused: Key | None = None
+
+    def obtain(
+        self,
+        method: RegistrationMethod,
+        server: AuthorizationServer,
+        redirect_uri: str,
+        *,
+        wanted: tuple[str, ...],
+        bound: tuple[str, ...],
+        keep: bool,
+    ) -> Registration:
+        """Give a registration that covers this redirect and these scopes.
+
+        Args:
+            method: How to come by one.
+            server: The authorization server it is for.
+            redirect_uri: Where the browser will be sent.
+            wanted: The scopes that will be asked for now.
+            bound: The scopes to register a new client for, so that a later step-up needs no other.
+            keep: Whether a new one is of use again (not for a port that will not come again).
+
+        Raises:
+            GrantError: The server does not register a client.
+            LoginError: The given credentials are another issuer's.
+        """
+        if method == "preregistered":
+            pinned = self._store.read(self._pin())
+            return registering.preregistered(
+                self._config, server, pinned_issuer=pinned["issuer"] if pinned else None
+            )
+        if method == "cimd":
+            return registering.via_metadata_document(self._config, server)
+        key = Key("client", f"{server.issuer}\n{redirect_uri}")
+        with self._store.lock(key, _LOCK_TIMEOUT):
+            known = self._store.read(key)
+            if known is not None and _usable(registration := Registration.from_dict(known), wanted):
+                self._reused = key
+                return registration
+            registration = grants.register(server, redirect_uri, bound, self._http)
+            if keep:
+                self._store.write(key, registration.to_dict())
+        return registration
+
+    @property
+    def reused(self) -> bool:
+        """Whether the registration was made at an earlier sign-in."""
+        return self._reused is not None
+
+    def confirm(self, registration: Registration) -> None:
+        """After a sign-in: credentials that a person gave now belong to this issuer (SEP-2352)."""
+        if registration.method == "preregistered":
+            self._store.write(self._pin(), {"issuer": registration.issuer})
+
+    def drop_reused(self) -> None:
+        """Forget a reused registration that the server seems not to know any more.
+
+        It shows its own error page then and never tells us; the next sign-in registers anew.
+        """
+        if self._reused is not None:
+            with contextlib.suppress(McpnbError):
+                self._store.delete(self._reused)
+
+    def _pin(self) -> Key:
+        return Key("issuer", f"{self._config.url}\n{self._config.client_id}")
+
+
+def _usable(registration: Registration, wanted: tuple[str, ...]) -> bool:
+    expires = registration.secret_expires_at
+    alive = expires is None or expires > time.time() + _SECRET_MARGIN
+    return alive and covers(registration.scopes, wanted)

@@ -1,0 +1,333 @@
+"""One login's fresh token, or `LoginRequired`.
+
+Three ages of a token, scaled to its lifetime: *fresh* is used; *stale* is used, while one renewal
+runs in the background; *expired*, or rejected by the server, is renewed once for everybody: lock,
+re-read, adopt what a sibling got, else refresh, write, release.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from mcpnb import grants
+from mcpnb.errors import (
+    CallError,
+    GrantError,
+    LoginRequired,
+    McpnbError,
+    ScopeRefused,
+    ServerUnreachable,
+    quoted,
+)
+from mcpnb.http import Http
+from mcpnb.models import LoginRecord, Secret, ServerConfig, Tokens
+from mcpnb.protocol.scopes import covers
+from mcpnb.store import Key, TokenStore
+
+__all__ = ["Held", "TokenSource", "login_key"]
+
+_LOCK_TIMEOUT = 60.0
+_RETRY_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An access token and its generation."""
+
+    token: Secret
+    generation: int
+
+
+def login_key(server: str, account: str | None) -> Key:
+    """Name the record of one login."""
+    return Key("login", f"{server}\n{account}" if account else server)
+
+
+@lru_cache(maxsize=1)
+def _workers() -> ThreadPoolExecutor:
+    # The interpreter joins these threads at exit, so a rotation under way is always written:
+    # an unwritten one loses the login (measured).
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="mcpnb-renewal")
+
+
+class TokenSource:
+    """The tokens of one login. Thread-safe; siblings in other processes share it through the store."""
+
+    def __init__(self, config: ServerConfig, store: TokenStore) -> None:
+        """Serve the login of `config`'s server and account from `store`."""
+        self.server = config.url
+        self.key = login_key(config.url, config.account)
+        self.store = store
+        self._config = config
+        self._lock = threading.Lock()
+        self._version: object = object()
+        self._record: LoginRecord | None = None
+        self._renewal: tuple[int, Future[Held]] | None = None
+        self._rejected: set[int] = set()
+        self._postponed: dict[int, float] = {}
+        self._asked: dict[frozenset[str], float] = {}
+        self._wanted: tuple[float, tuple[str, ...]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<TokenSource {self.server}>"
+
+    # What is held
+
+    def record(self) -> LoginRecord | None:
+        """Give the login as stored now, read again only after somebody wrote it.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        version = self.store.version(self.key)
+        with self._lock:
+            if version != self._version or version is None:
+                stored = self.store.read(self.key) if version is not None else None
+                self._record = LoginRecord.from_dict(stored) if stored else None
+                self._version = version
+            return self._record
+
+    def peek(self) -> Held | None:
+        """Give the token if it can be used as it is; start a renewal in the background if it is stale."""
+        record = self.record()
+        if record is None or _expired(record):
+            return None
+        if _stale(record) and time.time() >= self._postponed.get(record.generation, 0.0):
+            self.renewal(record.generation)
+        return Held(record.tokens.access_token, record.generation)
+
+    def fresh(self) -> Held:
+        """Give a usable token, renewed if need be.
+
+        Raises:
+            LoginRequired: There is no login, or it cannot be renewed.
+            ServerUnreachable: The authorization server cannot be reached now; the login is kept.
+            GrantError: It cannot renew now; the login is kept.
+        """
+        held = self.peek()
+        return held if held is not None else self.renewal().result()
+
+    # Renewing
+
+    def renewal(self, generation: int | None = None) -> Future[Held]:
+        """Start the one renewal of a generation, or join it.
+
+        Args:
+            generation: What the caller held; a newer one is adopted instead. `None`: what is stored.
+        """
+        record = self.record()
+        if record is None:
+            return _failed(self._missing())
+        newer = generation is None or record.generation > generation
+        if newer and not _expired(record):
+            return _done(Held(record.tokens.access_token, record.generation))
+        seen = record.generation
+        with self._lock:
+            if self._renewal is None or self._renewal[0] != seen or self._renewal[1].done():
+                self._renewal = (seen, _workers().submit(self._renew, seen))
+            return self._renewal[1]
+
+    def rejected(self, generation: int) -> Future[Held]:
+        """After a 401: a sibling's newer token, else one renewal.
+
+        A generation that was itself just obtained and rejected is not renewed again: a server that
+        rejects everything would otherwise be asked without end.
+        """
+        record = self.record()
+        if generation in self._rejected and record and record.generation <= generation:
+            return _failed(self.refused())
+        return self.renewal(generation)
+
+    def rejected_again(self, generation: int) -> McpnbError:
+        """After a 401 for a token that was renewed because of a 401: remember, and say what to do."""
+        self._rejected.add(generation)
+        return self.refused()
+
+    def _renew(self, seen: int) -> Held:
+        with self.store.lock(self.key, _LOCK_TIMEOUT):
+            record = self.record()
+            if record is None:
+                raise self._missing()
+            if record.generation == seen or _expired(record):
+                record = self._refreshed(record)
+        return Held(record.tokens.access_token, record.generation)
+
+    def _refreshed(self, record: LoginRecord) -> LoginRecord:
+        if record.tokens.refresh_token is None:
+            raise LoginRequired(
+                f"The login for {self.server} has ended: its token expired or was rejected, and the server "
+                "gave nothing to renew it with. Sign in again.",
+                server=self.server,
+            )
+        try:
+            tokens = self._ask(record)
+        except GrantError as error:
+            if error.error == "invalid_grant":
+                self._end(record)
+                raise LoginRequired(
+                    f"The authorization server {quoted(record.issuer)} ended the login for {self.server} "
+                    f"({error}). Sign in again.",
+                    server=self.server,
+                ) from None
+            self._postpone(record)
+            raise
+        except ServerUnreachable:
+            self._postpone(record)
+            raise
+        renewed = record.renewed(tokens)
+        self.store.write(self.key, renewed.to_dict())
+        return renewed
+
+    def _ask(self, record: LoginRecord) -> Tokens:
+        http = Http(self.server, allow_private=self._config.allow_private_network)
+        try:
+            try:
+                return grants.refresh(record, http)
+            except (GrantError, ServerUnreachable) as error:
+                pause = _not_processed(error)
+                if pause is None:
+                    raise
+                threading.Event().wait(pause)
+                return grants.refresh(record, http)
+        finally:
+            http.close()
+
+    def _end(self, record: LoginRecord) -> None:
+        """Keep the record, without what the server declared dead: it says who ended the login."""
+        ended = replace(record, tokens=replace(record.tokens, refresh_token=None))
+        self.store.write(self.key, ended.to_dict())
+
+    def _postpone(self, record: LoginRecord) -> None:
+        # Outcome unknown: the access token serves as long as it lives, then there is one more try.
+        self._postponed[record.generation] = record.tokens.expires_at or 0.0
+
+    # What to say
+
+    def _missing(self) -> LoginRequired:
+        return LoginRequired(f"Not signed in to {self.server}. Sign in first.", server=self.server)
+
+    def refused(self) -> McpnbError:
+        """Say that the server rejects a token that should be good; once more after a new sign-in."""
+        again = self._asked_before(frozenset({"401"}))
+        if again:
+            return CallError(
+                f"{self.server} rejects the token although you have just signed in. Its audience or its "
+                "clock may be wrong; `mcpnb discover` shows what the server asks for.",
+                code=None,
+            )
+        return LoginRequired(
+            f"{self.server} no longer accepts this login. Sign in again.", server=self.server
+        )
+
+    def accepted(self) -> None:
+        """Forget earlier rejections: the server has just accepted a token."""
+        if self._asked:
+            self._asked.pop(frozenset({"401"}), None)
+
+    def insufficient(self, scopes: tuple[str, ...]) -> McpnbError:
+        """Say which scopes a call wants beyond those held; permanently refused the second time.
+
+        Args:
+            scopes: From the challenge; may be empty, or name what is held already.
+        """
+        record = self.record()
+        if record is None:
+            return LoginRequired(
+                f"Not signed in to {self.server}. Sign in first.", server=self.server, scopes=scopes
+            )
+        named = " ".join(scopes)
+        if (
+            covers(record.requested_scopes, scopes)
+            if scopes
+            else self._asked_before(frozenset({"403"}))
+        ):
+            return ScopeRefused(
+                f"{self.server} refuses this call for want of permission"
+                + (f" ({quoted(named)})" if named else "")
+                + ", although you signed in asking for it. Your account there may lack the right.",
+                scopes=scopes,
+            )
+        missing = tuple(s for s in scopes if s not in record.tokens.scopes) or scopes
+        self._wanted = (record.signed_in_at, missing)
+        return LoginRequired(
+            f"{self.server} wants more permission for this call"
+            + (f": {quoted(named)}" if named else "")
+            + ". Sign in again to add it: session.login(scopes=...), or mcpnb login --scopes.",
+            server=self.server,
+            scopes=missing,
+        )
+
+    @property
+    def wanted(self) -> tuple[str, ...] | None:
+        """Scopes that a call was refused for since the last sign-in; empty where none were named."""
+        record = self.record()
+        if self._wanted is None or record is None or record.signed_in_at != self._wanted[0]:
+            return None
+        return self._wanted[1]
+
+    def _asked_before(self, what: frozenset[str]) -> bool:
+        # Memory of failed elevations (specification, step-up): asked for at an earlier sign-in.
+        record = self.record()
+        now = record.signed_in_at if record else 0.0
+        with self._lock:
+            return self._asked.setdefault(what, now) < now
+
+    # Signing out
+
+    def forget(self) -> bool:
+        """Revoke at the server, then forget.
+
+        Returns:
+            Whether the server confirmed the revocation.
+        """
+        with self.store.lock(self.key, _LOCK_TIMEOUT):
+            record = self.record()
+            if record is None:
+                return False
+            # Forgotten first: whatever the network does, this machine no longer holds the login.
+            self.store.delete(self.key)
+        http = Http(self.server, allow_private=self._config.allow_private_network)
+        with contextlib.closing(http):
+            return grants.revoke(record, http)
+
+
+def _expired(record: LoginRecord) -> bool:
+    # A call takes time and clocks differ: the last 10 s (at most 5 % of the lifetime) are not used.
+    expires, lifetime = record.tokens.expires_at, record.tokens.lifetime
+    if expires is None or lifetime is None:
+        return False
+    return time.time() >= expires - min(10.0, 0.05 * lifetime)
+
+
+def _stale(record: LoginRecord) -> bool:
+    expires, lifetime = record.tokens.expires_at, record.tokens.lifetime
+    if expires is None or lifetime is None or record.tokens.refresh_token is None:
+        return False
+    return time.time() >= expires - min(300.0, 0.2 * lifetime)
+
+
+def _not_processed(error: McpnbError) -> float | None:
+    """Seconds to wait before a second try of a refresh that was provably not processed, else `None`."""
+    if isinstance(error, ServerUnreachable):
+        return None if error.sent else _RETRY_PAUSE
+    if isinstance(error, GrantError) and error.status in (429, 503) and not error.error:
+        return min(error.retry_after or _RETRY_PAUSE, _LONGEST_PAUSE)
+    return None
+
+
+def _done(held: Held) -> Future[Held]:
+    future: Future[Held] = Future()
+    future.set_result(held)
+    return future
+
+
+def _failed(error: McpnbError) -> Future[Held]:
+    future: Future[Held] = Future()
+    future.set_exception(error)
+    return future
