@@ -1,0 +1,77 @@
+"""``mcpnb tools`` and ``mcpnb call``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from mcpnb.errors import plain
+
+__all__ = ["call_tool", "show_tools"]
+
+
+def show_tools(session: Any, *, as_json: bool) -> None:
+    """Print a server's tools as a table, or whole as JSON."""
+    tools = session.tools()
+    if as_json:
+        rows = [t.raw.model_dump(by_alias=True, mode="json", exclude_none=True) for t in tools]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo(repr(tools))
+
+
+def call_tool(
+    session: Any,
+    tool: str,
+    pairs: tuple[str, ...],
+    text: str | None,
+    *,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
+    """Call a tool and print the text of its result, or the whole result as JSON."""
+    arguments = _arguments(pairs, text)
+    result = session.options(timeout=timeout).call(tool, arguments)
+    if as_json:
+        click.echo(
+            json.dumps(
+                result.raw.model_dump(by_alias=True, mode="json", exclude_none=True), indent=2
+            )
+        )
+        return
+    out = result.text or ("" if result.data is None else json.dumps(result.data, indent=2))
+    # To a pipe as it is; a terminal is spared its escape sequences.
+    click.echo(
+        "\n".join(plain(line, 100_000) for line in out.splitlines()) if sys.stdout.isatty() else out
+    )
+    for image in result.images:
+        click.echo(f"({image!r}: save it from Python, or use --json)", err=True)
+
+
+def _arguments(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if text is not None:
+        try:
+            arguments = json.loads(sys.stdin.read() if text == "-" else text)
+        except ValueError as error:
+            raise click.UsageError(f"--args is not JSON: {error}") from None
+        if not isinstance(arguments, dict):
+            raise click.UsageError(
+                '--args has to be a JSON object, such as \'{"query": "report"}\'.'
+            )
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{pair!r} is not of the form name=value.")
+        arguments[name] = _value(value)
+    return arguments
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

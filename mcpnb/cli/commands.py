@@ -1,0 +1,291 @@
+"""The commands: their arguments, and where their output goes (data to stdout, the rest to stderr)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from mcpnb import errors
+from mcpnb.version import __version__
+
+__all__ = ["run"]
+
+DONE, FAILED, USAGE, SIGN_IN_REQUIRED, CANCELLED = 0, 1, 2, 3, 130
+
+_server = click.argument("server", metavar="SERVER")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_account = click.option("--account", metavar="NAME", help="Which of several logins at one server.")
+_config = click.option(
+    "--config", metavar="FILE", type=click.Path(), help="Read this configuration file first."
+)
+_store = click.option(
+    "--store",
+    type=click.Choice(["auto", "file", "memory"]),
+    default="auto",
+    help="Where logins rest. Default: auto (encrypted files).",
+)
+
+
+def _common(command: Any) -> Any:
+    return _account(_config(command))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit code. No error a user can cause shows a traceback."""
+    try:
+        code = cli.main(args=list(arguments), prog_name="mcpnb", standalone_mode=False)
+    except click.exceptions.Abort:
+        return _cancelled()
+    except KeyboardInterrupt:
+        return _cancelled()
+    except click.ClickException as error:
+        error.show()
+        return USAGE if isinstance(error, click.UsageError) else FAILED
+    except errors.LoginCancelled:
+        return _cancelled()
+    except errors.LoginRequired as error:
+        _say(f"Sign-in required: {error}")
+        scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
+        _say(f"Run: mcpnb login {error.server}{scopes}")
+        return SIGN_IN_REQUIRED
+    except errors.ConfigError as error:
+        _say(f"Error: {error}")
+        return USAGE
+    except errors.McpnbError as error:
+        _say(f"Error: {error}")
+        return FAILED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nothing is left to be said to it
+        return FAILED
+    return code if isinstance(code, int) else DONE
+
+
+def _cancelled() -> int:
+    _say("Cancelled.")
+    return CANCELLED
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _session(
+    server: str, account: str | None, config: str | None, store: str = "auto", **given: Any
+) -> Any:
+    from mcpnb.connecting import connect
+
+    return connect(server, account=account, config=config, store=store, **given)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mcpnb")
+def cli() -> None:
+    """Sign in to MCP servers, and stay signed in.
+
+    SERVER is the address of an MCP server or the name of a configured one.
+
+    \b
+    mcpnb login https://mcp.example.com/mcp     sign in, once
+    mcpnb tools https://mcp.example.com/mcp     what it can do
+    mcpnb call  https://mcp.example.com/mcp search query=report
+    """
+
+
+@cli.command()
+@_server
+@click.option("--scopes", metavar="A,B", help="Ask for these scopes instead of the announced ones.")
+@click.option(
+    "--no-browser", is_flag=True, help="Open no browser: print the address, read a pasted answer."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Loopback port for the answer. Default: 27182."
+)
+@click.option("--callback-url", metavar="URL", help="Callback address that leads to this machine.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=300,
+    metavar="S",
+    help="Seconds to wait. Default: 300.",
+)
+@click.option("--client-id", metavar="ID", help="Client id registered at the authorization server.")
+@click.option("--issuer", metavar="URL", help="The authorization server the client id belongs to.")
+@click.option(
+    "--registration",
+    type=click.Choice(["auto", "preregistered", "cimd", "dcr"]),
+    default="auto",
+    help="Which way to a client id to take.",
+)
+@_store
+@_common
+def login(
+    server: str,
+    scopes: str | None,
+    no_browser: bool,
+    port: int | None,
+    callback_url: str | None,
+    timeout: float,
+    client_id: str | None,
+    issuer: str | None,
+    registration: str,
+    store: str,
+    account: str | None,
+    config: str | None,
+) -> int:
+    """Sign in to a server.
+
+    \b
+    mcpnb login https://mcp.example.com/mcp
+    mcpnb login https://mcp.example.com/mcp --no-browser      over SSH: paste the answer
+    """
+    from mcpnb.cli.signing_in import sign_in
+
+    session = _session(
+        server,
+        account,
+        config,
+        store,
+        callback_port=port,
+        callback_url=callback_url,
+        client_id=client_id,
+        issuer=issuer,
+        registration=registration,
+    )
+    return sign_in(session, scopes=scopes, browser=not no_browser, timeout=timeout)
+
+
+@cli.command()
+@_server
+@_common
+def logout(server: str, account: str | None, config: str | None) -> int:
+    """Sign out: revoke the login at the server, and forget it."""
+    session = _session(server, account, config)
+    if session.status == "none":
+        _say(f"Not signed in to {session.server}: nothing to do.")
+        return DONE
+    revoked = session.logout()
+    how = (
+        "revoked at the server"
+        if revoked
+        else "forgotten here; the server did not confirm that it is revoked"
+    )
+    _say(f"Signed out of {session.server}: {how}.")
+    return DONE
+
+
+@cli.command("list")
+@_json
+@_config
+def list_(as_json: bool, config: str | None) -> int:
+    """List configured servers and stored logins. Nobody is contacted."""
+    from mcpnb.cli.listing import show_list
+
+    show_list(config, as_json=as_json)
+    return DONE
+
+
+@cli.command()
+@click.argument("url", metavar="URL")
+@_json
+@_config
+def discover(url: str, as_json: bool, config: str | None) -> int:
+    """Look how one would sign in to a server. Nothing is registered.
+
+    \b
+    mcpnb discover https://mcp.example.com/mcp
+    """
+    from mcpnb.cli.listing import show_discovery
+
+    show_discovery(url, config, as_json=as_json)
+    return DONE
+
+
+@cli.command()
+@_server
+@click.option("--header", is_flag=True, help="Print the whole Authorization header.")
+@_json
+@_common
+def token(server: str, header: bool, as_json: bool, account: str | None, config: str | None) -> int:
+    """Print a fresh access token, alone on stdout. Whoever has it can act as you.
+
+    \b
+    curl -H "$(mcpnb token SERVER --header)" ...
+    """
+    import json
+
+    if as_json and not header:
+        raise click.UsageError("--json goes with --header.")
+    held = _session(server, account, config).access_token()
+    if as_json:
+        click.echo(json.dumps({"Authorization": f"Bearer {held}"}))
+    else:
+        click.echo(f"Authorization: Bearer {held}" if header else held)
+    return DONE
+
+
+@cli.command()
+@_server
+@_json
+@_common
+def tools(server: str, as_json: bool, account: str | None, config: str | None) -> int:
+    """List a server's tools."""
+    from mcpnb.cli.calling import show_tools
+
+    show_tools(_session(server, account, config), as_json=as_json)
+    return DONE
+
+
+@cli.command()
+@_server
+@click.argument("tool")
+@click.argument("pairs", metavar="[K=V]...", nargs=-1)
+@click.option(
+    "--args", "arguments", metavar="JSON", help="Arguments as a JSON object; - reads stdin."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for the result."
+)
+@_json
+@_common
+def call(
+    server: str,
+    tool: str,
+    pairs: tuple[str, ...],
+    arguments: str | None,
+    timeout: float | None,
+    as_json: bool,
+    account: str | None,
+    config: str | None,
+) -> int:
+    """Call a tool and print its result.
+
+    A value that is JSON counts as such (limit=5, tags='["a"]'), anything else as text.
+
+    \b
+    mcpnb call https://mcp.example.com/mcp search query=report limit=5
+    """
+    from mcpnb.cli.calling import call_tool
+
+    session = _session(server, account, config)
+    call_tool(session, tool, pairs, arguments, timeout=timeout, as_json=as_json)
+    return DONE
+
+
+@cli.command()
+@click.option("--terminal", is_flag=True, help="Play the whole story here, with no browser.")
+@click.option("--no-browser", is_flag=True, help="Open no browser.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_534), help="First port of the servers. Default: free ones."
+)
+def demo(terminal: bool, no_browser: bool, port: int | None) -> int:
+    """Start an authorization server and an MCP server on this machine to try everything with.
+
+    \b
+    mcpnb demo --terminal     the whole story as a transcript
+    """
+    from mcpnb.demo import main as run_demo
+
+    return run_demo(terminal=terminal, open_browser=not no_browser, port=port)

@@ -1,0 +1,84 @@
+"""``mcpnb list`` and ``mcpnb discover``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from mcpnb.errors import plain
+
+__all__ = ["show_discovery", "show_list"]
+
+
+def show_list(config: str | None, *, as_json: bool) -> None:
+    """Print configured servers and stored logins; nobody is contacted."""
+    from mcpnb.connecting import overview
+
+    rows = overview(config)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        click.echo(
+            "No server is configured and no login is stored. Begin with: mcpnb login URL", err=True
+        )
+    else:
+        _table(
+            ("Name", "Server", "Account", "Status", "Scopes", "Source"),
+            [
+                (
+                    r["name"],
+                    r["url"],
+                    r["account"],
+                    r["auth_status"],
+                    " ".join(r["scopes"]),
+                    r["source"],
+                )
+                for r in rows
+            ],
+        )
+
+
+def show_discovery(url: str, config: str | None, *, as_json: bool) -> None:
+    """Print how one would sign in to a server."""
+    from mcpnb.connecting import discover
+
+    found = discover(url, config=config)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    for step in found.steps:
+        click.echo(f"{plain(step.request)}\n    {plain(step.answer)}    [{step.rule}]", err=True)
+    server = found.authorization_server
+    if server is None:
+        click.echo(f"{found.server} needs no sign-in.")
+        return
+    supported = found.protected_resource.scopes_supported if found.protected_resource else ()
+    ways = [
+        "client metadata document" if server.client_id_metadata else "",
+        "dynamic registration" if server.registration_endpoint else "",
+    ]
+    facts = {
+        "Server": found.server,
+        "Resource": found.resource,
+        "Authorization server": server.issuer,
+        "Scopes": " ".join(found.challenged_scopes or supported) or "(the server decides)",
+        "Registration": ", ".join(w for w in ways if w) or "by hand: a client id has to be given",
+        "PKCE": ", ".join(server.code_challenge_methods or ()) or "not announced",
+        "Answers carry iss": "yes" if server.iss_in_response else "no",
+        "Device sign-in": "yes" if server.device_authorization_endpoint else "no",
+        "Revocation": "yes" if server.revocation_endpoint else "no",
+    }
+    for name, value in facts.items():
+        click.echo(f"{name + ':':<22}{plain(value)}")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    texts = [tuple(plain(cell or "-", 80) for cell in row) for row in rows]
+    widths = [max(len(row[i]) for row in [head, *texts]) for i in range(len(head))]
+    for row in [head, *texts]:
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )

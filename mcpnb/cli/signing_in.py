@@ -1,0 +1,104 @@
+"""``mcpnb login``: the address out, the answer in."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import click
+
+from mcpnb.errors import AnswerRefused, McpnbError
+
+__all__ = ["sign_in"]
+
+
+def sign_in(session: Any, *, scopes: str | None, browser: bool, timeout: float) -> int:
+    """Sign in, showing progress on stderr. With no browser each address stands alone on a line."""
+    login = session.login(scopes=scopes, open_browser=browser, timeout=timeout)
+    view = _View(browser=browser)
+    login.on_change(view.update)
+    view.update(login)
+    try:
+        login.until("waiting")
+        if not browser:
+            _read_answers(login)
+        login.wait()
+    except KeyboardInterrupt:
+        login.cancel()
+        raise
+    finally:
+        view.update(login)
+    click.echo(f"Signed in to {session.server}: {session!r}", err=True)
+    return 0
+
+
+class _View:
+    """Writes each change once, whatever thread it comes from."""
+
+    def __init__(self, *, browser: bool) -> None:
+        self._browser = browser
+        self._lock = threading.Lock()
+        self._url: str | None = None
+        self._notes = 0
+        self._stage = ""
+
+    def update(self, login: Any) -> None:
+        with self._lock:
+            if (
+                login.state in ("discovering", "registering", "exchanging")
+                and login.state != self._stage
+            ):
+                self._stage = login.state
+                click.echo(f"{login.state.capitalize()} ...", err=True)
+            for note in login.notes[self._notes :]:
+                click.echo(f"Note: {note}", err=True)
+            self._notes = len(login.notes)
+            if login.state == "waiting" and login.url != self._url:
+                self._url = login.url
+                self._show(login)
+
+    def _show(self, login: Any) -> None:
+        what = "opens in your browser; if it does not, open" if self._browser else "open"
+        click.echo(f"To sign in, {what} this address:\n", err=True)
+        click.echo(login.url, err=True)
+        click.echo(
+            f"\nIt leads to {login.issuer}; the answer comes back to {login.redirect_uri}", err=True
+        )
+        if not self._browser and sys.stdin.isatty():
+            click.echo(
+                "After you approve, the browser may say that a page cannot be reached. That is expected: "
+                "copy the whole address from its address bar and paste it here.",
+                err=True,
+            )
+
+
+def _read_answers(login: Any) -> None:
+    """Read pasted lines beside the listener: whichever is first. The end of input cancels nothing."""
+    reader = threading.Thread(target=_submit_lines, args=(login,), name="mcpnb-paste", daemon=True)
+    reader.start()
+
+
+def _submit_lines(login: Any) -> None:
+    while login.state == "waiting":
+        try:
+            line = _prompted() if sys.stdin.isatty() else sys.stdin.readline()
+        except (EOFError, OSError, ValueError):
+            return
+        if not line:
+            return
+        if not line.strip():
+            continue
+        try:
+            login.submit(line)
+        except AnswerRefused as error:
+            click.echo(f"Not used: {error}", err=True)
+        except McpnbError:
+            return  # the sign-in has ended; its own error is shown at the end
+
+
+def _prompted() -> str:
+    import getpass
+
+    # Without echo: the address holds a code, and a terminal keeps what it shows.
+    return getpass.getpass("Paste the address here: ")
