@@ -24,6 +24,8 @@ from mcpnb.tokens import Held, TokenSource
 
 __all__ = ["BearerAuth", "Outcome", "current_outcome"]
 
+UNAUTHORIZED, FORBIDDEN = 401, 403
+_PORTS = {"https": 443, "http": 80}
 _log = logging.getLogger(__name__)
 _NOTE = "mcpnb"
 """Key of a response's ``extensions`` under which the reason of a final 401 or 403 is found."""
@@ -68,12 +70,12 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         held = self._obtained(request, self._source.fresh)
         response = yield self._attach(request, held)
         if held is not None and self._worth_renewing(response, held):
-            renewed = self._obtained(
-                request, self._source.rejected(held.generation).result, response
-            )
-            if renewed is not None and _replayable(request):
+            renewed = self._obtained(request, self._source.rejected(held.generation).result, response)
+            if renewed is None:
+                return
+            if _replayable(request):
                 response = yield self._attach(request, renewed)
-                held = renewed
+            held = renewed
         self._report(request, response, held)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
@@ -91,14 +93,18 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         response = yield self._attach(request, held)
         if held is not None and self._worth_renewing(response, held):
             renewed = await self._awaited(request, self._source.rejected(held.generation), response)
-            if renewed is not None and _replayable(request):
+            if renewed is None:
+                return
+            if _replayable(request):
                 response = yield self._attach(request, renewed)
-                held = renewed
+            held = renewed
         self._report(request, response, held)
 
     def _is_ours(self, request: Any) -> bool:
-        # Whatever address a client is asked for, and whatever `resource` says.
-        return origin_of(str(request.url)) == self._origin
+        # Whatever address a client is asked for, and whatever `resource` says. Both libraries have
+        # parsed and normalised it already, and connect to just this.
+        url = request.url
+        return (url.scheme, url.host, url.port or _PORTS.get(url.scheme)) == self._origin
 
     def _attach(self, request: Any, held: Held | None) -> Any:
         if held is not None:
@@ -139,12 +145,14 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
             raise error
 
     def _worth_renewing(self, response: Any, held: Held) -> bool:
-        if response.status_code != 401:
+        if response.status_code != UNAUTHORIZED:
             return False
         challenge = _challenge(response)
-        wanted = challenge.scopes if challenge else None
+        wanted = (challenge.scopes if challenge else None) or ()
         # Measured: some servers say 401 for too little scope. A refresh cannot widen a login.
-        return not (challenge and challenge.error == "insufficient_scope" and wanted)
+        if challenge and challenge.error == "insufficient_scope" and wanted:
+            return False
+        return self._source.worth_renewing(held.generation, wanted)
 
     def _report(self, request: Any, response: Any, held: Held | None) -> None:
         outcome = current_outcome.get()
@@ -158,29 +166,30 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
             outcome.error = error
 
     def _verdict(self, request: Any, response: Any, held: Held | None) -> McpnbError | None:
-        if response.status_code not in (401, 403):
-            if held is not None and response.status_code < 400:
+        status = response.status_code
+        if status not in (UNAUTHORIZED, FORBIDDEN):
+            if held is not None and response.is_success:
                 self._source.accepted()
             return None
         challenge = _challenge(response)
         wanted = (challenge.scopes if challenge else None) or ()
         lacking = challenge is not None and challenge.error == "insufficient_scope"
-        if response.status_code == 403:
+        if status == FORBIDDEN:
             return self._source.insufficient(wanted) if lacking else None
         if held is None:
+            message = f"{self._source.server} wants a sign-in."
+            return LoginRequired(message, server=self._source.server, scopes=wanted)
+        if not _replayable(request) and self._source.worth_renewing(held.generation, wanted):
             return LoginRequired(
-                f"{self._source.server} wants a sign-in.", server=self._source.server, scopes=wanted
+                f"{self._source.server} rejected the token. It was renewed, but the body of this "
+                "request cannot be sent twice: send the request again.",
+                server=self._source.server,
             )
+        self._source.renewed_in_vain(held.generation, wanted)
         record = self._source.record()
         if lacking or (wanted and record and not set(wanted) <= set(record.tokens.scopes)):
             return self._source.insufficient(wanted)
-        if not _replayable(request):
-            return LoginRequired(
-                f"{self._source.server} rejected the token. It was renewed, but the body of this request "
-                "cannot be sent twice: send the request again.",
-                server=self._source.server,
-            )
-        return self._source.rejected_again(held.generation)
+        return self._source.refused()
 
 
 def _challenge(response: Any) -> Challenge | None:

@@ -60,6 +60,7 @@ _HINT = (
     "sign in again."
 )
 _LOCK_TIMEOUT = 10.0
+_LAST_PAGE = 3.0
 
 
 class Login(Generic[OwnerT]):
@@ -199,9 +200,13 @@ class Login(Generic[OwnerT]):
             LoginError: It failed; see the subclasses.
             ServerError: A server could not be reached, understood or trusted.
         """
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            raise LoginTimeout(f"Not signed in to {self._config.url} within {timeout:.0f} seconds.")
+        with self._changed:
+            if not self._changed.wait_for(self._over, timeout):
+                seconds = f"{timeout or 0:.0f} seconds"
+                raise LoginTimeout(f"Not signed in to {self._config.url} within {seconds}.")
+        if self._state == "signed_in":
+            # A program that ends now would take the browser's last page with it.
+            self._thread.join(_LAST_PAGE)
         if self._error is not None:
             raise self._error
         return self._owner

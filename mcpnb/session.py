@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -315,7 +316,9 @@ class Session:
     def _live(self) -> LiveClient:
         from mcpnb.calls.live import LiveClient
 
-        return LiveClient(self._source, self.auth)
+        live = LiveClient(self._source, self.auth)
+        weakref.finalize(self, live.close).atexit = False
+        return live
 
     def _blocking(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
         from mcpnb.calls.background import result_of
@@ -335,6 +338,7 @@ class Session:
                 told(progress, total, message)
 
         async def operation(client: SignedInClient) -> ToolResult:
+            await self._live.list_once(client)
             raw = await client.call_tool(
                 tool,
                 arguments,

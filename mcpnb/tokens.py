@@ -69,7 +69,8 @@ class TokenSource:
         self._version: object = object()
         self._record: LoginRecord | None = None
         self._renewal: tuple[int, Future[Held]] | None = None
-        self._rejected: set[int] = set()
+        self._rejected: set[tuple[int, frozenset[str]]] = set()
+        self._doubted: set[int] = set()
         self._postponed: dict[int, float] = {}
         self._asked: dict[frozenset[str], float] = {}
         self._wanted: tuple[float, tuple[str, ...]] | None = None
@@ -136,18 +137,19 @@ class TokenSource:
     def rejected(self, generation: int) -> Future[Held]:
         """After a 401: a sibling's newer token, else one renewal.
 
-        A generation that was itself just obtained and rejected is not renewed again: a server that
-        rejects everything would otherwise be asked without end.
+        Ask `worth_renewing` first: a generation that was renewed and rejected all the same is not
+        renewed again, or a server that rejects everything would be asked without end.
         """
-        record = self.record()
-        if generation in self._rejected and record and record.generation <= generation:
-            return _failed(self.refused())
+        self._doubted.add(generation)
         return self.renewal(generation)
 
-    def rejected_again(self, generation: int) -> McpnbError:
-        """After a 401 for a token that was renewed because of a 401: remember, and say what to do."""
-        self._rejected.add(generation)
-        return self.refused()
+    def worth_renewing(self, generation: int, scopes: tuple[str, ...]) -> bool:
+        """Whether a renewal may help after a 401 that names these scopes."""
+        return (generation, frozenset(scopes)) not in self._rejected
+
+    def renewed_in_vain(self, generation: int, scopes: tuple[str, ...]) -> None:
+        """Remember that the server rejects this generation although it was just renewed."""
+        self._rejected.add((generation, frozenset(scopes)))
 
     def _renew(self, seen: int) -> Held:
         with self.store.lock(self.key, _LOCK_TIMEOUT):
@@ -200,7 +202,10 @@ class TokenSource:
 
     def _end(self, record: LoginRecord) -> None:
         """Keep the record, without what the server declared dead: it says who ended the login."""
-        ended = replace(record, tokens=replace(record.tokens, refresh_token=None))
+        tokens = replace(record.tokens, refresh_token=None)
+        if record.generation in self._doubted:  # the server rejects the access token, too
+            tokens = replace(tokens, expires_at=tokens.obtained_at)
+        ended = replace(record, tokens=tokens)
         self.store.write(self.key, ended.to_dict())
 
     def _postpone(self, record: LoginRecord) -> None:
@@ -298,11 +303,17 @@ class TokenSource:
 
 
 def _expired(record: LoginRecord) -> bool:
-    # A call takes time and clocks differ: the last 10 s (at most 5 % of the lifetime) are not used.
+    """Whether the token is too near its end to be sent.
+
+    A call takes time, clocks differ, and servers count in whole seconds; some delete the refresh
+    token when an expired access token is merely presented (measured). So the last twentieth of the
+    lifetime is not used: at least a second, at most ten.
+    """
     expires, lifetime = record.tokens.expires_at, record.tokens.lifetime
     if expires is None or lifetime is None:
         return False
-    return time.time() >= expires - min(10.0, 0.05 * lifetime)
+    margin = min(10.0, max(0.05 * lifetime, min(1.0, lifetime / 2)))
+    return time.time() >= expires - margin
 
 
 def _stale(record: LoginRecord) -> bool:

@@ -7,25 +7,24 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 
 __all__ = ["result_of", "start"]
 
 T = TypeVar("T")
 
 _lock = threading.Lock()
-# With the context manager that made it: collected, it would end the portal.
-_portals: dict[int, tuple[BlockingPortal, AbstractContextManager[BlockingPortal]]] = {}
+_portals: dict[int, BlockingPortal] = {}
 
 
 def start(function: Callable[[], Awaitable[T]]) -> Future[T]:
     """Run an async function on the background loop; cancelling the future cancels it there.
 
-    Nothing is patched, and it does not matter which thread or loop asks: a widget's callback may come
-    on any (measured: it changes with ipykernel's minor version).
+    Nothing is patched, and it does not matter which thread or loop asks: a widget's callback may
+    come on any (measured: it changes with ipykernel's minor version).
     """
     return _portal().start_task_soon(function)
 
@@ -33,10 +32,24 @@ def start(function: Callable[[], Awaitable[T]]) -> Future[T]:
 def _portal() -> BlockingPortal:
     # One per process: a forked child has none of its parent's threads.
     with _lock:
-        if os.getpid() not in _portals:
-            manager = start_blocking_portal("asyncio", name="mcpnb-calls")
-            _portals[os.getpid()] = (manager.__enter__(), manager)
-        return _portals[os.getpid()][0]
+        portal = _portals.get(os.getpid())
+        if portal is None:
+            ready: Future[BlockingPortal] = Future()
+            # Not anyio's own start_blocking_portal: it ends the portal when its context manager is
+            # collected, which at interpreter exit prints a traceback (measured). A daemon thread
+            # simply stops with the process.
+            threading.Thread(target=_run, args=(ready,), name="mcpnb-calls", daemon=True).start()
+            portal = _portals[os.getpid()] = ready.result()
+        return portal
+
+
+def _run(ready: Future[BlockingPortal]) -> None:
+    async def main() -> None:
+        async with BlockingPortal() as portal:
+            ready.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    anyio.run(main, backend="asyncio")
 
 
 def result_of(future: Future[T]) -> T:

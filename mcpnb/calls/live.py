@@ -12,7 +12,7 @@ from mcpnb.auth import BearerAuth, Outcome, current_outcome
 from mcpnb.calls import background
 from mcpnb.calls.connection import SignedInClient, connected
 from mcpnb.calls.failures import translated
-from mcpnb.errors import CallError, LoginRequired, McpnbError
+from mcpnb.errors import CallError
 from mcpnb.tokens import TokenSource
 
 __all__ = ["LiveClient"]
@@ -35,15 +35,16 @@ class LiveClient:
         self._owner: asyncio.Task[None] | None = None
         self._stop: asyncio.Event | None = None
         self._connecting: asyncio.Lock | None = None
+        self._listing: tuple[SignedInClient, asyncio.Future[None]] | None = None
 
     def start(self, operation: Operation[T]) -> Future[T]:
         """Begin one call; any thread may ask. The future raises our own errors."""
         return background.start(lambda: self._perform(operation))
 
     def close(self) -> None:
-        """End the connection, if there is one."""
+        """End the connection, if there is one; returns at once."""
         if self._client is not None:
-            background.start(self._disconnect).result(timeout=10)
+            background.start(self._disconnect)
 
     async def _perform(self, operation: Operation[T]) -> T:
         await self._require_token()
@@ -53,7 +54,10 @@ class LiveClient:
             token = current_outcome.set(outcome)
             try:
                 return await self._answered(operation(client), outcome)
-            except Exception as error:
+            except _Swallowed:
+                await self._disconnect()
+                raise (outcome.error or CallError("The call was refused.")) from None
+            except Exception as error:  # noqa: BLE001  translated, whatever the SDK raises
                 dead = self._died(client, error, outcome)
                 if dead:
                     await self._disconnect()
@@ -77,7 +81,7 @@ class LiveClient:
                 if outcome.error is not None and not task.done():
                     await asyncio.wait([task], timeout=_SWALLOWED)
                     if not task.done():
-                        raise outcome.error
+                        raise _Swallowed
             return task.result()
         finally:
             if not task.done():
@@ -87,8 +91,6 @@ class LiveClient:
     def _died(self, client: SignedInClient, error: Exception, outcome: Outcome) -> bool:
         if self._owner is None or self._owner.done() or self._client is not client:
             return self._client is client
-        if isinstance(error, McpnbError):  # swallowed by the transport, whose writer ended with it
-            return not isinstance(error, CallError) or isinstance(error, LoginRequired)
         return outcome.status == 404 or type(error).__module__.startswith("anyio")
 
     async def _connected(self) -> SignedInClient:
@@ -115,6 +117,17 @@ class LiveClient:
             ready.set_result(client)
             await stop.wait()
 
+    async def list_once(self, client: SignedInClient) -> None:
+        """List the tools once for a connection, before its first call.
+
+        The SDK validates results against the listed schemas and fetches the list for every call that
+        comes before it has one: 99 times for 100 parallel first calls (measured).
+        """
+        listing = self._listing
+        if listing is None or listing[0] is not client:
+            listing = self._listing = (client, asyncio.ensure_future(_listed(client)))
+        await asyncio.shield(listing[1])
+
     async def _disconnect(self) -> None:
         owner, stop = self._owner, self._stop
         self._client = self._owner = self._stop = None
@@ -126,3 +139,14 @@ class LiveClient:
             owner.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await owner
+
+
+class _Swallowed(Exception):  # noqa: N818  never leaves this room
+    """The transport keeps a refusal to itself, and its caller waiting."""
+
+
+async def _listed(client: SignedInClient) -> None:
+    # In a context of its own: what this request meets with is not the call's outcome.
+    current_outcome.set(Outcome())
+    with contextlib.suppress(Exception):
+        await client.list_tools()

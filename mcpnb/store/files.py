@@ -41,6 +41,7 @@ class FileStore:
         """
         self._folder = Path(folder)
         self._key: StoreKey | None = None
+        self._paths: dict[Key, Path] = {}
 
     def __repr__(self) -> str:
         return f"<FileStore {self._folder}>"
@@ -128,8 +129,11 @@ class FileStore:
             lock.release()
 
     def _path(self, key: Key) -> Path:
-        digest = hashlib.sha256(key.name.encode()).hexdigest()[:40]
-        return self._folder / f"{key.kind}-{digest}{_SUFFIX}"
+        path = self._paths.get(key)
+        if path is None:  # remembered: it is asked for with every request, to notice siblings
+            digest = hashlib.sha256(key.name.encode()).hexdigest()[:40]
+            path = self._paths[key] = self._folder / f"{key.kind}-{digest}{_SUFFIX}"
+        return path
 
     def _load(self, path: Path) -> tuple[dict[str, Any] | None, bytes]:
         try:

@@ -1,0 +1,127 @@
+"""A person at a browser, for tests and transcripts: opens a sign-in page, decides, is sent back.
+
+It reads the page as a browser would, the form included, so it also proves that the page is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+
+from mcpnb.demo.clients import is_loopback
+from mcpnb.demo.probe import tls
+
+__all__ = ["ConsentForm", "NoRedirectError", "approve"]
+
+# A browser gives up after about twenty redirects; a sign-in needs four.
+STEPS = 12
+
+
+class NoRedirectError(RuntimeError):
+    """The sign-in page led nowhere; the message says what it showed instead."""
+
+
+@dataclass
+class ConsentForm(HTMLParser):
+    """The form of a consent page, and its text.
+
+    Attributes:
+        action: Where it is sent, as written.
+        method: ``get`` or ``post``.
+        fields: Its hidden fields.
+        buttons: Value and name of each button.
+        text: What a person reads.
+    """
+
+    action: str | None = None
+    method: str = "get"
+    fields: dict[str, str] = field(default_factory=dict)
+    buttons: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._silent = False
+
+    @classmethod
+    def read(cls, html: str) -> ConsentForm:
+        """Read a page."""
+        form = cls()
+        form.feed(html)
+        form.close()
+        form.text = " ".join(form.text.split())
+        return form
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect the form, its fields and its buttons."""
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.action = values.get("action", "")
+            self.method = values.get("method", "get").lower()
+        elif tag == "input" and "name" in values:
+            self.fields[values["name"]] = values.get("value", "")
+        elif tag == "button" and "name" in values:
+            self.buttons[values.get("value", "")] = values["name"]
+        self._silent = tag in {"style", "title", "script"}
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - HTMLParser's signature
+        """Go on reading after what is not shown."""
+        self._silent = False
+
+    def handle_data(self, data: str) -> None:
+        """Collect what a person reads."""
+        if not self._silent:
+            self.text += data + " "
+
+
+def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
+    """Open an authorization URL, decide, and go where the answer is sent.
+
+    Args:
+        url: The authorization URL.
+        deny: Press "Deny" instead of "Approve".
+        follow: Open the redirect URI too, as a browser does, if it is on this computer.
+
+    Returns:
+        The last redirect away from the authorization server: the redirect URI with the answer.
+
+    Raises:
+        NoRedirectError: The authorization server showed something else.
+    """
+    home = _origin(url)
+    callback = ""
+    # trust_env off: a proxy could not reach this computer's loopback.
+    with httpx2.Client(timeout=30, trust_env=False, verify=tls()) as browser:
+        answer = browser.get(url)
+        for _ in range(STEPS):
+            form = ConsentForm.read(answer.text)
+            if answer.has_redirect_location:
+                target = urljoin(str(answer.url), answer.headers["location"])
+                if _origin(target) != home:
+                    callback = target
+                    if not (follow and is_loopback(target)):
+                        return callback
+                answer = browser.get(target)
+            elif _origin(str(answer.url)) == home and form.action is not None:
+                decision = "deny" if deny else "approve"
+                if form.method != "post" or decision not in form.buttons:
+                    raise NoRedirectError(f"no {decision} button on the page: {form.text[:300]}")
+                answer = browser.post(
+                    urljoin(str(answer.url), form.action),
+                    data={**form.fields, form.buttons[decision]: decision},
+                )
+            elif callback:
+                return callback
+            else:
+                raise NoRedirectError(
+                    f"no redirect but HTTP {answer.status_code}: {form.text[:300]}"
+                )
+    raise NoRedirectError("too many redirects")
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
