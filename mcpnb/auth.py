@@ -37,6 +37,8 @@ class Outcome:
 
     status: int = 0
     error: McpnbError | None = None
+    tokenless: McpnbError | None = None
+    """Why a request went out without a token; it matters if the server minds."""
 
 
 current_outcome: ContextVar[Outcome | None] = ContextVar("mcpnb_outcome", default=None)
@@ -70,7 +72,9 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         held = self._obtained(request, self._source.fresh)
         response = yield self._attach(request, held)
         if held is not None and self._worth_renewing(response, held):
-            renewed = self._obtained(request, self._source.rejected(held.generation).result, response)
+            renewed = self._obtained(
+                request, self._source.rejected(held.generation).result, response
+            )
             if renewed is None:
                 return
             if _replayable(request):
@@ -136,7 +140,10 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         (measured), so the request goes out as it is and the server's own 401 is the answer.
         """
         if (outcome := current_outcome.get()) is not None:
-            outcome.error = error
+            if response is None:
+                outcome.tokenless = error
+            else:
+                outcome.status, outcome.error = response.status_code, error
         elif response is not None:
             response.extensions[_NOTE] = str(error)
         elif "text/event-stream" in request.headers.get("Accept", ""):
@@ -162,8 +169,8 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         if error is None:
             return
         response.extensions.setdefault(_NOTE, str(error))
-        if outcome is not None and outcome.error is None:
-            outcome.error = error
+        if outcome is not None:
+            outcome.error = outcome.error or outcome.tokenless or error
 
     def _verdict(self, request: Any, response: Any, held: Held | None) -> McpnbError | None:
         status = response.status_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import warnings
@@ -46,7 +47,23 @@ _OAUTH_KEYS = {
     "callback_url": _STRING,
 }
 _KNOWN_UNUSED = frozenset(
-    ["command", "args", "env", "env_vars", "cwd", "bearer_token_env_var", "http_headers", "env_http_headers", "enabled", "required", "enabled_tools", "disabled_tools", "http_headers_helper", "auth", "name"]
+    [
+        "command",
+        "args",
+        "env",
+        "env_vars",
+        "cwd",
+        "bearer_token_env_var",
+        "http_headers",
+        "env_http_headers",
+        "enabled",
+        "required",
+        "enabled_tools",
+        "disabled_tools",
+        "http_headers_helper",
+        "auth",
+        "name",
+    ]
 )
 _TOP = {"mcp_oauth_callback_port": _NUMBER, "mcp_oauth_callback_url": _STRING}
 
@@ -68,7 +85,8 @@ class Configuration:
         near = difflib.get_close_matches(name, self.servers, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"No server is configured as {quoted(name, 80)}.{hint} Give its address (https://...), or add "
+            f"No server is configured as {quoted(name, 80)}.{hint} Give its address "
+            "(https://...), or add "
             '[mcp_servers.NAME] with url = "..." to mcpnb\'s config.toml.'
         )
 
@@ -76,9 +94,9 @@ class Configuration:
 def read_configuration(explicit: str | os.PathLike[str] | None = None) -> Configuration:
     """Read the configuration files of this person.
 
-    An explicit file (or ``MCPNB_CONFIG``) stands first, then ``config.toml`` in mcpnb's configuration
-    folder, then Codex's own in the home folder. Files of a project are not read: anybody may have
-    written them.
+    An explicit file (or ``MCPNB_CONFIG``) stands first, then ``config.toml`` in mcpnb's
+    configuration folder, then Codex's own in the home folder. Files of a project are not read:
+    anybody may have written them.
 
     Raises:
         ConfigError: A file that was asked for is missing, or one cannot be understood.
@@ -95,10 +113,8 @@ def _files(explicit: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
     files = [(Path(given).expanduser(), True)] if given else []
     own = Path(platformdirs.user_config_path("mcpnb", appauthor=False)) / "config.toml"
     files.append((own, False))
-    try:
+    with contextlib.suppress(RuntimeError):  # no home folder at all
         files.append((Path.home() / ".codex" / "config.toml", False))
-    except RuntimeError:  # no home folder at all
-        pass
     return files
 
 

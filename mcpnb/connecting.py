@@ -19,7 +19,7 @@ from mcpnb.tokens import TokenSource
 __all__ = ["allow_nested_asyncio", "connect", "discover", "overview", "resolve"]
 
 
-def connect(
+def connect(  # noqa: PLR0913  each an option of its own
     server: str,
     *,
     account: str | None = None,
@@ -42,7 +42,7 @@ def connect(
         account: A label, to keep several logins at one server apart.
         scopes: Scopes to ask for, instead of those the server announces.
         client_id: The id of a client that you registered at the authorization server.
-        client_secret: Its secret. It is sent to `issuer` only, or to the first issuer it was used at.
+        client_secret: Its secret, sent to `issuer` only, or to the first issuer it was used at.
         issuer: The authorization server that the client id belongs to.
         registration: Which way to a client id to take; ``auto`` takes the first that works.
         client_metadata_url: Where you host your client ID metadata document.

@@ -97,7 +97,8 @@ def _challenge(server: str, http: Http, trail: _Trail) -> tuple[Challenge | None
         )
     if 300 <= answer.status < 400:
         raise DiscoveryError(
-            f"{quoted(server)} redirects to {quoted(answer.headers.get('location', ''))}; a redirect is "
+            f"{quoted(server)} redirects to {quoted(answer.headers.get('location', ''))}; a "
+            "redirect is "
             "not followed. If that is the server, use its address."
         )
     if answer.status >= 500:
@@ -154,8 +155,10 @@ def _authorization(
         issuers = [i for i in issuers if same_issuer(i, wanted)]
         if not issuers:
             raise DiscoveryError(
-                f"{quoted(server)} no longer names {quoted(wanted)} as its authorization server, but "
-                f"{', '.join(quoted(i) for i in resource.authorization_servers[:3])}. Credentials are "
+                f"{quoted(server)} no longer names {quoted(wanted)} as its authorization server, "
+                "but "
+                f"{', '.join(quoted(i) for i in resource.authorization_servers[:3])}. "
+                "Credentials are "
                 "not sent to another one."
             )
     problem: McpnbError | None = None
@@ -185,7 +188,8 @@ def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> Aut
         else:
             return found
     raise problem or DiscoveryError(
-        f"The authorization server {quoted(issuer)} has no metadata at any of its well-known addresses."
+        f"The authorization server {quoted(issuer)} has no metadata at any of its well-known "
+        "addresses."
     )
 
 

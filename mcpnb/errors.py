@@ -54,8 +54,8 @@ __all__ = [
     "quoted",
 ]
 
-# Characters that can turn the reading direction or hide text: bidirectional controls (Unicode UAX 9)
-# and zero-width ones. Terminal escapes fall to str.isprintable().
+# Characters that can turn the reading direction or hide text: bidirectional controls (Unicode UAX
+# 9) and zero-width ones. Terminal escapes fall to str.isprintable().
 _HIDDEN = frozenset(
     "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 )

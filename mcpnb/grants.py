@@ -1,4 +1,4 @@
-"""Requests to the authorization server, each with its answer: register, exchange, refresh, revoke."""
+"""Requests to the authorization server and their answers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def register(
     asked = registering.metadata(redirect_uri, server, scopes)
     answer = http.post_json(server.registration_endpoint, asked)
     if answer.status == 400 and "scope" in asked:
-        # Measured: servers refuse the whole registration for one scope they do not list. Left out, the
-        # client gets the server's default set and asks for what it needs at the authorization.
+        # Measured: servers refuse the whole registration for one scope they do not list. Left out,
+        # the client gets the server's default set and asks for what it needs at the authorization.
         without = {k: v for k, v in asked.items() if k != "scope"}
         retried = http.post_json(server.registration_endpoint, without)
         if retried.status in (200, 201):
@@ -50,7 +50,13 @@ def exchange(answer: ValidatedAnswer, http: Http) -> Tokens:
     """
     now = time.time()
     body, headers = token.exchange(answer)
-    reply = http.post_form(answer.request.server.token_endpoint, body, headers)
+    endpoint = answer.request.server.token_endpoint
+    try:
+        reply = http.post_form(endpoint, body, headers)
+    except ServerUnreachable as error:
+        if error.sent:
+            raise
+        reply = http.post_form(endpoint, body, headers)  # it never arrived: the code is unused
     document = _granted(reply, "Exchanging the code")
     return token.read_tokens(document, now=now, asked=answer.request.scopes)
 

@@ -2,13 +2,13 @@
 
 Three rules, each enforced where the connection is made (design section 5):
 
-* A name is resolved once, the addresses are checked, and the checked address is the one connected to.
-* Nothing that a public server names may lead to a private network; link-local addresses, where cloud
-  machines serve their credentials, are never contacted.
-* A redirect is followed for a GET within its origin only, and never for anything that carries a secret.
+* A name is resolved once, its addresses are checked, and a checked one is connected to.
+* Nothing that a public server names may lead to a private network. Link-local addresses, where
+  cloud machines serve their credentials, are never contacted.
+* A redirect is followed for a GET within its origin, never for anything that carries a secret.
 
-Through an HTTP proxy names are resolved by the proxy, so there the address check covers literal
-addresses only.
+Through an HTTP proxy names are resolved by the proxy: the address check then covers literal
+addresses only. Loopback is always connected to directly.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Answer:
                 "a web page" if "html" in kind else f"{quoted(kind)} data" if kind else "other data"
             )
             raise DiscoveryError(
-                f"{quoted(self.url)} answered with {what} where JSON was expected (HTTP {self.status})."
+                f"{quoted(self.url)} answered with {what} where JSON was expected (HTTP "
+                f"{self.status})."
             ) from None
 
     def json_object(self) -> dict[str, Any] | None:
@@ -86,7 +87,7 @@ class Answer:
 
 
 def _unwrapped(address: Address) -> Address:
-    """Give the IPv4 address that an IPv6 one embeds (mapped, 6to4, NAT64), or the address itself."""
+    """Give the IPv4 address that an IPv6 one embeds (mapped, 6to4, NAT64), or the address."""
     if isinstance(address, ipaddress.IPv6Address):
         if address in ipaddress.ip_network("64:ff9b::/96"):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -161,11 +162,16 @@ class _PinnedTransport(httpx.BaseTransport):
             transport.close()
 
 
-def _resolve(host: str, port: int, request: httpx.Request) -> list[Address]:
+def _literal(host: str) -> Address | None:
     try:
-        return [ipaddress.ip_address(host)]
+        return ipaddress.ip_address(host)
     except ValueError:
-        pass
+        return None
+
+
+def _resolve(host: str, port: int, request: httpx.Request) -> list[Address]:
+    if (literal := _literal(host)) is not None:
+        return [literal]
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -175,7 +181,8 @@ def _resolve(host: str, port: int, request: httpx.Request) -> list[Address]:
 
 def _forbidden(host: str, found: list[Address]) -> ProtocolError:
     return ProtocolError(
-        f"{quoted(host)} is at {', '.join(map(str, found[:3])) or 'no address'}, inside a private or link-local "
+        f"{quoted(host)} is at {', '.join(map(str, found[:3])) or 'no address'}, inside a "
+        "private or link-local "
         "network, which a public server's metadata must not lead to. If it is your own "
         "network, set allow_private_network = true for this server in mcpnb's configuration.",
         rule="MCP security best practices, server-side request forgery",
@@ -195,7 +202,7 @@ class Http:
             server: The server's URL; its own host may be private, since the person named it.
             allow_private: Whether its metadata may lead to private networks, too.
         """
-        own_host = httpx.URL(server).host
+        self._own_host = httpx.URL(server).host
         timeout = httpx.Timeout(_READ, connect=_CONNECT)
         common: dict[str, Any] = {
             "timeout": timeout,
@@ -204,7 +211,7 @@ class Http:
         }
         self._allow_private = allow_private
         self._direct = httpx.Client(
-            transport=_PinnedTransport(own_host, allow_private=allow_private), **common
+            transport=_PinnedTransport(self._own_host, allow_private=allow_private), **common
         )
         self._proxied: httpx.Client | None = None
         self._common = common
@@ -245,16 +252,15 @@ class Http:
 
     def _client(self, url: str) -> httpx.Client:
         parts = httpx.URL(url)
+        literal = _literal(parts.host)
+        if parts.host == "localhost" or (literal is not None and literal.is_loopback):
+            return self._direct  # a proxy's loopback is another machine
         proxies = urllib.request.getproxies()
-        if not (proxies.get(parts.scheme) or proxies.get("all")) or urllib.request.proxy_bypass(
-            parts.host
-        ):
+        proxied = proxies.get(parts.scheme) or proxies.get("all")
+        if not proxied or urllib.request.proxy_bypass(parts.host):
             return self._direct
-        try:
-            literal: Address | None = ipaddress.ip_address(parts.host)
-        except ValueError:
-            literal = None
-        if literal is not None and not _may_connect(literal, private_ok=self._allow_private):
+        own = parts.host == self._own_host
+        if literal is not None and not _may_connect(literal, private_ok=own or self._allow_private):
             raise _forbidden(parts.host, [literal])
         if self._proxied is None:
             context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -299,12 +305,14 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
         body += chunk
         if len(body) > MAX_BODY:
             raise DiscoveryError(
-                f"{quoted(_host(str(response.url)))} sent more than {MAX_BODY // 1024} KiB where a small "
+                f"{quoted(_host(str(response.url)))} sent more than {MAX_BODY // 1024} KiB where "
+                "a small "
                 "document was expected. It was not read further."
             )
         if time.monotonic() > deadline:
             raise ServerUnreachable(
-                f"{quoted(_host(str(response.url)))} took longer than {_TOTAL:.0f} seconds to answer.",
+                f"{quoted(_host(str(response.url)))} took longer than {_TOTAL:.0f} seconds to "
+                "answer.",
                 sent=True,
             )
     return bytes(body)

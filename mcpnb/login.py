@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import threading
 import time
-import webbrowser
 from collections.abc import Callable
 from typing import Generic, Literal, TypeVar
-from urllib.parse import urlsplit
 
-from mcpnb import grants
-from mcpnb.channels import DEFAULT_PORT, LoopbackListener, Reply
+from mcpnb import grants, redirects
+from mcpnb.channels import LoopbackListener, Reply
 from mcpnb.discovery import discover
 from mcpnb.errors import (
     AnswerRefused,
@@ -25,21 +21,18 @@ from mcpnb.errors import (
     LoginTimeout,
     McpnbError,
     ProtocolError,
-    ServerUnreachable,
 )
 from mcpnb.http import Http
 from mcpnb.models import (
     AuthorizationServer,
     Discovery,
-    LoginRecord,
-    RegistrationMethod,
     ServerConfig,
     Tokens,
 )
 from mcpnb.protocol import registration as registering
+from mcpnb.protocol import token
 from mcpnb.protocol.authorization import AuthorizationRequest, ValidatedAnswer, read_answer
 from mcpnb.protocol.scopes import chosen, union
-from mcpnb.protocol.urls import is_loopback_host
 from mcpnb.registrations import Registrations
 from mcpnb.store import TokenStore
 from mcpnb.tokens import TokenSource
@@ -56,7 +49,8 @@ OwnerT = TypeVar("OwnerT")
 # their own and never send the browser back (measured).
 _HINT_AFTER = 20.0
 _HINT = (
-    "If the browser shows an error page of the server, it will not come back by itself: cancel, and "
+    "If the browser shows an error page of the server, it will not come back by itself: cancel, "
+    "and "
     "sign in again."
 )
 _LOCK_TIMEOUT = 10.0
@@ -71,7 +65,7 @@ class Login(Generic[OwnerT]):
     goes on.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a sign-in depends on
         self,
         owner: OwnerT,
         config: ServerConfig,
@@ -234,16 +228,14 @@ class Login(Generic[OwnerT]):
             with self._store.lock(self._source.key, _LOCK_TIMEOUT):
                 self._source.record()
             self._discovery = discovery = discover(self._config, self._http)
-            server = discovery.authorization_server
-            if server is None:
-                raise DiscoveryError(f"{discovery.server} needs no sign-in: just call it.")
+            server = _sign_in_place(discovery)
             self._enter("registering")
-            listener = self._listen()
+            listener = redirects.listen(self._config, self._note)
             self._prepare(discovery, server, listener)
             self._await_answer()
         except McpnbError as error:
             self._finish("failed", error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a fault of ours ends the wait, too
             self._finish(
                 "failed", LoginError(f"Unexpected {type(error).__name__} while signing in.")
             )
@@ -255,38 +247,18 @@ class Login(Generic[OwnerT]):
             with self._exchange_under_way:
                 self._http.close()
 
-    def _listen(self) -> LoopbackListener:
-        config = self._config
-        public = config.callback_url is not None and not is_loopback_host(
-            urlsplit(config.callback_url).hostname
-        )
-        port = config.callback_port
-        if port is None:
-            own = urlsplit(config.callback_url).port if config.callback_url else None
-            port = own or DEFAULT_PORT
-        if public:
-            self._note(f"Listening on all interfaces, port {port}, because of the callback URL.")
-        # Bound before the address is shown, so that nobody else can take the port in between.
-        listener = LoopbackListener(port, everywhere=public, fallback=config.callback_url is None)
-        if listener.fell_back:
-            self._note(f"Port {port} is in use by another program; listening on {listener.port}.")
-        return listener
-
     def _prepare(
         self, discovery: Discovery, server: AuthorizationServer, listener: LoopbackListener
     ) -> None:
         scopes, discovered = self._scopes(discovery, server)
         method = registering.choose(self._config, server, default_redirect=not listener.fell_back)
-        redirect_uri = self._config.callback_url or _redirect(listener.port, server, method)
-        supported = (
-            discovery.protected_resource.scopes_supported if discovery.protected_resource else ()
-        )
+        redirect_uri = redirects.address(self._config, listener.port, server, method)
         registration = self._registrations.obtain(
             method,
             server,
             redirect_uri,
             wanted=scopes,
-            bound=union(scopes, supported),
+            bound=union(scopes, discovery.scopes_supported),
             keep=not listener.fell_back and self._config.callback_port != 0,
         )
         request = AuthorizationRequest.new(
@@ -301,22 +273,20 @@ class Login(Generic[OwnerT]):
         with self._changed:
             self._request = request
         self._enter("waiting")
-        if self._open_browser and not _open(request.url):
+        if self._open_browser and not redirects.open_browser(request.url):
             self._note("No browser could be opened here: open the address yourself.")
 
     def _scopes(
         self, discovery: Discovery, server: AuthorizationServer
     ) -> tuple[tuple[str, ...], bool]:
-        supported = (
-            discovery.protected_resource.scopes_supported if discovery.protected_resource else ()
-        )
-        if self._added is not None:
-            # Step-up: previously requested and challenged together (SEP-2350). Where the challenge
-            # named none, all that the resource announces.
-            record = self._source.record()
-            held = record.requested_scopes if record else self._config.scopes
-            return union(held, self._added or supported), False
-        return chosen(self._config.scopes, discovery.challenged_scopes, supported, server)
+        if self._added is None:
+            explicit, challenged = self._config.scopes, discovery.challenged_scopes
+            return chosen(explicit, challenged, discovery.scopes_supported, server)
+        # Step-up: previously requested and challenged together (SEP-2350). Where the challenge
+        # named none, all that the resource announces.
+        record = self._source.record()
+        held = record.requested_scopes if record else self._config.scopes
+        return union(held, self._added or discovery.scopes_supported), False
 
     def _await_answer(self) -> None:
         deadline = time.monotonic() + self._timeout
@@ -367,8 +337,10 @@ class Login(Generic[OwnerT]):
             self._enter("exchanging")
         try:
             with self._exchange_under_way:
-                self._keep(answer, self._exchange(answer))
+                self._keep(answer, grants.exchange(answer, self._http))
         except McpnbError as error:
+            if isinstance(error, GrantError) and error.error == "invalid_client":
+                self._registrations.drop_reused()  # the next sign-in makes a new one
             self._finish("failed", error)
             raise
         return None
@@ -385,48 +357,22 @@ class Login(Generic[OwnerT]):
         self._note("The server refused the scopes that it announces; asking once more without any.")
         return self._request.url
 
-    def _exchange(self, answer: ValidatedAnswer) -> Tokens:
-        try:
-            try:
-                return grants.exchange(answer, self._http)
-            except ServerUnreachable as error:
-                if error.sent:
-                    raise
-                return grants.exchange(answer, self._http)  # it never arrived: the code is unused
-        except GrantError as error:
-            if error.error == "invalid_client" and self._registrations.reused:
-                self._registrations.drop_reused()
-                raise GrantError(
-                    f"{error} The stored registration was dropped: sign in again to make a new one.",
-                    error=error.error,
-                    status=error.status,
-                ) from None
-            raise
-
     def _keep(self, answer: ValidatedAnswer, tokens: Tokens) -> None:
-        request, now = answer.request, time.time()
-        record = LoginRecord(
+        record = token.login_record(
+            answer,
+            tokens,
             server=self._source.server,
             account=self._config.account,
-            resource=request.resource,
-            registration=request.registration,
-            token_endpoint=request.server.token_endpoint,
-            revocation_endpoint=request.server.revocation_endpoint,
-            tokens=tokens,
-            # Milliseconds as the first generation: it only ever rises, across sign-outs too.
-            generation=int(now * 1000),
-            requested_scopes=request.scopes or tokens.scopes,
-            signed_in_at=now,
+            now=time.time(),
         )
         with self._changed:
-            if (
-                self._over()
-            ):  # cancelled while the code was exchanged: nothing is kept, here or there
+            if self._over():
+                # Cancelled while the code was exchanged: nothing is kept, here or there.
                 grants.revoke(record, self._http)
                 raise self._error or LoginCancelled("The sign-in was cancelled.")
             with self._store.lock(self._source.key, _LOCK_TIMEOUT):
                 self._store.write(self._source.key, record.to_dict())
-            self._registrations.confirm(request.registration)
+            self._registrations.confirm(record.registration)
             self._finish("signed_in", None)
 
     def _note(self, text: str) -> None:
@@ -455,25 +401,7 @@ class Login(Generic[OwnerT]):
                 listener(self)
 
 
-def _redirect(port: int, server: AuthorizationServer, method: RegistrationMethod) -> str:
-    """Give the loopback redirect, with a per-issuer part where answers carry no ``iss``.
-
-    RFC 9700 section 4.4.2: the distinct address then tells servers apart. Only a registration made
-    here can have one.
-    """
-    base = f"http://127.0.0.1:{port}/callback"
-    if server.iss_in_response or method != "dcr":
-        return base
-    digest = hashlib.sha256(server.issuer.encode()).digest()[:9]
-    return f"{base}/{base64.urlsafe_b64encode(digest).decode()}"
-
-
-def _open(url: str) -> bool:
-    try:
-        browser = webbrowser.get()
-    except webbrowser.Error:
-        return False
-    # A text browser would take over the terminal that waits for the answer.
-    if type(browser) is webbrowser.GenericBrowser:
-        return False
-    return browser.open(url, new=2)
+def _sign_in_place(discovery: Discovery) -> AuthorizationServer:
+    if discovery.authorization_server is None:
+        raise DiscoveryError(f"{discovery.server} needs no sign-in: just call it.")
+    return discovery.authorization_server

@@ -102,7 +102,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """How to sign in to one MCP server. `authorization_server` is `None` where it needs no sign-in."""
+    """How to sign in to one MCP server; no `authorization_server`: it needs no sign-in."""
 
     server: str
     resource: str
@@ -111,6 +111,11 @@ class Discovery:
     challenged_scopes: tuple[str, ...] | None = None
     """Scopes of the 401 challenge; `None` where it named none."""
     steps: tuple[Step, ...] = ()
+
+    @property
+    def scopes_supported(self) -> tuple[str, ...]:
+        """The scopes that the protected resource announces."""
+        return self.protected_resource.scopes_supported if self.protected_resource else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,11 @@ class Registration:
     redirect_uri: str | None = None
     scopes: tuple[str, ...] | None = None
     """Scopes the client was registered for; `None` where the server set no bound."""
+
+    @property
+    def name(self) -> str:
+        """What it is kept under: one client per issuer and redirect."""
+        return f"{self.issuer}\n{self.redirect_uri}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give the JSON form, secrets included: only for an encrypting store."""

@@ -1,4 +1,4 @@
-"""Registrations kept per issuer and redirect, so that a login does not make a new client each time."""
+"""Registrations, kept per issuer and redirect and not made anew at each login."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Registrations:
         self._http = http
         self._reused: Key | None = None
 
-    def obtain(
+    def obtain(  # noqa: PLR0913  each a different question
         self,
         method: RegistrationMethod,
         server: AuthorizationServer,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import sys
 import threading
 import time
 import weakref
@@ -34,6 +36,15 @@ _PAGES = 200
 _POLL = 0.5
 
 
+class _Shared:
+    """What all views of a session have together."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.login: Login[Session] | None = None
+        self.live: LiveClient | None = None
+
+
 class Session:
     """One MCP server, to sign in to and to call. Thread-safe; made by `mcpnb.connect`."""
 
@@ -47,11 +58,9 @@ class Session:
         self._config = config
         self._store = store
         self._source = TokenSource(config, store)
-        self._login: Login[Session] | None = None
-        self._lock = threading.Lock()
+        self._shared = _Shared()
         self._timeout: float | None = config.tool_timeout
         self._progress: Progress | None = None
-        self._parent: Session | None = None
 
     # Who and where
 
@@ -127,9 +136,8 @@ class Session:
             timeout: Seconds to wait for the person.
         """
         added = scopes_from(scopes)
-        owner = self._parent or self
-        with owner._lock:
-            under_way = owner._login
+        with self._shared.lock:
+            under_way = self._shared.login
             if under_way is not None and under_way.state not in (
                 "signed_in",
                 "failed",
@@ -143,15 +151,11 @@ class Session:
                 added = self._source.wanted
             if added is not None and self._source.record() is None:
                 config, added = replace(config, scopes=added), None
-            owner._login = Login(
-                owner,
-                config,
-                self._source,
-                scopes=added,
-                open_browser=open_browser,
-                timeout=timeout,
+            login = Login(
+                self, config, self._source, scopes=added, open_browser=open_browser, timeout=timeout
             )
-            return owner._login
+            self._shared.login = login
+            return login
 
     def logout(self) -> bool:
         """Revoke the login at the server (RFC 7009), then forget it.
@@ -159,8 +163,10 @@ class Session:
         Returns:
             Whether the server confirmed the revocation. It is forgotten here in any case.
         """
-        if (login := self._login) is not None:
+        if (login := self._shared.login) is not None:
             login.cancel()
+        if self._shared.live is not None:
+            self._shared.live.close()
         return self._source.forget()
 
     def wait(self, timeout: float = 300) -> Session:
@@ -180,7 +186,7 @@ class Session:
             paused.wait(_POLL)
         return self
 
-    async def ready(self, timeout: float = 300) -> Session:
+    async def ready(self, timeout: float = 300) -> Session:  # noqa: ASYNC109  the twin of wait()
         """Wait as `wait` does, without blocking the loop."""
         deadline = time.monotonic() + timeout
         while not self.signed_in:
@@ -189,7 +195,7 @@ class Session:
         return self
 
     def _give_up(self, deadline: float, timeout: float) -> None:
-        login = self._login
+        login = self._shared.login
         if login is not None and login.error is not None and login.state in ("failed", "cancelled"):
             raise login.error
         if time.monotonic() > deadline:
@@ -205,7 +211,7 @@ class Session:
         if not self.signed_in:
             login = self.login()
             await asyncio.to_thread(login.until, "waiting")
-            print(f"To sign in to {self.server}, open:\n{login.url}")
+            sys.stdout.write(f"To sign in to {self.server}, open:\n{login.url}\n")
             await self.ready()
         return self
 
@@ -246,12 +252,9 @@ class Session:
             timeout: Seconds for one call.
             progress: Called with ``(progress, total, message)`` as the server reports.
         """
-        view = Session(self._config, self._store)
-        view.__dict__.update(self.__dict__)
-        view._live = self._live
-        view._parent = self._parent or self
-        view._timeout = timeout if timeout is not None else self._timeout
-        view._progress = progress if progress is not None else self._progress
+        view = copy.copy(self)
+        own = {"_timeout": timeout, "_progress": progress}
+        vars(view).update({name: value for name, value in own.items() if value is not None})
         return view
 
     def call(self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any) -> ToolResult:
@@ -283,7 +286,7 @@ class Session:
         )
 
     def tools(self) -> Tools:
-        """List the server's tools, all pages. The list displays as a table, its items are callable."""
+        """List the server's tools, all pages: a table to look at, callables to use."""
         return self._blocking(self._listing)
 
     async def atools(self) -> Tools:
@@ -312,13 +315,16 @@ class Session:
 
         return connected(self._source, self.auth, options)
 
-    @cached_property
+    @property
     def _live(self) -> LiveClient:
-        from mcpnb.calls.live import LiveClient
+        with self._shared.lock:
+            if self._shared.live is None:
+                from mcpnb.calls.live import LiveClient  # loads the SDK: half a second
 
-        live = LiveClient(self._source, self.auth)
-        weakref.finalize(self, live.close).atexit = False
-        return live
+                self._shared.live = LiveClient(self._source, self.auth)
+                # The connection does not outlive the last view of the session.
+                weakref.finalize(self._shared, self._shared.live.close).atexit = False
+            return self._shared.live
 
     def _blocking(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
         from mcpnb.calls.background import result_of

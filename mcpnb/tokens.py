@@ -57,7 +57,7 @@ def _workers() -> ThreadPoolExecutor:
 
 
 class TokenSource:
-    """The tokens of one login. Thread-safe; siblings in other processes share it through the store."""
+    """The tokens of one login. Thread-safe, and shared with other processes by the store."""
 
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:
         """Serve the login of `config`'s server and account from `store`."""
@@ -95,11 +95,14 @@ class TokenSource:
             return self._record
 
     def peek(self) -> Held | None:
-        """Give the token if it can be used as it is; start a renewal in the background if it is stale."""
+        """Give the token if it is usable; renew it in the background if it is stale."""
         record = self.record()
-        if record is None or _expired(record):
+        if record is None:
             return None
-        if _stale(record) and time.time() >= self._postponed.get(record.generation, 0.0):
+        postponed = time.time() < self._postponed.get(record.generation, 0.0)
+        if _expired(record) and not postponed:
+            return None
+        if _stale(record) and not postponed:
             self.renewal(record.generation)
         return Held(record.tokens.access_token, record.generation)
 
@@ -120,7 +123,8 @@ class TokenSource:
         """Start the one renewal of a generation, or join it.
 
         Args:
-            generation: What the caller held; a newer one is adopted instead. `None`: what is stored.
+            generation: What the caller held; a newer one is adopted instead. `None`: what is
+            stored.
         """
         record = self.record()
         if record is None:
@@ -157,13 +161,29 @@ class TokenSource:
             if record is None:
                 raise self._missing()
             if record.generation == seen or _expired(record):
-                record = self._refreshed(record)
+                record = self._refreshed_or_kept(record)
         return Held(record.tokens.access_token, record.generation)
+
+    def _refreshed_or_kept(self, record: LoginRecord) -> LoginRecord:
+        """Renew, or keep a token that still lives when that cannot be done now.
+
+        Whether or not the server processed a lost request: the access token serves as long as it
+        lives, and then there is one more try.
+        """
+        try:
+            return self._refreshed(record)
+        except (GrantError, ServerUnreachable):
+            lives = (record.tokens.expires_at or 0.0) > time.time()
+            if not lives or record.generation in self._doubted:
+                raise
+            self._postponed[record.generation] = record.tokens.expires_at or 0.0
+            return record
 
     def _refreshed(self, record: LoginRecord) -> LoginRecord:
         if record.tokens.refresh_token is None:
             raise LoginRequired(
-                f"The login for {self.server} has ended: its token expired or was rejected, and the server "
+                f"The login for {self.server} has ended: its token expired or was rejected, and "
+                "the server "
                 "gave nothing to renew it with. Sign in again.",
                 server=self.server,
             )
@@ -173,14 +193,20 @@ class TokenSource:
             if error.error == "invalid_grant":
                 self._end(record)
                 raise LoginRequired(
-                    f"The authorization server {quoted(record.issuer)} ended the login for {self.server} "
+                    f"The authorization server {quoted(record.issuer)} ended the login for "
+                    f"{self.server} "
                     f"({error}). Sign in again.",
                     server=self.server,
                 ) from None
-            self._postpone(record)
-            raise
-        except ServerUnreachable:
-            self._postpone(record)
+            if error.error == "invalid_client" and record.registration.method == "dcr":
+                # The server has forgotten this client: the next sign-in makes a new one.
+                self.store.delete(Key("client", record.registration.name))
+                self._end(record)
+                raise LoginRequired(
+                    f"The authorization server {quoted(record.issuer)} no longer knows this client "
+                    f"({error}). Sign in again.",
+                    server=self.server,
+                ) from None
             raise
         renewed = record.renewed(tokens)
         self.store.write(self.key, renewed.to_dict())
@@ -208,21 +234,18 @@ class TokenSource:
         ended = replace(record, tokens=tokens)
         self.store.write(self.key, ended.to_dict())
 
-    def _postpone(self, record: LoginRecord) -> None:
-        # Outcome unknown: the access token serves as long as it lives, then there is one more try.
-        self._postponed[record.generation] = record.tokens.expires_at or 0.0
-
     # What to say
 
     def _missing(self) -> LoginRequired:
         return LoginRequired(f"Not signed in to {self.server}. Sign in first.", server=self.server)
 
     def refused(self) -> McpnbError:
-        """Say that the server rejects a token that should be good; once more after a new sign-in."""
+        """Say that the server rejects a token that should be good."""
         again = self._asked_before(frozenset({"401"}))
         if again:
             return CallError(
-                f"{self.server} rejects the token although you have just signed in. Its audience or its "
+                f"{self.server} rejects the token although you have just signed in. Its audience "
+                "or its "
                 "clock may be wrong; `mcpnb discover` shows what the server asks for.",
                 code=None,
             )
@@ -270,7 +293,7 @@ class TokenSource:
 
     @property
     def wanted(self) -> tuple[str, ...] | None:
-        """Scopes that a call was refused for since the last sign-in; empty where none were named."""
+        """Scopes a call was refused for since the last sign-in; empty: none were named."""
         record = self.record()
         if self._wanted is None or record is None or record.signed_in_at != self._wanted[0]:
             return None
@@ -302,29 +325,33 @@ class TokenSource:
             return grants.revoke(record, http)
 
 
-def _expired(record: LoginRecord) -> bool:
-    """Whether the token is too near its end to be sent.
+def _margin(lifetime: float) -> float:
+    """Seconds before its end from which a token is not sent any more.
 
     A call takes time, clocks differ, and servers count in whole seconds; some delete the refresh
-    token when an expired access token is merely presented (measured). So the last twentieth of the
-    lifetime is not used: at least a second, at most ten.
+    token when an expired access token is merely presented (measured). A twentieth of the lifetime:
+    at least a second, at most ten.
     """
-    expires, lifetime = record.tokens.expires_at, record.tokens.lifetime
-    if expires is None or lifetime is None:
-        return False
-    margin = min(10.0, max(0.05 * lifetime, min(1.0, lifetime / 2)))
-    return time.time() >= expires - margin
+    return min(10.0, max(0.05 * lifetime, min(1.0, lifetime / 2)))
+
+
+def _left(record: LoginRecord) -> float:
+    expires = record.tokens.expires_at
+    return float("inf") if expires is None else expires - time.time()
+
+
+def _expired(record: LoginRecord) -> bool:
+    return _left(record) <= _margin(record.tokens.lifetime or 0.0)
 
 
 def _stale(record: LoginRecord) -> bool:
-    expires, lifetime = record.tokens.expires_at, record.tokens.lifetime
-    if expires is None or lifetime is None or record.tokens.refresh_token is None:
-        return False
-    return time.time() >= expires - min(300.0, 0.2 * lifetime)
+    lifetime = record.tokens.lifetime or 0.0
+    early = _margin(lifetime) + min(300.0, 0.2 * lifetime)
+    return record.tokens.refresh_token is not None and _left(record) <= early
 
 
 def _not_processed(error: McpnbError) -> float | None:
-    """Seconds to wait before a second try of a refresh that was provably not processed, else `None`."""
+    """Seconds before a second try of a refresh that was not processed, else `None`."""
     if isinstance(error, ServerUnreachable):
         return None if error.sent else _RETRY_PAUSE
     if isinstance(error, GrantError) and error.status in (429, 503) and not error.error:

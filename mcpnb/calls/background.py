@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
 
-__all__ = ["result_of", "start"]
+__all__ = ["later", "result_of", "start"]
 
 T = TypeVar("T")
 
 _lock = threading.Lock()
 _portals: dict[int, BlockingPortal] = {}
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_tasks: set[asyncio.Task[object]] = set()
 
 
 def start(function: Callable[[], Awaitable[T]]) -> Future[T]:
@@ -27,6 +30,24 @@ def start(function: Callable[[], Awaitable[T]]) -> Future[T]:
     come on any (measured: it changes with ipykernel's minor version).
     """
     return _portal().start_task_soon(function)
+
+
+def later(function: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Run an async function on the background loop some time, from any thread, that one included.
+
+    For finalizers: the garbage collector runs them wherever it happens to run.
+    """
+    loop = _loops.get(os.getpid())
+    if loop is not None:
+        loop.call_soon_threadsafe(_begin, loop, function)
+
+
+def _begin(
+    loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, object]]
+) -> None:
+    task = loop.create_task(function())
+    _tasks.add(task)  # the loop alone would let it be collected half-way
+    task.add_done_callback(_tasks.discard)
 
 
 def _portal() -> BlockingPortal:
@@ -46,6 +67,7 @@ def _portal() -> BlockingPortal:
 def _run(ready: Future[BlockingPortal]) -> None:
     async def main() -> None:
         async with BlockingPortal() as portal:
+            _loops[os.getpid()] = asyncio.get_running_loop()
             ready.set_result(portal)
             await portal.sleep_until_stopped()
 
@@ -53,7 +75,7 @@ def _run(ready: Future[BlockingPortal]) -> None:
 
 
 def result_of(future: Future[T]) -> T:
-    """Wait for a result; an interrupt cancels the work, which tells the server (MCP cancellation)."""
+    """Wait for a result; an interrupt cancels the work, and the server is told so."""
     try:
         # In slices: on Windows a wait without a time-out cannot be interrupted.
         while not future.done():

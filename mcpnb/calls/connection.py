@@ -38,7 +38,7 @@ _VERBS = (
 
 
 class SignedInClient(Client):
-    """The SDK's client, whose verbs raise our errors: `LoginRequired` instead of “error response”."""
+    """The SDK's client, whose verbs raise our errors."""
 
     mcpnb_server: str = ""
 
@@ -108,6 +108,10 @@ async def connected(
                     # Not one of those either: what the POST said is the better explanation.
                     outcome.status = post
                     raise
+            if outcome.error is not None:
+                # Refused, and then the SDK tried an older handshake, which may have been let
+                # through: the connection would be of the wrong kind.
+                raise outcome.error
         try:
             yield client
         except Exception as error:

@@ -29,28 +29,30 @@ def translated(raised: BaseException, outcome: Outcome, server: str) -> BaseExce
 
     Args:
         raised: What the SDK raised.
-        outcome: What the requests of this call met with; a refused sign-in explains everything else.
-        server: For the message.
+        outcome: What the requests of this call met with: a refused sign-in explains the rest.
+        server: Its address, for the message.
     """
     error = leaf(raised)
-    if isinstance(error, McpnbError):
+    if isinstance(error, McpnbError) or not isinstance(error, Exception):
         return error
-    if outcome.error is not None and isinstance(error, Exception):
+    if outcome.error is not None:
         return outcome.error
     if isinstance(error, MCPError):
         return _rpc(error, outcome, server)
+    return _broken(error, server) or error
+
+
+def _broken(error: Exception, server: str) -> McpnbError | None:
+    said = quoted(str(error) or type(error).__name__, 160)
     if isinstance(error, httpx2.HTTPStatusError):
         return CallError(f"{server} answered HTTP {error.response.status_code}.")
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
     if isinstance(error, httpx2.HTTPError | OSError):
-        reason = quoted(str(error) or type(error).__name__, 160)
-        return ServerUnreachable(f"{server} cannot be reached: {reason}.", sent=True)
+        return ServerUnreachable(f"{server} cannot be reached: {said}.", sent=True)
     if type(error).__module__.startswith(("anyio", "mcp", "pydantic")):
-        return CallError(
-            f"The conversation with {server} broke: {quoted(str(error) or type(error).__name__)}."
-        )
-    return error
+        return CallError(f"The conversation with {server} broke: {said}.")
+    return None  # not of the conversation: a progress callback's, say
 
 
 def _rpc(error: MCPError, outcome: Outcome, server: str) -> CallError:

@@ -44,7 +44,7 @@ class LiveClient:
     def close(self) -> None:
         """End the connection, if there is one; returns at once."""
         if self._client is not None:
-            background.start(self._disconnect)
+            background.later(self._disconnect)
 
     async def _perform(self, operation: Operation[T]) -> T:
         await self._require_token()
@@ -57,7 +57,7 @@ class LiveClient:
             except _Swallowed:
                 await self._disconnect()
                 raise (outcome.error or CallError("The call was refused.")) from None
-            except Exception as error:  # noqa: BLE001  translated, whatever the SDK raises
+            except Exception as error:  # noqa: BLE001  translated, whatever it is
                 dead = self._died(client, error, outcome)
                 if dead:
                     await self._disconnect()
@@ -69,7 +69,7 @@ class LiveClient:
         raise AssertionError("unreachable")
 
     async def _require_token(self) -> None:
-        """Refuse before anything is sent when a login is there but spent; an open server needs none."""
+        """Refuse at once when a login is there but spent; an open server needs none."""
         if self._source.record() is not None and self._source.peek() is None:
             await asyncio.shield(asyncio.wrap_future(self._source.renewal()))
 
@@ -120,8 +120,8 @@ class LiveClient:
     async def list_once(self, client: SignedInClient) -> None:
         """List the tools once for a connection, before its first call.
 
-        The SDK validates results against the listed schemas and fetches the list for every call that
-        comes before it has one: 99 times for 100 parallel first calls (measured).
+        The SDK validates results against the listed schemas and fetches the list for every call
+        that comes before it has one: 99 times for 100 parallel first calls (measured).
         """
         listing = self._listing
         if listing is None or listing[0] is not client:
@@ -141,7 +141,7 @@ class LiveClient:
             await owner
 
 
-class _Swallowed(Exception):  # noqa: N818  never leaves this room
+class _Swallowed(Exception):
     """The transport keeps a refusal to itself, and its caller waiting."""
 
 

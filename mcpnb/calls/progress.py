@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, Self
 
 from mcpnb.errors import plain
 
@@ -30,7 +30,7 @@ class ProgressLine:
         self._handle: Any = None
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> ProgressLine:
+    def __enter__(self) -> Self:
         if self._shell or sys.stderr.isatty():
             self._thread = threading.Thread(target=self._run, name="mcpnb-progress", daemon=True)
             self._thread.start()

@@ -14,10 +14,10 @@ class Reply:
     """What became of an answer that was delivered, in words for the person's browser."""
 
     outcome: Literal["done", "failed", "refused", "again"]
-    """``refused``: it was not the awaited one; ``again``: the browser has to go on to `location`."""
+    """``refused``: not the awaited one; ``again``: the browser has to go on to `location`."""
     text: str = ""
     location: str | None = None
 
 
 Deliver = Callable[[str], Reply]
-"""Takes the full address that the browser was sent to. Returns when it is known what became of it."""
+"""Takes the address that the browser was sent to; returns when it is known what became of it."""

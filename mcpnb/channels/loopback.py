@@ -44,13 +44,14 @@ class LoopbackListener:
             LoginError: The port cannot be had.
         """
         self.fell_back = False
-        host = "0.0.0.0" if everywhere else "127.0.0.1"
+        host = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104  the person configured a public address
         try:
             self._server = _Server((host, port), _Connection)
         except OSError as error:
             if not fallback or port == 0:
                 raise LoginError(
-                    f"Port {port} cannot be listened on ({error.strerror}). Close what uses it, or choose "
+                    f"Port {port} cannot be listened on ({error.strerror}). Close what uses it, "
+                    "or choose "
                     "another one (callback_port=, --port)."
                 ) from None
             self._server = _Server((host, 0), _Connection)
@@ -71,7 +72,7 @@ class LoopbackListener:
         self._server.expect(redirect_uri, deliver)
 
     def close(self) -> None:
-        """Stop listening, once the last page has been sent (or `_LAST_PAGE` seconds have passed)."""
+        """Stop listening once the last page is sent, or `_LAST_PAGE` seconds have passed."""
         self._server.drained(_LAST_PAGE)
         self._server.shutdown()
         self._server.server_close()
@@ -118,7 +119,7 @@ class _Server(ThreadingHTTPServer):
             self._changed.wait_for(lambda: self._answering == 0, timeout)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a browser that closes a connection is no event, and a traceback would leak."""
+        """Say nothing: a closed connection is no event, and a traceback would leak."""
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -174,7 +175,12 @@ class _Connection(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+    def send_error(
+        self,
+        code: int,
+        message: str | None = None,  # noqa: ARG002  what the request held is not repeated
+        explain: str | None = None,  # noqa: ARG002
+    ) -> None:
         """Answer whatever is not a plain GET without repeating any of it."""
         self.close_connection = True
         status = 405 if code == 501 else code
@@ -182,5 +188,5 @@ class _Connection(BaseHTTPRequestHandler):
             status, page("Not understood", "Only a browser's GET is answered here.", good=False)
         )
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class named it
         """Log nothing: the request line holds the code."""

@@ -11,7 +11,8 @@ HEADERS = {
     "Cache-Control": "no-store",
     # The address of this page holds the code: no referrer, no frame, nothing loaded, nothing run.
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors "
+    "'none'",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Connection": "close",
@@ -22,11 +23,11 @@ _PAGE = """<!doctype html>
 <meta name="referrer" content="no-referrer"><meta name="color-scheme" content="light dark">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh; margin: 0; }}
-main {{ max-width: 34rem; padding: 2rem; text-align: center; overflow-wrap: anywhere; }}
-h1 {{ font-size: 1.5rem; margin: .5rem 0; }} p {{ margin: .5rem 0; opacity: .8; }}
-.mark {{ font-size: 2.5rem; line-height: 1; }} .good {{ color: #1a8f4c; }} .bad {{ color: #c4442b; }}
-</style></head>
+body {{ font: 16px/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh;
+margin: 0; }} main {{ max-width: 34rem; padding: 2rem; text-align: center; overflow-wrap: anywhere;
+}} h1 {{ font-size: 1.5rem; margin: .5rem 0; }} p {{ margin: .5rem 0; opacity: .8; }}
+.mark {{ font-size: 2.5rem; line-height: 1; }} .good {{ color: #1a8f4c; }} .bad {{ color: #c4442b;
+}} </style></head>
 <body><main role="status"><div class="mark {tone}" aria-hidden="true">{mark}</div>
 <h1>{title}</h1><p>{text}</p></main></body></html>
 """

@@ -8,7 +8,10 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line. Exit code: 0 done, 1 failed, 2 usage, 3 sign-in required, 130 cancelled."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 sign-in required, 130 cancelled.
+    """
     from mcpnb.cli.commands import run
 
     sys.exit(run(sys.argv[1:]))

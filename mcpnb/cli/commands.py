@@ -1,4 +1,4 @@
-"""The commands: their arguments, and where their output goes (data to stdout, the rest to stderr)."""
+"""The commands and their arguments. Data goes to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -37,30 +37,27 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code. No error a user can cause shows a traceback."""
     try:
         code = cli.main(args=list(arguments), prog_name="mcpnb", standalone_mode=False)
-    except click.exceptions.Abort:
-        return _cancelled()
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt, errors.LoginCancelled):
         return _cancelled()
     except click.ClickException as error:
         error.show()
         return USAGE if isinstance(error, click.UsageError) else FAILED
-    except errors.LoginCancelled:
-        return _cancelled()
-    except errors.LoginRequired as error:
-        _say(f"Sign-in required: {error}")
-        scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
-        _say(f"Run: mcpnb login {error.server}{scopes}")
-        return SIGN_IN_REQUIRED
-    except errors.ConfigError as error:
-        _say(f"Error: {error}")
-        return USAGE
     except errors.McpnbError as error:
-        _say(f"Error: {error}")
-        return FAILED
+        return _explained(error)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing is left to be said to it
         return FAILED
     return code if isinstance(code, int) else DONE
+
+
+def _explained(error: errors.McpnbError) -> int:
+    if isinstance(error, errors.LoginRequired):
+        _say(f"Sign-in required: {error}")
+        scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
+        _say(f"Run: mcpnb login {error.server}{scopes}")
+        return SIGN_IN_REQUIRED
+    _say(f"Error: {error}")
+    return USAGE if isinstance(error, errors.ConfigError) else FAILED
 
 
 def _cancelled() -> int:

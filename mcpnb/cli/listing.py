@@ -55,7 +55,6 @@ def show_discovery(url: str, config: str | None, *, as_json: bool) -> None:
     if server is None:
         click.echo(f"{found.server} needs no sign-in.")
         return
-    supported = found.protected_resource.scopes_supported if found.protected_resource else ()
     ways = [
         "client metadata document" if server.client_id_metadata else "",
         "dynamic registration" if server.registration_endpoint else "",
@@ -64,7 +63,8 @@ def show_discovery(url: str, config: str | None, *, as_json: bool) -> None:
         "Server": found.server,
         "Resource": found.resource,
         "Authorization server": server.issuer,
-        "Scopes": " ".join(found.challenged_scopes or supported) or "(the server decides)",
+        "Scopes": " ".join(found.challenged_scopes or found.scopes_supported)
+        or "(the server decides)",
         "Registration": ", ".join(w for w in ways if w) or "by hand: a client id has to be given",
         "PKCE": ", ".join(server.code_challenge_methods or ()) or "not announced",
         "Answers carry iss": "yes" if server.iss_in_response else "no",

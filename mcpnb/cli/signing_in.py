@@ -67,14 +67,15 @@ class _View:
         )
         if not self._browser and sys.stdin.isatty():
             click.echo(
-                "After you approve, the browser may say that a page cannot be reached. That is expected: "
+                "After you approve, the browser may say that a page cannot be reached. That is "
+                "expected: "
                 "copy the whole address from its address bar and paste it here.",
                 err=True,
             )
 
 
 def _read_answers(login: Any) -> None:
-    """Read pasted lines beside the listener: whichever is first. The end of input cancels nothing."""
+    """Read pasted lines beside the listener. The end of input cancels nothing."""
     reader = threading.Thread(target=_submit_lines, args=(login,), name="mcpnb-paste", daemon=True)
     reader.start()
 

@@ -196,7 +196,7 @@ async def _fetch(url: str) -> Any:
             httpx2.AsyncClient(timeout=5, trust_env=not is_loopback(url)) as http,
             http.stream("GET", url, headers={"Accept": "application/json"}) as answer,
         ):
-            if answer.status_code != 200:  # noqa: PLR2004 - HTTP's OK
+            if answer.status_code != 200:
                 raise ClientMetadataError(
                     f"The client metadata document answered {answer.status_code} instead of 200."
                 )

@@ -40,7 +40,7 @@ def bind(port: int = 0) -> socket.socket:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((HOST, port))
-    except OSError:
+    except BaseException:
         sock.close()
         raise
     return sock

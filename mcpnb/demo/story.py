@@ -45,7 +45,7 @@ def run_story(out: TextIO) -> int:
     except (StoryError, McpnbError, NoRedirectError, OSError) as error:
         transcript.failed(f"{type(error).__name__}: {plain(error, 1000)}")
         return 1
-    except Exception as error:  # noqa: BLE001 - a transcript ends with a sentence, not a traceback
+    except Exception as error:  # noqa: BLE001  it ends with a sentence, not a traceback
         transcript.failed(f"Unexpected {type(error).__name__}: {plain(error, 1000)}")
         return 1
     transcript.line()

@@ -46,7 +46,7 @@ class AuthorizationRequest:
         resource: str,
         scopes: tuple[str, ...],
     ) -> AuthorizationRequest:
-        """Make a request with a fresh state and verifier (RFC 7636 section 4.1: 43 characters or more)."""
+        """Make a request with a fresh state and verifier (RFC 7636 section 4.1)."""
         return cls(
             server=server,
             registration=registration,
@@ -81,14 +81,14 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True, slots=True)
 class ValidatedAnswer:
-    """A code that passed every check; only `read_answer` makes one, and only it can be exchanged."""
+    """A code that passed every check of `read_answer`: the only kind that is exchanged."""
 
     request: AuthorizationRequest
     code: Secret
 
 
 def read_answer(text: str, request: AuthorizationRequest) -> ValidatedAnswer:
-    """Check a redirected address: its place, its parameters, ``state``, ``iss``, and then its content.
+    """Check a redirected address: place, parameters, ``state``, ``iss``, and then content.
 
     Args:
         text: The full address the browser was sent to, from a listener or pasted.
@@ -121,7 +121,8 @@ def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
         raise AnswerRefused("That text is too long to be the address of an answer.")
     if "://" not in text:
         raise AnswerRefused(
-            "Paste the whole address that the browser ended at, beginning with http. A code alone is "
+            "Paste the whole address that the browser ended at, beginning with http. A code "
+            "alone is "
             "refused: without “state” and “iss” nobody can tell whether it belongs to this sign-in."
         )
     try:
@@ -164,7 +165,8 @@ def _check_issuer(given: str | None, server: AuthorizationServer) -> None:
         )
     if given is not None and given != server.issuer:
         raise ProtocolError(
-            "The answer came from another authorization server than the one asked. It was not used.",
+            "The answer came from another authorization server than the one asked. It was not "
+            "used.",
             rule="RFC 9207 section 2.4",
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["Challenge", "bearer_challenge", "parse_challenges"]
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  the grammar calls it so
 _SKIP = re.compile(r"[\s,]*")
 _PARAM = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^,\"]*))")
 _SCHEME = re.compile(rf"({_TOKEN})(?=[ \t]|,|$)")
@@ -39,7 +39,8 @@ class Challenge:
 def parse_challenges(fields: Iterable[str]) -> list[Challenge]:
     """Read all challenges of all ``WWW-Authenticate`` fields of an answer.
 
-    What does not fit the grammar is skipped, not guessed at. The first of a repeated parameter counts.
+    What does not fit the grammar is skipped, not guessed at. The first of a repeated parameter
+    counts.
     """
     found: list[Challenge] = []
     for raw in fields:

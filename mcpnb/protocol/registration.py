@@ -60,8 +60,10 @@ def choose(
         if wanted == "auto" and server.registration_endpoint and method == "cimd":
             return "dcr"
         raise LoginError(
-            "The callback port is in use by another program, and this server knows mcpnb under a fixed "
-            "address only. Close what uses the port, or give another registered one (callback_port=, --port)."
+            "The callback port is in use by another program, and this server knows mcpnb under a "
+            "fixed "
+            "address only. Close what uses the port, or give another registered one "
+            "(callback_port=, --port)."
         )
     return method
 
@@ -69,9 +71,9 @@ def choose(
 def _no_way(config: ServerConfig, server: AuthorizationServer) -> str:
     who = quoted(server.issuer)
     if config.registration == "dcr":
-        return f"The authorization server {who} offers no dynamic registration: leave out registration=“dcr”."
+        return f"The authorization server {who} offers no dynamic registration (dcr)."
     if config.registration == "cimd":
-        return "registration=“cimd” needs client_metadata_url, the address of your client metadata document."
+        return "registration=“cimd” needs client_metadata_url, where your document is hosted."
     if config.registration == "preregistered":
         return "registration=“preregistered” needs client_id."
     also = (
@@ -135,7 +137,8 @@ def from_answer(
         said = document.get("error_description") or error or f"HTTP {status}"
         raise GrantError(
             f"The authorization server did not register mcpnb: {quoted(said)}. "
-            f"The redirect address was {asked['redirect_uris'][0]}. If it has to be registered by hand, "
+            f"The redirect address was {asked['redirect_uris'][0]}. If it has to be registered "
+            "by hand, "
             "give its client id (client_id=, --client-id).",
             error=error if isinstance(error, str) else "",
             status=status,
@@ -178,8 +181,10 @@ def preregistered(
     bound = config.issuer or pinned_issuer
     if bound is not None and not same_issuer(bound, server.issuer):
         raise LoginError(
-            f"The client id belongs to the authorization server {quoted(bound)}, but the server now names "
-            f"{quoted(server.issuer)}. Nothing was sent there. If this move is right, give issuer=, and "
+            f"The client id belongs to the authorization server {quoted(bound)}, but the server "
+            "now names "
+            f"{quoted(server.issuer)}. Nothing was sent there. If this move is right, give "
+            "issuer=, and "
             "credentials of the new one."
         )
     if config.client_id is None:

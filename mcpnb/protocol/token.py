@@ -14,13 +14,14 @@ from mcpnb.errors import GrantError, quoted
 from mcpnb.models import LoginRecord, Registration, Secret, Tokens
 from mcpnb.protocol.authorization import ValidatedAnswer
 
-__all__ = ["exchange", "grant_error", "read_tokens", "refresh", "revoke"]
+__all__ = ["exchange", "grant_error", "login_record", "read_tokens", "refresh", "revoke"]
 
 Request = tuple[str, dict[str, str]]
 """A form body and the headers that go with it."""
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-# RFC 6750 section 2.1 (b64token), widened to what RFC 6749 appendix A.12 allows: no line breaks, ever.
+# RFC 6750 section 2.1 (b64token), widened to what RFC 6749 appendix A.12 allows: no line breaks,
+# ever.
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _MAX_LIFETIME = 10 * 365 * 86_400
 
@@ -64,8 +65,8 @@ def revoke(token: Secret, hint: str, registration: Registration) -> Request:
 def _authenticated(body: str, registration: Registration) -> Request:
     headers = dict(_FORM)
     secret = registration.client_secret
-    # Beside Basic, too: it is no second authentication (RFC 6749 section 3.2.1), and some servers look
-    # the client up by it first (measured with the MCP SDK's own routes).
+    # Beside Basic, too: it is no second authentication (RFC 6749 section 3.2.1), and some servers
+    # look the client up by it first (measured with the MCP SDK's own routes).
     body += f"&client_id={quote_plus(registration.client_id)}"
     if registration.auth_method == "client_secret_basic" and secret is not None:
         # RFC 6749 section 2.3.1: both parts are form-encoded first (authlib's own does not do it).
@@ -126,6 +127,34 @@ def read_tokens(
     )
 
 
+def login_record(
+    answer: ValidatedAnswer, tokens: Tokens, *, server: str, account: str | None, now: float
+) -> LoginRecord:
+    """Give all that a login needs from now on: after a restart nothing is discovered again.
+
+    Args:
+        answer: The answer whose code was exchanged.
+        tokens: What it was exchanged for.
+        server: The MCP server's canonical URL.
+        account: The person's label.
+        now: Seconds since the epoch.
+    """
+    request = answer.request
+    return LoginRecord(
+        server=server,
+        account=account,
+        resource=request.resource,
+        registration=request.registration,
+        token_endpoint=request.server.token_endpoint,
+        revocation_endpoint=request.server.revocation_endpoint,
+        tokens=tokens,
+        # Milliseconds as the first generation: it only ever rises, across sign-outs too.
+        generation=int(now * 1000),
+        requested_scopes=request.scopes or tokens.scopes,
+        signed_in_at=now,
+    )
+
+
 def _seconds(value: object) -> float | None:
     # A number in the specification; some servers send it as a string. Nonsense counts as not said.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -138,7 +167,7 @@ def _seconds(value: object) -> float | None:
 
 
 def grant_error(status: int, document: Any, *, doing: str, retry_after: float | None) -> GrantError:
-    """Read an error answer by its code, whatever the status (RFC 6749 section 5.2; servers mix them).
+    """Read an error answer by its code, whatever the status (RFC 6749 section 5.2).
 
     Args:
         status: The HTTP status.

@@ -113,8 +113,9 @@ def require_endpoint(url: object, what: str) -> str:
 def same_issuer(left: str, right: str) -> bool:
     """Compare issuers byte for byte (RFC 8414 section 3.3), with one tolerance.
 
-    A bare origin with and without its slash is the same identifier in practice: real servers (Google
-    among them) list ``https://as/`` and announce ``https://as``. Under a path the slash counts.
+    A bare origin with and without its slash is the same identifier in practice: real servers
+    (Google among them) list ``https://as/`` and announce ``https://as``. Under a path the slash
+    counts.
     """
     if left == right:
         return True

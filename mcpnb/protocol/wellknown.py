@@ -16,7 +16,7 @@ def _inserted(identifier: str, suffix: str) -> str:
 
 
 def protected_resource_urls(server: str) -> list[str]:
-    """Candidates for protected-resource metadata: under the path, then at the root (RFC 9728 3.1)."""
+    """Candidates for protected-resource metadata (RFC 9728 section 3.1): path, root."""
     parts = urlsplit(server)
     root = _inserted(
         urlunsplit((parts.scheme, parts.netloc, "", "", "")), "oauth-protected-resource"

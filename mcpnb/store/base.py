@@ -23,7 +23,8 @@ class Key(NamedTuple):
 class TokenStore(Protocol):
     """Keeps records, one atomic write each.
 
-    Every method may be called from any thread. A store of your own passes as ``store=`` to `connect`.
+    Every method may be called from any thread. A store of your own passes as ``store=`` to
+    `connect`.
     """
 
     @property

@@ -69,7 +69,8 @@ def key_from_environment() -> StoreKey | None:
     if len(key) != _KEY_BYTES:
         raise ConfigError(
             f"{ENVIRONMENT} has to be 32 bytes in base64url. Make one with: "
-            "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+            "python -c 'import base64, os; "
+            "print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
         )
     return StoreKey(key, f"key in {ENVIRONMENT}")
 

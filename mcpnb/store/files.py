@@ -105,7 +105,7 @@ class FileStore:
 
     @contextmanager
     def lock(self, key: Key, timeout: float) -> Iterator[None]:
-        """See `TokenStore.lock`. A holder that dies frees it: the kernel's lock, not a marker file."""
+        """See `TokenStore.lock`. A holder that dies frees it: it is the kernel's lock."""
         self._make_folder()
         path = self._path(key).with_suffix(".lock")
         # Never the soft fallback: its marker survives a killed holder and blocks everybody.
@@ -120,8 +120,10 @@ class FileStore:
             ) from None
         except (OSError, NotImplementedError) as error:
             raise StoreError(
-                f"No lock can be had in {self._folder} ({error}). Without one, two programs could lose a "
-                "login to each other: set MCPNB_HOME to a folder on a local disk, or use store=“memory”."
+                f"No lock can be had in {self._folder} ({error}). Without one, two programs "
+                "could lose a "
+                "login to each other: set MCPNB_HOME to a folder on a local disk, or use "
+                "store=“memory”."
             ) from None
         try:
             yield
@@ -147,7 +149,8 @@ class FileStore:
             sealed = base64.b64decode(head.pop("sealed"), validate=True)
             if head["format"] > _FORMAT:
                 raise StoreError(
-                    f"{path} was written by a newer mcpnb (format {head['format']}). Update mcpnb; the "
+                    f"{path} was written by a newer mcpnb (format {head['format']}). Update "
+                    "mcpnb; the "
                     "file was left as it is."
                 )
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -160,8 +163,10 @@ class FileStore:
         store_key = self._store_key()
         if store_key is None or store_key.key_id != head.get("key_id"):
             raise StoreLocked(
-                f"The login for {head.get('name')!r} was stored with another key than the one at hand "
-                f"({store_key.where if store_key else 'no key file, MCPNB_STORE_KEY not set'}). Give that "
+                f"The login for {head.get('name')!r} was stored with another key than the one at "
+                "hand "
+                f"({store_key.where if store_key else 'no key file, MCPNB_STORE_KEY not set'}). "
+                "Give that "
                 "key back, or sign out and in again."
             )
         record: Record = json.loads(store_key.open(sealed, _associated(head)))
@@ -187,7 +192,8 @@ class FileStore:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"The folder {self._folder} cannot be made: {error.strerror}. Set MCPNB_HOME to one that "
+                f"The folder {self._folder} cannot be made: {error.strerror}. Set MCPNB_HOME to "
+                "one that "
                 "can be written, or use store=“memory”."
             ) from None
 

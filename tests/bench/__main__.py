@@ -1,0 +1,56 @@
+"""`python -m tests.bench [NAME...]`: measure and print, target beside each value."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import logging
+import os
+import platform
+from collections.abc import Callable, Sequence
+
+import mcpnb
+from tests.bench import overhead, requests, restart, startup
+from tests.bench.table import Table, printed
+
+__all__ = ["MEASUREMENTS", "main"]
+
+MEASUREMENTS: dict[str, tuple[Callable[[int], list[Table]], int]] = {
+    "overhead": (overhead.run, 20),
+    "requests": (requests.run, 1),
+    "startup": (startup.run, 15),
+    "restart": (restart.run, 1),
+}
+"""Each with its usual number of rounds."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the named measurements, or all. Missed targets don't change the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("name", nargs="*", choices=[*MEASUREMENTS, []], help="default: all")
+    parser.add_argument("--rounds", type=int, help="fewer is quicker, more is steadier")
+    given = parser.parse_args(arguments)
+    # A peer's log lines do not belong into the tables.
+    logging.getLogger("mcp").addHandler(logging.NullHandler())
+    print(_versions())
+    for name in given.name or MEASUREMENTS:
+        measure, usual = MEASUREMENTS[name]
+        for table in measure(given.rounds or usual):
+            print(f"\n{printed(table)}", flush=True)
+    return 0
+
+
+def _versions() -> str:
+    names = ("mcp", "fastmcp", "httpx2", "authlib")
+    where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    found = [f"Python {platform.python_version()} on {where}", f"mcpnb {mcpnb.__version__}"]
+    for name in names:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name} not installed")
+    return ", ".join(found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The official conformance suite, and the client that it tests."""

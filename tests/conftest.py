@@ -1,0 +1,85 @@
+"""What holds for every test: a world of its own, and no network but loopback."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest_plugins = ["tests.fakes.plugin", "tests.peers.plugin"]
+
+# Folders that mcpnb, platformdirs, the servers and the interpreter look for things in.
+_FOLDERS = {
+    "APPDATA": "appdata",
+    "HOME": "home",
+    "LOCALAPPDATA": "localappdata",
+    "MCPNB_HOME": "mcpnb",
+    "USERPROFILE": "home",
+    "XDG_CACHE_HOME": "xdg/cache",
+    "XDG_CONFIG_HOME": "xdg/config",
+    "XDG_DATA_HOME": "xdg/data",
+    "XDG_RUNTIME_DIR": "xdg/run",
+    "XDG_STATE_HOME": "xdg/state",
+}
+# A browser that somebody has open must never be reached from here.
+_UNWANTED = {"BROWSER", "CODEX_HOME", "DISPLAY", "WAYLAND_DISPLAY"}
+# What tests/run says to the tests.
+_OURS = {"MCPNB_CI", "MCPNB_TEST_NODE"}
+
+
+def _is_unwanted(name: str) -> bool:
+    upper = name.upper()
+    return (
+        upper in _UNWANTED
+        or upper.endswith("_PROXY")
+        or (upper.startswith("MCPNB_") and upper not in _OURS)
+    )
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a home, a store and a working folder of its own; the folder is returned.
+
+    Subprocesses inherit all of it. `tmp_path` stays empty for the test.
+    """
+    for name in filter(_is_unwanted, list(os.environ)):
+        monkeypatch.delenv(name)
+    place = tmp_path_factory.mktemp("world")
+    for name, folder in _FOLDERS.items():
+        path = place / folder
+        # A runtime folder that others can read is refused by those who use it.
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        monkeypatch.setenv(name, str(path))
+    # The search for project configuration goes upwards until a repository's root.
+    (place / "work" / ".git").mkdir(parents=True)
+    monkeypatch.chdir(place / "work")
+    return place
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run `@pytest.mark.anyio` tests on asyncio, which is what notebooks have."""
+    return "asyncio"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _refuse_the_outside(event: str, arguments: tuple[Any, ...]) -> None:
+    # The address of a Unix socket is no tuple.
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = str(arguments[1][0])
+        if not _is_loopback(host):
+            raise AssertionError(f"a test tried to connect to {host}: tests stay on loopback")
+
+
+# An audit hook sees every connection, whichever library makes it, and cannot be forgotten.
+sys.addaudithook(_refuse_the_outside)

@@ -1,0 +1,1 @@
+"""A raw OAuth client for the tests of the demo's servers."""

@@ -1,0 +1,199 @@
+"""`mcpnb demo`: the story that is played in a terminal, and the servers that wait for somebody."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from mcpnb.demo import main, story
+from mcpnb.demo.authorization_server import AuthorizationServer
+from mcpnb.demo.grants import Revocation
+from mcpnb.demo.mcp_server import ResourceServer
+from mcpnb.demo.servers import DemoServers
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def short_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait one second for the expiry instead of four."""
+    monkeypatch.setattr(story, "LIFETIME", 1)
+
+
+def play() -> tuple[int, str]:
+    """Play the story and give its exit code and text."""
+    out = io.StringIO()
+    return story.run_story(out), out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[int, str]:
+    """Play it once for what only reads the transcript."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(story, "LIFETIME", 1)
+        return play()
+
+
+def test_every_step_happens_and_is_told(told: tuple[int, str]) -> None:
+    code, text = told
+
+    assert code == 0, text
+    for step in (
+        "1. Look how one would sign in",
+        "2. Call without having signed in",
+        "3. Sign in",
+        "4. Call its tools",
+        "5. Let the access token expire",
+        "6. Call again",
+        "7. Call what needs more than was granted",
+        "8. Say no on the consent page",
+        "9. Use a token that is for another MCP server",
+        "10. Sign out",
+        "All 10 steps happened",
+    ):
+        assert step in text
+    assert "the server counted 1 refresh for two calls" in text
+    assert "POST /mcp 403" in text
+
+
+def test_the_transcript_holds_no_secret_and_no_escape_sequence(told: tuple[int, str]) -> None:
+    """No JWT, no code, no state, no long random string; and plain text when it is no terminal."""
+    _, text = told
+
+    assert not re.search(r"eyJ|code=|state=|code_verifier|\x1b", text)
+    assert not re.search(r"[A-Za-z0-9_-]{30,}", re.sub(r"https?://\S+|/\.well-known/\S+", "", text))
+
+
+def test_a_terminal_that_knows_no_unicode_gets_a_transcript_too() -> None:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
+
+    assert story.run_story(out) == 0
+    out.flush()
+    assert b"All 10 steps happened" in raw.getvalue()
+
+
+def test_a_denied_sign_in_ends_the_story_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says in which step and why."""
+    monkeypatch.setattr(story, "DemoServers", partial(DemoServers, deny=True))
+
+    code, text = play()
+
+    assert code == 1
+    assert "3. Sign in" in text
+    assert "4. Call its tools" not in text
+    assert "LoginDenied" in text
+
+
+def test_a_revocation_that_does_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The story asks the server, not the client."""
+    monkeypatch.setattr(Revocation, "revoke_token", lambda *_: None)
+
+    code, text = play()
+
+    assert code == 1
+    assert "this is not so: the same token now gets HTTP 200" in text
+
+
+def test_a_token_that_does_not_expire_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AuthorizationServer, "next_expiry", lambda _: None)
+
+    code, text = play()
+
+    assert code == 1
+    assert "this is not so: the server answers it with HTTP 200" in text
+
+
+def test_a_tool_that_answers_without_its_scope_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResourceServer, "publish", ResourceServer.whoami)
+    monkeypatch.setattr("mcpnb.demo.mcp_server.WRITE", "data:read")
+
+    code, text = play()
+
+    assert code == 1
+    assert "7. Call what needs more than was granted" in text
+    assert "8. Say no" not in text
+
+
+def run(*arguments: str, code: str | None = None) -> subprocess.Popen[str]:
+    """Start a process of its own, as a person does."""
+    command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "mcpnb", *arguments]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def test_the_command_plays_the_story_and_ends_with_0() -> None:
+    """Data on stdout, nothing on stderr."""
+    with run("demo", "--terminal") as process:
+        out, err = process.communicate(timeout=50)
+
+    assert (process.returncode, err) == (0, "")
+    assert "All 10 steps happened" in out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C reaches a process group differently there")
+def test_the_servers_run_until_ctrl_c_and_end_cleanly() -> None:
+    """Until then they say how to use them, from Python and from a terminal."""
+    code = (
+        # A shell that starts the tests in the background lets them ignore the signal.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from mcpnb.demo import main; sys.exit(main(terminal=False))"
+    )
+    with run(code=code) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        text = "".join(lines)
+        url = re.search(r"mcpnb login (\S+)", text)
+        assert url is not None
+        assert httpx2.post(url[1], json={}, trust_env=False).status_code == 401
+        assert f'mcpnb.connect("{url[1]}")' in text
+
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert "have stopped" in out
+    assert err == ""
+
+
+def test_a_taken_port_is_a_sentence_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        assert main(terminal=False, port=port) == 1
+
+    assert f"Ports {port} and {port + 1} cannot both be used" in capsys.readouterr().err
+    assert main(terminal=False, port=65_535) == 1
+
+
+def test_a_missing_extra_is_said_with_its_command() -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; from mcpnb.demo import main; "
+        "sys.exit(main(terminal=True))"
+    )
+    with run(code=code) as process:
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert 'pip install "mcpnb[demo]"' in err

@@ -1,0 +1,222 @@
+"""The MCP SDK's server as a resource server: it trusts the tokens of another server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import anyio
+import httpx2
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import Context, MCPServer
+from pydantic import AnyHttpUrl
+
+from tests.peers.served import App, Receive, Scope, Send, free_socket, served
+
+__all__ = ["Gate", "ResourceServer", "resource_server"]
+
+# What the tool with a scope of its own needs beyond the scope every call needs.
+TOOL_SCOPES = {"publish": "mcp:write", "rule": "mcp:admin"}
+
+
+class Verifier:
+    """Checks the signature, issuer and expiry of a JWT; audience and scope are the SDK's part."""
+
+    def __init__(self, issuer: str) -> None:
+        self._issuer = issuer
+        self._keys: KeySet | None = None
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Give the token's claims, or `None` where it is not a good one."""
+        if self._keys is None:
+            async with httpx2.AsyncClient(trust_env=False) as client:
+                self._keys = KeySet.import_key_set(
+                    (await client.get(f"{self._issuer}/jwks")).json()
+                )
+        try:
+            claims = jwt.decode(token, self._keys, algorithms=["RS256"]).claims
+            jwt.JWTClaimsRegistry(iss={"essential": True, "value": self._issuer}).validate(claims)
+        except (JoseError, ValueError):
+            return None
+        return AccessToken(
+            token=token,
+            client_id=claims["client_id"],
+            scopes=claims.get("scope", "").split(),
+            expires_at=claims["exp"],
+            resource=claims["aud"],
+            subject=claims["sub"],
+            claims=claims,
+        )
+
+
+@dataclass
+class Gate:
+    """Stands before the server: asks scope per tool, counts, and misbehaves where told to."""
+
+    app: App
+    verifier: Verifier
+    metadata_url: str
+    lacking: Literal["403", "403 without scope", "401", "401 without scope"] = "403"
+    silent: bool = False
+    """Leave `WWW-Authenticate` out of every 401."""
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    """Method, path and token of each request."""
+    sessions: set[str] = field(default_factory=set)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {k.lower().decode(): v.decode() for k, v in scope["headers"]}
+        token = headers.get("authorization", "").removeprefix("Bearer ") or None
+        self.requests.append((scope["method"], scope["path"], token))
+        if "mcp-session-id" in headers:
+            self.sessions.add(headers["mcp-session-id"])
+
+        async def forward(message: Any) -> None:
+            if self.silent and message.get("status") == 401:
+                message["headers"] = [
+                    (k, v) for k, v in message["headers"] if k.lower() != b"www-authenticate"
+                ]
+            await send(message)
+
+        if scope["method"] != "POST":
+            await self.app(scope, receive, forward)
+            return
+        body = await _whole(receive)
+        needed = TOOL_SCOPES.get(_tool(body) or "")
+        held = await self.verifier.verify_token(token) if token and needed else None
+        if needed and held and needed not in held.scopes:
+            await self._refuse(forward, needed)
+            return
+        await self.app(scope, _again(body, receive), forward)
+
+    async def _refuse(self, send: Send, needed: str) -> None:
+        parts = [f'resource_metadata="{self.metadata_url}"']
+        error = "invalid_token" if self.lacking.startswith("401") else "insufficient_scope"
+        parts.insert(0, f'error="{error}"')
+        if not self.lacking.endswith("without scope"):
+            parts.append(f'scope="{needed}"')
+        head = [(b"www-authenticate", f"Bearer {', '.join(parts)}".encode())]
+        status = int(self.lacking[:3])
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": b""})
+
+    def tokens(self) -> list[str]:
+        """The different tokens seen, in the order they first came."""
+        return list(dict.fromkeys(t for _, _, t in self.requests if t))
+
+
+async def _whole(receive: Receive) -> bytes:
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body"):
+            return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def first_the_body() -> Any:
+        return waiting.pop() if waiting else await receive()
+
+    return first_the_body
+
+
+def _tool(body: bytes) -> str | None:
+    try:
+        message = json.loads(body)
+        return str(message["params"]["name"]) if message["method"] == "tools/call" else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class ResourceServer:
+    """A running resource server."""
+
+    url: str
+    gate: Gate
+    hold: threading.Event
+    """`slow` answers once this is set."""
+    started: threading.Event
+    """`slow` has begun."""
+
+
+def tools(server: MCPServer[Any], hold: threading.Event, started: threading.Event) -> None:
+    """Give a server the tools that the tests call."""
+
+    @server.tool()
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    @server.tool()
+    def publish(text: str) -> str:
+        """Publish a text; this takes a scope of its own."""
+        return f"published {text}"
+
+    @server.tool()
+    def rule() -> str:
+        """Do what only administrators may."""
+        return "ruled"
+
+    @server.tool()
+    async def slow(ctx: Context[Any, Any]) -> str:
+        """Answer only once the test allows it."""
+        await ctx.report_progress(1, 2)
+        started.set()
+        await anyio.to_thread.run_sync(hold.wait, 20)
+        return "at last"
+
+
+@contextlib.contextmanager
+def resource_server(
+    issuer: str,
+    *,
+    transport: Literal["http", "sse"] = "http",
+    required: tuple[str, ...] = ("mcp:read",),
+    slash: bool = False,
+) -> Iterator[ResourceServer]:
+    """Run a resource server that trusts tokens of `issuer`.
+
+    `slash` lets its metadata name the issuer with a slash too many, as the SDK writes it for a
+    server whose author made a URL object of it (measured, mcp 2.3.0).
+    """
+    bound = free_socket()
+    base = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    path = "/mcp" if transport == "http" else "/sse"
+    verifier = Verifier(issuer)
+    hold, started = threading.Event(), threading.Event()
+    server: MCPServer[Any] = MCPServer(
+        "resource server of the tests",
+        log_level="ERROR",
+        token_verifier=verifier,
+        auth=AuthSettings.model_validate(
+            {
+                "issuer_url": AnyHttpUrl(issuer) if slash else issuer,
+                "resource_server_url": base + path,
+                "required_scopes": list(required),
+                "validate_token_resource": True,
+            }
+        ),
+    )
+    tools(server, hold, started)
+    app = server.streamable_http_app() if transport == "http" else server.sse_app()
+    gate = Gate(app, verifier, f"{base}/.well-known/oauth-protected-resource{path}")
+    with served(gate, bound):
+        try:
+            yield ResourceServer(base + path, gate, hold, started)
+        finally:
+            hold.set()

@@ -1,0 +1,198 @@
+"""The MCP SDK's own authorization routes: one application is authorization server and MCP server.
+
+The routes, their checks and their metadata are the SDK's. What an author has to bring, a place for
+clients, codes and tokens, is `Memory`. Quite unlike `oidc-provider`: no `iss` in the answer, no
+`none` among its announced authentication methods, opaque tokens, a revocation that wants a
+`client_secret` field from everybody.
+"""
+# The SDK's protocol hands the client to every method, whether it is needed or not.
+# ruff: noqa: ARG002
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mcp.server.auth.provider import (
+    AccessToken,
+    AuthorizationCode,
+    AuthorizationParams,
+    AuthorizeError,
+    OAuthAuthorizationServerProvider,
+    RefreshToken,
+    TokenError,
+    construct_redirect_uri,
+)
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import MCPServer
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+
+from tests.peers.resource_server import tools
+from tests.peers.served import App, Receive, Scope, Send, free_socket, served
+
+__all__ = ["Memory", "SdkServer", "sdk_server"]
+
+SCOPES = ["notes:read", "notes:write"]
+
+
+@dataclass
+class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, AccessToken]):
+    """Clients, codes and tokens in dictionaries; everybody agrees to everything."""
+
+    lifetime: int = 60
+    denies: bool = False
+    clients: dict[str, OAuthClientInformationFull] = field(default_factory=dict)
+    codes: dict[str, AuthorizationCode] = field(default_factory=dict)
+    access: dict[str, AccessToken] = field(default_factory=dict)
+    refresh: dict[str, RefreshToken] = field(default_factory=dict)
+    refreshes: int = 0
+    redirects: list[str] = field(default_factory=list)
+
+    async def get_client(self, client_id: str) -> OAuthClientInformationFull | None:
+        """Give a client."""
+        return self.clients.get(client_id)
+
+    async def register_client(self, client_info: OAuthClientInformationFull) -> None:
+        """Keep a client."""
+        self.clients[client_info.client_id] = client_info
+
+    async def authorize(
+        self, client: OAuthClientInformationFull, params: AuthorizationParams
+    ) -> str:
+        """Agree at once, or refuse."""
+        self.redirects.append(str(params.redirect_uri))
+        if self.denies:
+            raise AuthorizeError("access_denied", "not today")
+        code = secrets.token_urlsafe(24)
+        self.codes[code] = AuthorizationCode(
+            code=code,
+            scopes=params.scopes or SCOPES[:1],
+            expires_at=time.time() + 60,
+            client_id=client.client_id,
+            code_challenge=params.code_challenge,
+            redirect_uri=params.redirect_uri,
+            redirect_uri_provided_explicitly=params.redirect_uri_provided_explicitly,
+            resource=params.resource,
+            subject="ada",
+        )
+        return construct_redirect_uri(str(params.redirect_uri), code=code, state=params.state)
+
+    async def load_authorization_code(
+        self, client: OAuthClientInformationFull, authorization_code: str
+    ) -> AuthorizationCode | None:
+        """Give a code."""
+        return self.codes.get(authorization_code)
+
+    async def exchange_authorization_code(
+        self, client: OAuthClientInformationFull, authorization_code: AuthorizationCode
+    ) -> OAuthToken:
+        """Give tokens for a code, once."""
+        del self.codes[authorization_code.code]
+        return self._issue(authorization_code, authorization_code.scopes)
+
+    async def load_refresh_token(
+        self, client: OAuthClientInformationFull, refresh_token: str
+    ) -> RefreshToken | None:
+        """Give a refresh token."""
+        return self.refresh.get(refresh_token)
+
+    async def exchange_refresh_token(
+        self,
+        client: OAuthClientInformationFull,
+        refresh_token: RefreshToken,
+        scopes: list[str],
+    ) -> OAuthToken:
+        """Rotate a refresh token."""
+        if self.refresh.pop(refresh_token.token, None) is None:
+            raise TokenError("invalid_grant")
+        self.refreshes += 1
+        return self._issue(refresh_token, scopes)
+
+    async def load_access_token(self, token: str) -> AccessToken | None:
+        """Give an access token; the SDK looks at its expiry."""
+        return self.access.get(token)
+
+    async def revoke_token(self, token: AccessToken | RefreshToken) -> None:
+        """Forget everything this client holds."""
+        for kept in (self.access, self.refresh):
+            for value in [v for v, t in kept.items() if t.client_id == token.client_id]:
+                del kept[value]
+
+    def _issue(self, grant: AuthorizationCode | RefreshToken, scopes: list[str]) -> OAuthToken:
+        common: dict[str, Any] = {
+            "client_id": grant.client_id,
+            "scopes": scopes,
+            "resource": grant.resource,
+            "subject": grant.subject,
+        }
+        access, refresh = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        until = int(time.time()) + self.lifetime
+        self.access[access] = AccessToken(token=access, expires_at=until, **common)
+        self.refresh[refresh] = RefreshToken(token=refresh, **common)
+        return OAuthToken(
+            access_token=access,
+            expires_in=self.lifetime,
+            refresh_token=refresh,
+            scope=" ".join(scopes),
+        )
+
+
+@dataclass
+class _Counter:
+    app: App
+    requests: list[tuple[str, str]] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.requests.append((scope["method"], scope["path"]))
+        await self.app(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class SdkServer:
+    """A running server."""
+
+    url: str
+    base: str
+    memory: Memory
+    requests: list[tuple[str, str]]
+
+
+@contextlib.contextmanager
+def sdk_server(
+    *, transport: Literal["http", "sse"] = "http", register: bool = True
+) -> Iterator[SdkServer]:
+    """Run the SDK's server with its own authorization routes."""
+    bound = free_socket()
+    base = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    path = "/mcp" if transport == "http" else "/sse"
+    memory = Memory()
+    server: MCPServer[Any] = MCPServer(
+        "notes",
+        log_level="ERROR",
+        auth_server_provider=memory,
+        auth=AuthSettings.model_validate(
+            {
+                "issuer_url": base,
+                "resource_server_url": base + path,
+                "required_scopes": SCOPES[:1],
+                "validate_token_resource": True,
+                "client_registration_options": {"enabled": register, "valid_scopes": SCOPES},
+                "revocation_options": {"enabled": True},
+            }
+        ),
+    )
+    hold = threading.Event()
+    tools(server, hold, threading.Event())
+    app = server.streamable_http_app() if transport == "http" else server.sse_app()
+    counter = _Counter(app)
+    with served(counter, bound):
+        try:
+            yield SdkServer(base + path, base, memory, counter.requests)
+        finally:
+            hold.set()

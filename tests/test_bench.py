@@ -1,0 +1,27 @@
+"""`python -m tests.bench` runs. What it measures is for people to read: no time is asserted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.__main__ import MEASUREMENTS, main
+
+pytestmark = pytest.mark.timeout(120)
+
+COUNTED = {"requests", "restart"}
+"""Counts have no noise, so that their targets can be held to."""
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_measurement_prints_mcpnb_beside_its_target(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every measurement ends and names mcpnb with what it should reach; counts have reached it."""
+    assert main([name, "--rounds", "1"]) == 0
+
+    said = capsys.readouterr().out
+    ours = [line for line in said.splitlines() if line.startswith("  mcpnb")]
+    assert ours
+    assert all("met" in line or "MISSED" in line for line in ours)
+    if name in COUNTED:
+        assert "MISSED" not in said

@@ -1,0 +1,326 @@
+"""What real servers were seen to do with tokens: each habit is one test, and mcpnb survives it.
+
+Rotation, refusals, answers that leave things out, scope failures. The servers are fakes only in
+that they do it on demand.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import pytest
+
+from mcpnb import errors
+from mcpnb.stores import MemoryStore
+from tests.fakes.people import answer_of, connect, query_of, refresh_tokens, sign_in, until
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply, html
+
+
+class TestRotation:
+    """Presenting a rotated refresh token again ends the whole login."""
+
+    def test_of_many_threads_that_meet_a_401_one_refreshes(self, fake: FakeServer) -> None:
+        """The others adopt what it got; a second refresh would kill the winner, too."""
+        session = connect(fake.url)
+        sign_in(session)
+        fake.expire()
+
+        with ThreadPoolExecutor(8) as pool:
+            said = list(pool.map(lambda n: session.call("echo", text=str(n)).text, range(8)))
+
+        assert said == [str(n) for n in range(8)]
+        assert len(refresh_tokens(fake)) == 1
+
+    def test_sessions_that_share_a_login_refresh_once(self, fake: FakeServer) -> None:
+        """Also where each of them believes it holds the newest token."""
+        store = MemoryStore()
+        sessions = [connect(fake.url, store=store) for _ in range(4)]
+        sign_in(sessions[0])
+        assert [s.call("echo", text="a").text for s in sessions] == ["a"] * 4
+        fake.expire()
+
+        with ThreadPoolExecutor(4) as pool:
+            said = list(pool.map(lambda s: s.call("echo", text="b").text, sessions))
+
+        assert said == ["b"] * 4
+        assert len(refresh_tokens(fake)) == 1
+
+    def test_an_answer_lost_on_the_way_is_asked_for_again_only_after_expiry(
+        self, fake: FakeServer
+    ) -> None:
+        """Outcome unknown: the token serves while it lives, then there is one more try."""
+        fake.lifetime, fake.really_lives, fake.rotation = 4, 60, "grace"
+        session = connect(fake.url)
+        sign_in(session)
+        token = session.access_token()
+        fake.drop_after_refresh = 1
+
+        until(lambda: session.access_token() == token and len(refresh_tokens(fake)) == 1)
+        for _ in range(5):
+            assert session.access_token() == token
+            assert session.call("echo", text="still").text == "still"
+        assert len(refresh_tokens(fake)) == 1
+
+        until(lambda: session.access_token() != token)
+        assert len(refresh_tokens(fake)) == 2
+
+    def test_a_503_before_the_refresh_was_processed_is_retried(self, fake: FakeServer) -> None:
+        """Nothing was rotated, so the same refresh token is good."""
+        session = connect(fake.url)
+        sign_in(session)
+        fake.expire()
+        fake.script("/token", Reply(503, "upstream unavailable"))
+
+        assert session.call("echo", text="back").text == "back"
+
+        first, second = refresh_tokens(fake)
+        assert first == second
+
+    def test_a_429_is_retried_as_late_as_it_says(self, fake: FakeServer) -> None:
+        """`Retry-After` of a refresh that was turned away."""
+        session = connect(fake.url)
+        sign_in(session)
+        fake.expire()
+        fake.script("/token", Reply(429, headers={"Retry-After": "1"}))
+
+        assert session.call("echo", text="back").text == "back"
+
+        assert len(refresh_tokens(fake)) == 2
+
+    def test_the_same_refresh_token_given_again_is_kept(self, fake: FakeServer) -> None:
+        """Servers with a grace period, or without rotation."""
+        fake.rotation = "none"
+        session = connect(fake.url)
+        sign_in(session)
+
+        for _ in range(2):
+            fake.expire()
+            session.call("echo", text="back")
+
+        assert len(set(refresh_tokens(fake))) == 1
+
+    def test_a_refresh_token_that_was_used_elsewhere_ends_in_a_clear_request_to_sign_in(
+        self, fake: FakeServer
+    ) -> None:
+        """Somebody else refreshed: the server has ended the login, and nothing can mend that."""
+        session = connect(fake.url)
+        sign_in(session)
+        fake.end()
+
+        with pytest.raises(errors.LoginRequired, match=r"[Ss]ign in"):
+            session.call("echo", text="gone")
+        assert not session.signed_in
+        with pytest.raises(errors.LoginRequired):
+            session.call("echo", text="gone")
+        assert len(refresh_tokens(fake)) == 1
+
+        sign_in(session)
+        assert session.call("echo", text="back").text == "back"
+
+
+class TestRefreshBeforeUse:
+    """Some servers delete the refresh token when an expired access token is presented."""
+
+    def test_an_expired_token_is_never_presented(self, fake: FakeServer) -> None:
+        """The refresh follows from the expiry, not from a 401."""
+        fake.lifetime, fake.expired_use_ends_login = 1, True
+        session = connect(fake.url)
+        sign_in(session)
+        token = session.access_token()
+        until(lambda: fake.access[token][1] < time.time())
+        fake.lifetime = 3600
+
+        assert session.call("echo", text="alive").text == "alive"
+
+        assert len(refresh_tokens(fake)) == 1
+
+
+class TestErrors:
+    """Judge by the JSON error, not by the status."""
+
+    @pytest.mark.parametrize("status", [400, 401, 403])
+    def test_invalid_grant_ends_the_login_with_any_status(
+        self, fake: FakeServer, status: int
+    ) -> None:
+        """Asked once, and not again before somebody signs in."""
+        session = connect(fake.url)
+        sign_in(session)
+        fake.expire()
+        fake.script("/token", Reply(status, {"error": "invalid_grant"}))
+
+        for _ in range(2):
+            with pytest.raises(errors.LoginRequired):
+                session.call("echo", text="gone")
+
+        assert len(refresh_tokens(fake)) == 1
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            pytest.param(Reply(400), id="an empty body"),
+            pytest.param(Reply(400, {"error": "invalid_request"}), id="invalid_request"),
+            pytest.param(Reply(500, "<h1>Oops</h1>"), id="a page"),
+            pytest.param(html("Please wait"), id="a page with 200"),
+            pytest.param(Reply(200, {"error": "invalid_request"}), id="an error with 200"),
+            pytest.param(Reply(200, {"token_type": "Bearer"}), id="no token"),
+            pytest.param(Reply(200, ["what"]), id="a list"),
+        ],
+    )
+    def test_any_other_refusal_is_an_error_and_keeps_the_login(
+        self, fake: FakeServer, refusal: Reply
+    ) -> None:
+        """Only `invalid_grant` ends a login: the next try may succeed."""
+        session = connect(fake.url)
+        sign_in(session)
+        fake.expire()
+        fake.always("/token", refusal)
+        for _ in range(2):
+            with pytest.raises((errors.LoginError, errors.ServerError)):
+                session.call("echo", text="not now")
+        assert session.signed_in
+
+        fake.restore("/token")
+
+        assert session.call("echo", text="back").text == "back"
+
+    def test_a_servers_description_is_quoted_and_harmless(self, fake: FakeServer) -> None:
+        """Text of a server never reaches a terminal as control characters."""
+        session = connect(fake.url)
+        login = session.login()
+        login.until("waiting", timeout=10)
+        description = "\x1b[2J\u202eall is well " + "x" * 5000
+        fake.authorize_error = {"error": "access_denied", "error_description": description}
+        assert login.url is not None
+
+        with pytest.raises(errors.LoginDenied) as caught:
+            login.submit(answer_of(login.url))
+
+        said = str(caught.value)
+        assert "all is well" in said
+        assert len(said) < 1000
+        assert not {"\x1b", "\u202e"} & set(said)
+
+
+class TestRefreshAnswers:
+    """They may leave members out."""
+
+    def test_without_a_refresh_token_the_old_one_is_kept(self, fake: FakeServer) -> None:
+        """RFC 6749 section 6."""
+        fake.rotation, fake.refresh_changes = "none", {"refresh_token": None}
+        session = connect(fake.url)
+        sign_in(session)
+
+        for _ in range(3):
+            fake.expire()
+            assert session.call("echo", text="back").text == "back"
+
+        assert len(refresh_tokens(fake)) == 3
+        assert len(set(refresh_tokens(fake))) == 1
+
+    def test_without_a_scope_the_scopes_are_unchanged(self, fake: FakeServer) -> None:
+        """So the next step-up still asks for all of them."""
+        fake.refresh_changes = {"scope": None}
+        fake.tool_scopes = {"publish": "write"}
+        session = connect(fake.url)
+        sign_in(session, scopes=("read", "list"))
+        fake.expire()
+        with pytest.raises(errors.LoginRequired) as caught:
+            session.call("publish", text="news")
+        assert session.scopes == ("read", "list")
+
+        url = sign_in(session, scopes=caught.value.scopes)
+
+        assert set(query_of(url)["scope"][0].split()) == {"read", "list", "write"}
+
+    @pytest.mark.parametrize("given", [None, "3600", 0, -1, "soon", 10**30])
+    def test_without_a_usable_lifetime_the_token_serves_until_a_401(
+        self, fake: FakeServer, given: Any
+    ) -> None:
+        """No refresh per call, whatever `expires_in` says or leaves out."""
+        fake.refresh_changes = {"expires_in": given}
+        session = connect(fake.url)
+        sign_in(session)
+        fake.expire()
+
+        for _ in range(3):
+            assert session.call("echo", text="back").text == "back"
+        assert len(refresh_tokens(fake)) == 1
+
+
+class TestScopeFailures:
+    """How a server says that a call needs more."""
+
+    @pytest.mark.parametrize("lacking", ["401", "401 without scope"])
+    def test_too_little_scope_told_as_401_costs_one_refresh_and_no_login(
+        self, fake: FakeServer, lacking: Literal["401", "401 without scope"]
+    ) -> None:
+        """Bounded, however often it is tried."""
+        fake.lacking, fake.tool_scopes = lacking, {"publish": "write"}
+        session = connect(fake.url, scopes=("read",))
+        sign_in(session)
+
+        for _ in range(3):
+            with pytest.raises((errors.LoginRequired, errors.ScopeRefused, errors.CallError)):
+                session.call("publish", text="news")
+            assert session.call("echo", text="fine").text == "fine"
+
+        assert len(refresh_tokens(fake)) <= 1
+
+    def test_a_403_that_names_another_scope_ends_after_one_step_up(self, fake: FakeServer) -> None:
+        """The union is asked for once; then it is refused for good."""
+        fake.tool_scopes, fake.names_scope = {"publish": "write"}, "other"
+        session = connect(fake.url, scopes=("read",))
+        sign_in(session)
+        with pytest.raises(errors.LoginRequired) as caught:
+            session.call("publish", text="news")
+        assert caught.value.scopes == ("other",)
+
+        url = sign_in(session, scopes=caught.value.scopes)
+        assert query_of(url)["scope"] == ["read other"]
+
+        for _ in range(2):
+            with pytest.raises(errors.ScopeRefused):
+                session.call("publish", text="news")
+        assert session.call("echo", text="fine").text == "fine"
+
+    def test_a_403_that_names_no_scope_keeps_the_login(self, fake: FakeServer) -> None:
+        """There is nothing to ask for, but nothing to lose either."""
+        fake.tool_scopes, fake.lacking = {"publish": "write"}, "403 without scope"
+        session = connect(fake.url, scopes=("read",))
+        sign_in(session)
+
+        with pytest.raises((errors.LoginRequired, errors.ScopeRefused)):
+            session.call("publish", text="news")
+
+        assert session.call("echo", text="fine").text == "fine"
+        assert refresh_tokens(fake) == []
+        url = sign_in(session, scopes=("write",))
+        assert query_of(url)["scope"] == ["read write"]
+        assert session.call("publish", text="news").text == "news"
+
+    def test_a_wider_scope_is_never_asked_for_at_refresh(self, fake: FakeServer) -> None:
+        """RFC 6749 section 6 forbids it: stepping up is a new authorization."""
+        fake.tool_scopes = {"publish": "write"}
+        session = connect(fake.url, scopes=("read",))
+        sign_in(session)
+        with pytest.raises(errors.LoginRequired):
+            session.call("publish", text="news")
+        fake.expire()
+        session.call("echo", text="back")
+
+        asked = fake.token_requests("refresh_token")
+        assert [r.form.get("scope", ["read"]) for r in asked] == [["read"]]
+
+    def test_fewer_scopes_than_asked_for_are_a_login_all_the_same(self, fake: FakeServer) -> None:
+        """The answer's `scope` says what was granted (RFC 6749 section 3.3)."""
+        fake.grants_scopes = ("read",)
+        fake.tool_scopes = {"publish": "write"}
+        session = connect(fake.url, scopes=("read", "write"))
+        sign_in(session)
+
+        assert session.call("echo", text="fine").text == "fine"
+        with pytest.raises(errors.ScopeRefused):
+            session.call("publish", text="news")

@@ -1,0 +1,308 @@
+"""Servers that are down, no MCP servers, or hostile: a clear error, and nothing half-stored."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mcpnb import errors
+from mcpnb.stores import MemoryStore
+from tests.fakes.people import answer_of, connect, free_port, query_of, sign_in, until
+from tests.fakes.server import AS_METADATA, PRM
+from tests.fakes.wire import Reply, html, redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fakes.server import FakeServer
+
+LARGE = b'{"padding": "' + b"x" * 10_000_000 + b'"}'
+
+
+def fails(fake: FakeServer | str, *kinds: type[Exception]) -> Exception:
+    """Sign in where it must fail; give the error."""
+    store = MemoryStore()
+    server = fake if isinstance(fake, str) else fake.url
+    session = connect(server, store=store)
+    with pytest.raises(kinds or (errors.ServerError,)) as caught:
+        session.login().wait(timeout=20)
+    assert not session.signed_in
+    assert not connect(server, store=store).signed_in
+    assert len(str(caught.value)) < 1500
+    return caught.value
+
+
+def test_a_host_nobody_listens_at_is_unreachable() -> None:
+    """With its name in the message."""
+    port = free_port()
+
+    error = fails(f"http://127.0.0.1:{port}/mcp", errors.ServerUnreachable)
+
+    assert "127.0.0.1" in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(html("Welcome to our shop"), id="a web page"),
+        pytest.param(html("Not here", 404), id="404"),
+        pytest.param(Reply(500, "down"), id="500"),
+        pytest.param(redirect("https://elsewhere.example/mcp"), id="redirect"),
+        pytest.param(Reply(drop=True), id="closed"),
+    ],
+)
+def test_what_is_no_mcp_server_is_said_to_be_none(fake: FakeServer, answer: Reply) -> None:
+    """Nothing is registered on a guess."""
+    fake.always("/mcp", answer)
+    fake.metadata = fake.resource_metadata = None
+
+    fails(fake)
+
+    assert fake.asked("/register") == []
+
+
+@pytest.mark.parametrize("path", [PRM, AS_METADATA])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(html("Single-page application"), id="a page"),
+        pytest.param(Reply(200, b"{not json", {"Content-Type": "application/json"}), id="not JSON"),
+        pytest.param(Reply(200, ["a list"]), id="a list"),
+        pytest.param(Reply(200, b"[" * 100_000), id="deep"),
+        pytest.param(Reply(200, LARGE, {"Content-Type": "application/json"}), id="10 MB"),
+        pytest.param(redirect("https://elsewhere.example/"), id="redirect to elsewhere"),
+        pytest.param(redirect("?again"), id="redirect without end"),
+        pytest.param(Reply(500, "down"), id="500"),
+        pytest.param(Reply(drop=True), id="closed"),
+        pytest.param(Reply(200, {"resource": 1, "issuer": 2}), id="wrong types"),
+    ],
+)
+def test_unusable_metadata_is_a_clear_error(fake: FakeServer, path: str, answer: Reply) -> None:
+    """Also where another address might have had a better document: nothing is registered."""
+    fake.always(path, answer)
+    if path == PRM:
+        fake.metadata = None
+        # Else the default endpoints of 2025-03-26 would be next, and are right to be.
+        fake.always("/mcp", html("Welcome"))
+    else:
+        fake.always("/.well-known/openid-configuration", answer)
+
+    fails(fake)
+
+    assert fake.asked("/register") == []
+
+
+@pytest.mark.parametrize("path", [PRM, AS_METADATA])
+def test_ten_megabytes_are_not_read_even_of_a_good_document(fake: FakeServer, path: str) -> None:
+    """What a server may put into memory is bounded."""
+    document = fake.resource_metadata if path == PRM else fake.metadata
+    fake.always(path, Reply(200, (document or {}) | {"padding": "x" * 10_000_000}))
+
+    fails(fake)
+
+    assert fake.asked("/register") == []
+
+
+@pytest.mark.parametrize("path", [PRM, AS_METADATA])
+def test_a_good_document_behind_a_redirect_to_elsewhere_is_not_fetched(
+    fakes: Callable[[], FakeServer], path: str
+) -> None:
+    """The origin is what makes it that server's own word."""
+    fake, elsewhere = fakes(), fakes()
+    document = fake.resource_metadata if path == PRM else fake.metadata
+    elsewhere.always("/document", Reply(200, document))
+    fake.always(path, redirect(f"{elsewhere.base}/document"))
+
+    fails(fake)
+
+    assert elsewhere.requests == []
+    assert fake.asked("/register") == []
+
+
+def test_a_redirect_within_the_origin_is_followed_for_metadata(fake: FakeServer) -> None:
+    """Some servers move their documents about."""
+    fake.always("/moved", Reply(200, fake.metadata))
+    fake.always(AS_METADATA, redirect("/moved", 307))
+    session = connect(fake.url)
+
+    sign_in(session)
+
+    assert session.signed_in
+
+
+def test_resource_metadata_at_another_origin_is_read(fakes: Callable[[], FakeServer]) -> None:
+    """The challenge's address wins, wherever it is."""
+    fake, other = fakes(), fakes()
+    other.always("/described", Reply(200, fake.resource_metadata))
+    fake.resource_metadata = None
+    fake.challenge = {"resource_metadata": f"{other.base}/described"}
+    session = connect(fake.url)
+
+    sign_in(session)
+
+    assert session.call("echo", text="fine").text == "fine"
+
+
+def test_resource_metadata_at_the_root_only_is_found(fake: FakeServer) -> None:
+    """After the path's own address was a 404."""
+    root = PRM.removesuffix("/mcp")
+    fake.always(root, Reply(200, (fake.resource_metadata or {}) | {"resource": fake.base}))
+    fake.resource_metadata, fake.challenge = None, None
+
+    query = query_of(sign_in(connect(fake.url)))
+
+    assert query["resource"] == [fake.base]
+    assert [r.path for r in fake.requests if "protected" in r.path] == [PRM, root]
+
+
+def test_a_server_of_2025_03_26_is_its_own_authorization_server(fake: FakeServer) -> None:
+    """No resource metadata: the origin's document, and the canonical URL as `resource`."""
+    fake.resource_metadata, fake.challenge = None, None
+    session = connect(fake.url)
+
+    query = query_of(sign_in(session))
+
+    assert query["resource"] == [fake.url]
+    assert session.call("echo", text="fine").text == "fine"
+
+
+def test_without_any_metadata_the_default_endpoints_serve(fake: FakeServer) -> None:
+    """As 2025-03-26 had it."""
+    fake.resource_metadata, fake.metadata, fake.challenge = None, None, None
+    session = connect(fake.url)
+
+    url = sign_in(session)
+
+    assert url.startswith(f"{fake.base}/authorize?")
+    assert session.call("echo", text="fine").text == "fine"
+
+
+def test_without_registration_a_client_id_is_asked_for(fake: FakeServer) -> None:
+    """The message says where, and which redirect address to register."""
+    fake.announce(registration_endpoint=None)
+
+    error = fails(fake, errors.ClientIdRequired)
+
+    assert "client_id" in str(error)
+    assert "127.0.0.1" in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(400, {"error": "invalid_redirect_uri", "error_description": "no loopback here"}),
+        Reply(403, "forbidden"),
+        Reply(201, {"no": "client_id"}),
+        Reply(201, {"client_id": 7}),
+        html("Welcome"),
+        Reply(drop=True),
+    ],
+)
+def test_a_refused_registration_is_told(fake: FakeServer, answer: Reply) -> None:
+    """With the server's reason, and nothing kept of it."""
+    fake.always("/register", answer)
+
+    error = fails(fake, errors.LoginError, errors.ServerError)
+
+    if answer.status == 400:
+        assert "no loopback here" in str(error)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token_type": "DPoP"},
+        {"token_type": "mac"},
+        {"access_token": None},
+        {"access_token": ""},
+        {"access_token": 7},
+        {"access_token": "line\r\nSet-Cookie: a=b"},
+    ],
+)
+def test_a_token_that_cannot_be_used_is_no_login(fake: FakeServer, changes: dict[str, Any]) -> None:
+    """A bearer token, a string, fit for a header: anything else ends the sign-in."""
+    fake.token_changes = changes
+    session = connect(fake.url)
+    login = session.login()
+    login.until("waiting", timeout=10)
+    assert login.url is not None
+
+    with pytest.raises((errors.GrantError, errors.ServerError)):
+        login.submit(answer_of(login.url))
+
+    assert login.state == "failed"
+    assert not session.signed_in
+
+
+@pytest.mark.parametrize("kind", ["bearer", "BEARER", None])
+def test_the_token_types_case_does_not_matter(fake: FakeServer, kind: str | None) -> None:
+    """RFC 6749 section 5.1; some servers leave it out altogether."""
+    fake.token_changes = {"token_type": kind}
+    session = connect(fake.url)
+
+    sign_in(session)
+
+    assert session.call("echo", text="fine").text == "fine"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(400, {"error": "invalid_grant"}),
+        Reply(400),
+        Reply(503, "later"),
+        Reply(drop=True),
+        html("Welcome"),
+        Reply(200, LARGE),
+    ],
+)
+def test_a_code_that_is_not_exchanged_leaves_nothing_behind(
+    fake: FakeServer, answer: Reply
+) -> None:
+    """And the next sign-in is a clean one."""
+    fake.always("/token", answer)
+    session = connect(fake.url)
+    login = session.login()
+    login.until("waiting", timeout=10)
+    assert login.url is not None
+
+    with pytest.raises((errors.GrantError, errors.ServerError)):
+        login.submit(answer_of(login.url))
+
+    assert login.state == "failed"
+    assert not session.signed_in
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_a_redirect_of_the_token_endpoint_is_not_followed(
+    fakes: Callable[[], FakeServer], status: int
+) -> None:
+    """A code and its verifier go where they were meant to go."""
+    fake, thief = fakes(), fakes()
+    fake.always("/token", redirect(f"{thief.base}/token", status))
+    login = connect(fake.url).login()
+    login.until("waiting", timeout=10)
+    assert login.url is not None
+
+    with pytest.raises((errors.GrantError, errors.ServerError)):
+        login.submit(answer_of(login.url))
+
+    assert thief.requests == []
+
+
+@pytest.mark.parametrize("path", ["/mcp", PRM, AS_METADATA, "/register"])
+def test_a_server_that_never_answers_can_be_given_up(fake: FakeServer, path: str) -> None:
+    """Cancelling is prompt, whatever is being waited for."""
+    fake.always(path, fake.never())
+    login = connect(fake.url).login()
+    until(lambda: bool(fake.asked(path)))
+    started = time.monotonic()
+
+    login.cancel()
+    with pytest.raises(errors.LoginCancelled):
+        login.wait(timeout=5)
+
+    assert time.monotonic() - started < 5
+    assert login.state == "cancelled"
