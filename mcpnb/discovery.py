@@ -98,8 +98,7 @@ def _challenge(server: str, http: Http, trail: _Trail) -> tuple[Challenge | None
     if 300 <= answer.status < 400:
         raise DiscoveryError(
             f"{quoted(server)} redirects to {quoted(answer.headers.get('location', ''))}; a "
-            "redirect is "
-            "not followed. If that is the server, use its address."
+            "redirect is not followed. If that is the server, use its address."
         )
     if answer.status >= 500:
         raise DiscoveryError(f"{quoted(server)} answered HTTP {answer.status}. Try again later.")
@@ -156,10 +155,8 @@ def _authorization(
         if not issuers:
             raise DiscoveryError(
                 f"{quoted(server)} no longer names {quoted(wanted)} as its authorization server, "
-                "but "
-                f"{', '.join(quoted(i) for i in resource.authorization_servers[:3])}. "
-                "Credentials are "
-                "not sent to another one."
+                f"but {', '.join(quoted(i) for i in resource.authorization_servers[:3])}. "
+                "Credentials are not sent to another one."
             )
     problem: McpnbError | None = None
     for issuer in issuers[:5]:

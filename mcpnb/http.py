@@ -306,8 +306,7 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
         if len(body) > MAX_BODY:
             raise DiscoveryError(
                 f"{quoted(_host(str(response.url)))} sent more than {MAX_BODY // 1024} KiB where "
-                "a small "
-                "document was expected. It was not read further."
+                "a small document was expected. It was not read further."
             )
         if time.monotonic() > deadline:
             raise ServerUnreachable(

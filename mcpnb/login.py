@@ -13,7 +13,6 @@ from mcpnb.channels import LoopbackListener, Reply
 from mcpnb.discovery import discover
 from mcpnb.errors import (
     AnswerRefused,
-    DiscoveryError,
     GrantError,
     LoginCancelled,
     LoginDenied,
@@ -50,8 +49,7 @@ OwnerT = TypeVar("OwnerT")
 _HINT_AFTER = 20.0
 _HINT = (
     "If the browser shows an error page of the server, it will not come back by itself: cancel, "
-    "and "
-    "sign in again."
+    "and sign in again."
 )
 _LOCK_TIMEOUT = 10.0
 _LAST_PAGE = 3.0
@@ -120,8 +118,7 @@ class Login(Generic[OwnerT]):
     @property
     def url(self) -> str | None:
         """The authorization URL, `None` until it is known. It may change: see `notes`."""
-        request = self._request
-        return request.url if request else None
+        return self._request.url if self._request else None
 
     @property
     def error(self) -> McpnbError | None:
@@ -136,14 +133,12 @@ class Login(Generic[OwnerT]):
     @property
     def scopes(self) -> tuple[str, ...]:
         """The scopes that are asked for; empty until known, or where the server decides."""
-        request = self._request
-        return request.scopes if request else ()
+        return self._request.scopes if self._request else ()
 
     @property
     def redirect_uri(self) -> str | None:
         """Where the browser will be sent at the end."""
-        request = self._request
-        return request.redirect_uri if request else None
+        return self._request.redirect_uri if self._request else None
 
     @property
     def issuer(self) -> str | None:
@@ -228,10 +223,9 @@ class Login(Generic[OwnerT]):
             with self._store.lock(self._source.key, _LOCK_TIMEOUT):
                 self._source.record()
             self._discovery = discovery = discover(self._config, self._http)
-            server = _sign_in_place(discovery)
             self._enter("registering")
             listener = redirects.listen(self._config, self._note)
-            self._prepare(discovery, server, listener)
+            self._prepare(discovery, discovery.sign_in_at, listener)
             self._await_answer()
         except McpnbError as error:
             self._finish("failed", error)
@@ -399,9 +393,3 @@ class Login(Generic[OwnerT]):
         for listener in list(self._listeners):
             with contextlib.suppress(Exception):  # a view that fails must not end the sign-in
                 listener(self)
-
-
-def _sign_in_place(discovery: Discovery) -> AuthorizationServer:
-    if discovery.authorization_server is None:
-        raise DiscoveryError(f"{discovery.server} needs no sign-in: just call it.")
-    return discovery.authorization_server

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, Self
 
-from mcpnb.errors import StoreError
+from mcpnb.errors import DiscoveryError, StoreError
 
 __all__ = [
     "AuthMethod",
@@ -117,6 +117,17 @@ class Discovery:
         """The scopes that the protected resource announces."""
         return self.protected_resource.scopes_supported if self.protected_resource else ()
 
+    @property
+    def sign_in_at(self) -> AuthorizationServer:
+        """The authorization server.
+
+        Raises:
+            DiscoveryError: The server needs no sign-in.
+        """
+        if self.authorization_server is None:
+            raise DiscoveryError(f"{self.server} needs no sign-in: just call it.")
+        return self.authorization_server
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -178,8 +189,6 @@ class Tokens:
     refresh_token: Secret | None = None
     scopes: tuple[str, ...] = ()
     """Scopes granted: the answer's, else those asked for (RFC 6749 section 5.1)."""
-    subject: str | None = None
-    """Who is signed in, from a validated ID token only."""
 
     @property
     def lifetime(self) -> float | None:
@@ -234,7 +243,6 @@ class LoginRecord:
                 "obtained_at": t.obtained_at,
                 "expires_at": t.expires_at,
                 "scopes": list(t.scopes),
-                "subject": t.subject,
             },
         }
 
@@ -270,7 +278,6 @@ class LoginRecord:
                     obtained_at=t["obtained_at"],
                     expires_at=t["expires_at"],
                     scopes=tuple(t["scopes"]),
-                    subject=t.get("subject"),
                 ),
             )
         except (KeyError, TypeError, AttributeError) as error:

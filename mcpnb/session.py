@@ -337,7 +337,10 @@ class Session:
     def _calling(
         self, tool: str, arguments: dict[str, Any], told: Progress | None
     ) -> Callable[[SignedInClient], Coroutine[Any, Any, ToolResult]]:
+        from mcpnb.calls.arguments import as_json
         from mcpnb.calls.results import ToolResult, tool_error
+
+        sent = as_json(tool, arguments)
 
         async def report(progress: float, total: float | None, message: str | None) -> None:
             if told is not None:
@@ -347,7 +350,7 @@ class Session:
             await self._live.list_once(client)
             raw = await client.call_tool(
                 tool,
-                arguments,
+                sent,
                 read_timeout_seconds=self._timeout,
                 progress_callback=report if told is not None else None,
             )

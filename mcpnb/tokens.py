@@ -183,8 +183,7 @@ class TokenSource:
         if record.tokens.refresh_token is None:
             raise LoginRequired(
                 f"The login for {self.server} has ended: its token expired or was rejected, and "
-                "the server "
-                "gave nothing to renew it with. Sign in again.",
+                "the server gave nothing to renew it with. Sign in again.",
                 server=self.server,
             )
         try:
@@ -245,8 +244,7 @@ class TokenSource:
         if again:
             return CallError(
                 f"{self.server} rejects the token although you have just signed in. Its audience "
-                "or its "
-                "clock may be wrong; `mcpnb discover` shows what the server asks for.",
+                "or its clock may be wrong; `mcpnb discover` shows what the server asks for.",
                 code=None,
             )
         return LoginRequired(

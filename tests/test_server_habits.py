@@ -301,6 +301,22 @@ class TestScopeFailures:
         assert query_of(url)["scope"] == ["read write"]
         assert session.call("publish", text="news").text == "news"
 
+    def test_scopes_a_server_gave_unasked_are_asked_for_at_the_step_up(
+        self, fake: FakeServer
+    ) -> None:
+        """Asked for none, it granted some: the union is with what is held, too."""
+        fake.grants_scopes = ("read",)
+        fake.tool_scopes = {"publish": "write"}
+        session = connect(fake.url)
+        assert "scope" not in query_of(sign_in(session))
+        with pytest.raises(errors.LoginRequired) as caught:
+            session.call("publish", text="news")
+        fake.grants_scopes = None
+
+        url = sign_in(session, scopes=caught.value.scopes)
+
+        assert set(query_of(url)["scope"][0].split()) == {"read", "write"}
+
     def test_a_wider_scope_is_never_asked_for_at_refresh(self, fake: FakeServer) -> None:
         """RFC 6749 section 6 forbids it: stepping up is a new authorization."""
         fake.tool_scopes = {"publish": "write"}

@@ -152,6 +152,34 @@ class TestRegistration:
         assert session.call("echo", text="back").text == "back"
 
 
+class TestEndpoints:
+    """Where a server's addresses have a shape of their own."""
+
+    def test_a_query_in_an_endpoints_address_is_kept(self, fake: FakeServer) -> None:
+        """RFC 6749 section 3.1 and 3.2: it must be retained."""
+        fake.announce(
+            authorization_endpoint=f"{fake.base}/authorize?tenant=7",
+            token_endpoint=f"{fake.base}/token?tenant=7",
+        )
+        session = connect(fake.url)
+
+        url = sign_in(session)
+
+        assert url.startswith(f"{fake.base}/authorize?tenant=7&")
+        assert [r.target for r in fake.asked("/token")] == ["/token?tenant=7"]
+
+    def test_the_servers_own_address_may_have_a_query(self, fake: FakeServer) -> None:
+        """It belongs to the address, for calls as for the sign-in."""
+        fake.describe(resource=f"{fake.url}?team=7")
+        session = connect(f"{fake.url}?team=7")
+
+        query = query_of(sign_in(session))
+
+        assert query["resource"] == [f"{fake.url}?team=7"]
+        assert session.call("echo", text="fine").text == "fine"
+        assert {r.target for r in fake.asked("/mcp")} == {"/mcp?team=7"}
+
+
 class TestNoRedirect:
     """Wrong redirect, unknown client: the server shows a page of its own and never redirects."""
 

@@ -51,8 +51,7 @@ class LoopbackListener:
             if not fallback or port == 0:
                 raise LoginError(
                     f"Port {port} cannot be listened on ({error.strerror}). Close what uses it, "
-                    "or choose "
-                    "another one (callback_port=, --port)."
+                    "or choose another one (callback_port=, --port)."
                 ) from None
             self._server = _Server((host, 0), _Connection)
             self.fell_back = True

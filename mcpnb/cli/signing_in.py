@@ -68,8 +68,7 @@ class _View:
         if not self._browser and sys.stdin.isatty():
             click.echo(
                 "After you approve, the browser may say that a page cannot be reached. That is "
-                "expected: "
-                "copy the whole address from its address bar and paste it here.",
+                "expected: copy the whole address from its address bar and paste it here.",
                 err=True,
             )
 

@@ -45,13 +45,13 @@ def run_story(out: TextIO) -> int:
     except (StoryError, McpnbError, NoRedirectError, OSError) as error:
         transcript.failed(f"{type(error).__name__}: {plain(error, 1000)}")
         return 1
-    except Exception as error:  # noqa: BLE001  it ends with a sentence, not a traceback
+    except Exception as error:  # noqa: BLE001  a sentence, no traceback
         transcript.failed(f"Unexpected {type(error).__name__}: {plain(error, 1000)}")
         return 1
     transcript.line()
     transcript.line(
-        f"All {transcript.steps} steps happened, in {transcript.seconds:.1f} s, and were checked at "
-        "the servers.",
+        f"All {transcript.steps} steps happened, in {transcript.seconds:.1f} s, and were checked "
+        "at the servers.",
         "bold green",
     )
     return 0

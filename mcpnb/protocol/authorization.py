@@ -122,8 +122,8 @@ def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
     if "://" not in text:
         raise AnswerRefused(
             "Paste the whole address that the browser ended at, beginning with http. A code "
-            "alone is "
-            "refused: without “state” and “iss” nobody can tell whether it belongs to this sign-in."
+            "alone is refused: without “state” and “iss” nobody can tell whether it belongs to "
+            "this sign-in."
         )
     try:
         parts, awaited = urlsplit(text), urlsplit(request.redirect_uri)

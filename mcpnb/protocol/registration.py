@@ -61,8 +61,7 @@ def choose(
             return "dcr"
         raise LoginError(
             "The callback port is in use by another program, and this server knows mcpnb under a "
-            "fixed "
-            "address only. Close what uses the port, or give another registered one "
+            "fixed address only. Close what uses the port, or give another registered one "
             "(callback_port=, --port)."
         )
     return method
@@ -136,10 +135,9 @@ def from_answer(
         error = document.get("error")
         said = document.get("error_description") or error or f"HTTP {status}"
         raise GrantError(
-            f"The authorization server did not register mcpnb: {quoted(said)}. "
-            f"The redirect address was {asked['redirect_uris'][0]}. If it has to be registered "
-            "by hand, "
-            "give its client id (client_id=, --client-id).",
+            f"The authorization server did not register mcpnb: {quoted(said)}. The redirect "
+            f"address was {asked['redirect_uris'][0]}. If it has to be registered by hand, give "
+            "its client id (client_id=, --client-id).",
             error=error if isinstance(error, str) else "",
             status=status,
         )
@@ -182,10 +180,8 @@ def preregistered(
     if bound is not None and not same_issuer(bound, server.issuer):
         raise LoginError(
             f"The client id belongs to the authorization server {quoted(bound)}, but the server "
-            "now names "
-            f"{quoted(server.issuer)}. Nothing was sent there. If this move is right, give "
-            "issuer=, and "
-            "credentials of the new one."
+            f"now names {quoted(server.issuer)}. Nothing was sent there. If this move is right, "
+            "give issuer=, and credentials of the new one."
         )
     if config.client_id is None:
         raise ConfigError("client_id is missing.")

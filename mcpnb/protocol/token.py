@@ -84,7 +84,6 @@ def read_tokens(
     now: float,
     asked: tuple[str, ...],
     previous: Tokens | None = None,
-    subject: str | None = None,
 ) -> Tokens:
     """Validate a token answer (RFC 6749 section 5.1) and make its times absolute.
 
@@ -93,7 +92,6 @@ def read_tokens(
         now: When the request was sent, seconds since the epoch (so a slow answer expires early).
         asked: The scopes asked for, which hold where the answer names none.
         previous: What is refreshed: a missing refresh token or scope stays as it was.
-        subject: Who signed in, from a validated ID token.
 
     Raises:
         GrantError: The answer is no usable bearer token.
@@ -123,7 +121,6 @@ def read_tokens(
         if isinstance(refresh_token, str) and refresh_token
         else (previous.refresh_token if previous else None),
         scopes=scopes,
-        subject=subject or (previous.subject if previous else None),
     )
 
 

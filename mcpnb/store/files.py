@@ -120,9 +120,8 @@ class FileStore:
             ) from None
         except (OSError, NotImplementedError) as error:
             raise StoreError(
-                f"No lock can be had in {self._folder} ({error}). Without one, two programs "
-                "could lose a "
-                "login to each other: set MCPNB_HOME to a folder on a local disk, or use "
+                f"No lock can be had in {self._folder} ({error}). Without one, two programs could "
+                "lose a login to each other: set MCPNB_HOME to a folder on a local disk, or use "
                 "store=“memory”."
             ) from None
         try:
@@ -150,8 +149,7 @@ class FileStore:
             if head["format"] > _FORMAT:
                 raise StoreError(
                     f"{path} was written by a newer mcpnb (format {head['format']}). Update "
-                    "mcpnb; the "
-                    "file was left as it is."
+                    "mcpnb; the file was left as it is."
                 )
         except (ValueError, TypeError, KeyError, AttributeError):
             raise StoreError(
@@ -166,8 +164,7 @@ class FileStore:
                 f"The login for {head.get('name')!r} was stored with another key than the one at "
                 "hand "
                 f"({store_key.where if store_key else 'no key file, MCPNB_STORE_KEY not set'}). "
-                "Give that "
-                "key back, or sign out and in again."
+                "Give that key back, or sign out and in again."
             )
         record: Record = json.loads(store_key.open(sealed, _associated(head)))
         return record
@@ -193,8 +190,7 @@ class FileStore:
         except OSError as error:
             raise StoreError(
                 f"The folder {self._folder} cannot be made: {error.strerror}. Set MCPNB_HOME to "
-                "one that "
-                "can be written, or use store=“memory”."
+                "one that can be written, or use store=“memory”."
             ) from None
 
     def _replace(self, path: Path, content: bytes) -> None:
