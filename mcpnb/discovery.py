@@ -67,13 +67,15 @@ def discover(config: ServerConfig, http: Http) -> Discovery:
         ProtocolError: Its metadata breaks a rule.
     """
     server, trail = canonical_server(config.url), _Trail()
-    challenge, status = _challenge(server, http, trail)
+    first = _asked_without_token(server, http, trail)
+    challenge = bearer_challenge(first.challenges)
     resource_metadata = _protected_resource(server, challenge, http, trail)
     resource = config.resource or (resource_metadata.resource if resource_metadata else server)
-    asking = status in (401, 403) or resource_metadata is not None
-    authorization = (
-        _authorization(config, server, resource_metadata, http, trail) if asking else None
-    )
+    authorization = None
+    if first.status in (401, 403) or resource_metadata is not None:
+        authorization = _authorization(config, server, resource_metadata, http, trail)
+    else:
+        _require_mcp(server, first)
     return Discovery(
         server=server,
         resource=resource,
@@ -84,7 +86,7 @@ def discover(config: ServerConfig, http: Http) -> Discovery:
     )
 
 
-def _challenge(server: str, http: Http, trail: _Trail) -> tuple[Challenge | None, int]:
+def _asked_without_token(server: str, http: Http, trail: _Trail) -> Answer:
     answer = http.probe("POST", server, content=_PROBE, headers=_PROBE_HEADERS)
     trail.note(
         f"POST {server}", f"HTTP {answer.status}", "without a token, to hear what it asks for"
@@ -102,7 +104,19 @@ def _challenge(server: str, http: Http, trail: _Trail) -> tuple[Challenge | None
         )
     if answer.status >= 500:
         raise DiscoveryError(f"{quoted(server)} answered HTTP {answer.status}. Try again later.")
-    return bearer_challenge(answer.challenges), answer.status
+    return answer
+
+
+def _require_mcp(server: str, answer: Answer) -> None:
+    """Tell an open MCP server from an address that is none at all."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if answer.status in (404, 405, 410):
+        raise DiscoveryError(f"There is no MCP server at {quoted(server)} (HTTP {answer.status}).")
+    if kind not in ("", "application/json", "text/event-stream", "text/plain"):
+        raise DiscoveryError(
+            f"{quoted(server)} is not an MCP server: it answers with {quoted(kind, 60)}. "
+            "Its address often ends in /mcp or /sse."
+        )
 
 
 def _protected_resource(

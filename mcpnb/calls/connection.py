@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +20,10 @@ from mcpnb.tokens import TokenSource
 from mcpnb.version import __version__
 
 __all__ = ["SignedInClient", "connected"]
+
+# The SDK logs what it also raises, traceback and all; where nobody configured logging, Python would
+# print that into the cell. Whoever configures logging still gets every record.
+logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 _CONNECT = 30.0
 _READ = 300.0

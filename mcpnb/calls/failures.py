@@ -46,6 +46,8 @@ def _broken(error: Exception, server: str) -> McpnbError | None:
     said = quoted(str(error) or type(error).__name__, 160)
     if isinstance(error, httpx2.HTTPStatusError):
         return CallError(f"{server} answered HTTP {error.response.status_code}.")
+    if isinstance(error, httpx2.SSEError):
+        return CallError(f"{server} does not answer like an MCP server: {said}.")
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
     if isinstance(error, httpx2.HTTPError | OSError):
