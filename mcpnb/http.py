@@ -181,10 +181,9 @@ def _resolve(host: str, port: int, request: httpx.Request) -> list[Address]:
 
 def _forbidden(host: str, found: list[Address]) -> ProtocolError:
     return ProtocolError(
-        f"{quoted(host)} is at {', '.join(map(str, found[:3])) or 'no address'}, inside a "
-        "private or link-local "
-        "network, which a public server's metadata must not lead to. If it is your own "
-        "network, set allow_private_network = true for this server in mcpnb's configuration.",
+        f"{quoted(host)} is at {', '.join(map(str, found[:3])) or 'no address'}, inside a private "
+        "or link-local network, which a public server's metadata must not lead to. If it is your "
+        "own network, set allow_private_network = true for this server in mcpnb's configuration.",
         rule="MCP security best practices, server-side request forgery",
     )
 

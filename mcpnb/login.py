@@ -337,6 +337,10 @@ class Login(Generic[OwnerT]):
                 self._registrations.drop_reused()  # the next sign-in makes a new one
             self._finish("failed", error)
             raise
+        except Exception as error:  # a fault of ours, or of a store of one's own
+            fault = LoginError(f"Unexpected {type(error).__name__} while signing in.")
+            self._finish("failed", fault)
+            raise fault from error
         return None
 
     def _again_without_scopes(self, request: AuthorizationRequest) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, Self
 
-from mcpnb.errors import DiscoveryError, StoreError
+from mcpnb.errors import DiscoveryError, StoreError, plain
 
 __all__ = [
     "AuthMethod",
@@ -100,7 +100,7 @@ class Step:
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Discovery:
     """How to sign in to one MCP server; no `authorization_server`: it needs no sign-in."""
 
@@ -111,6 +111,32 @@ class Discovery:
     challenged_scopes: tuple[str, ...] | None = None
     """Scopes of the 401 challenge; `None` where it named none."""
     steps: tuple[Step, ...] = ()
+
+    def facts(self) -> dict[str, str]:
+        """Give what a person wants to know, a line each, safe to print."""
+        server = self.authorization_server
+        if server is None:
+            return {"Server": self.server, "Sign-in": "not needed"}
+        ways = [
+            *(["client metadata document"] if server.client_id_metadata else []),
+            *(["dynamic registration"] if server.registration_endpoint else []),
+        ]
+        facts = {
+            "Server": self.server,
+            "Resource": self.resource,
+            "Authorization server": server.issuer,
+            "Scopes": " ".join(self.challenged_scopes or self.scopes_supported)
+            or "(the server decides)",
+            "Registration": ", ".join(ways) or "by hand: a client id has to be given",
+            "PKCE": ", ".join(server.code_challenge_methods or ()) or "not announced",
+            "Answers carry iss": "yes" if server.iss_in_response else "no",
+            "Device sign-in": "yes" if server.device_authorization_endpoint else "no",
+            "Revocation": "yes" if server.revocation_endpoint else "no",
+        }
+        return {name: plain(value) for name, value in facts.items()}
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name + ':':<22}{value}" for name, value in self.facts().items())
 
     @property
     def scopes_supported(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mcpnb.errors import LoginTimeout, StoreError
+from mcpnb.errors import LoginTimeout, McpnbError, StoreError
 from mcpnb.login import Login
 from mcpnb.models import ServerConfig
 from mcpnb.protocol.scopes import scopes_from
@@ -32,7 +32,6 @@ __all__ = ["Session"]
 
 T = TypeVar("T")
 Progress = Callable[[float, float | None, str | None], object]
-_PAGES = 200
 _POLL = 0.5
 
 
@@ -295,15 +294,21 @@ class Session:
 
     def resources(self) -> list[Any]:
         """List the server's resources, all pages, as the SDK's own values."""
-        return self._blocking(lambda client: _all_pages(client.list_resources, "resources"))
+        from mcpnb.calls.reading import all_pages
+
+        return self._blocking(lambda client: all_pages(client.list_resources, "resources"))
 
     def read(self, uri: str) -> ResourceContents:
         """Read a resource."""
-        return self._blocking(lambda client: _reading(client, uri))
+        from mcpnb.calls.reading import read_resource
+
+        return self._blocking(lambda client: read_resource(client, uri))
 
     async def aread(self, uri: str) -> ResourceContents:
         """Read a resource: the async twin of `read`."""
-        return await self._awaiting(lambda client: _reading(client, uri))
+        from mcpnb.calls.reading import read_resource
+
+        return await self._awaiting(lambda client: read_resource(client, uri))
 
     def client(self, **options: Any) -> AbstractAsyncContextManager[SignedInClient]:
         """Give the whole MCP SDK client, signed in, for the loop it is used on.
@@ -332,7 +337,13 @@ class Session:
         return result_of(self._live.start(operation))
 
     async def _awaiting(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
-        return await asyncio.wrap_future(self._live.start(operation))
+        from mcpnb.calls.failures import bare
+
+        try:
+            return await asyncio.wrap_future(self._live.start(operation))
+        except McpnbError as error:
+            failure = error
+        raise bare(failure)
 
     def _calling(
         self, tool: str, arguments: dict[str, Any], told: Progress | None
@@ -362,28 +373,11 @@ class Session:
         return operation
 
     async def _listing(self, client: SignedInClient) -> Tools:
+        from mcpnb.calls.reading import all_pages
         from mcpnb.calls.tools import Tool, Tools
 
-        found = await _all_pages(client.list_tools, "tools")
+        found = await all_pages(client.list_tools, "tools")
         return Tools(Tool(raw, self.call, self.acall) for raw in found)
-
-
-async def _all_pages(fetch: Callable[..., Coroutine[Any, Any, Any]], member: str) -> list[Any]:
-    found: list[Any] = []
-    cursor: str | None = None
-    for _ in range(_PAGES):
-        page = await fetch(cursor=cursor)
-        found += getattr(page, member)
-        cursor = page.next_cursor
-        if not cursor:
-            break
-    return found
-
-
-async def _reading(client: SignedInClient, uri: str) -> ResourceContents:
-    from mcpnb.calls.results import ResourceContents
-
-    return ResourceContents(await client.read_resource(uri), uri)
 
 
 def _duration(seconds: float) -> str:

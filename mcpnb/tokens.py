@@ -8,6 +8,7 @@ re-read, adopt what a sibling got, else refresh, write, release.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,8 +50,8 @@ def login_key(server: str, account: str | None) -> Key:
     return Key("login", f"{server}\n{account}" if account else server)
 
 
-@lru_cache(maxsize=1)
-def _workers() -> ThreadPoolExecutor:
+@lru_cache(maxsize=2)
+def _workers(process: int) -> ThreadPoolExecutor:  # noqa: ARG001  the key: a fork has no threads
     # The interpreter joins these threads at exit, so a rotation under way is always written:
     # an unwritten one loses the login (measured).
     return ThreadPoolExecutor(max_workers=4, thread_name_prefix="mcpnb-renewal")
@@ -135,7 +136,7 @@ class TokenSource:
         seen = record.generation
         with self._lock:
             if self._renewal is None or self._renewal[0] != seen or self._renewal[1].done():
-                self._renewal = (seen, _workers().submit(self._renew, seen))
+                self._renewal = (seen, _workers(os.getpid()).submit(self._renew, seen))
             return self._renewal[1]
 
     def rejected(self, generation: int) -> Future[Held]:
@@ -193,8 +194,7 @@ class TokenSource:
                 self._end(record)
                 raise LoginRequired(
                     f"The authorization server {quoted(record.issuer)} ended the login for "
-                    f"{self.server} "
-                    f"({error}). Sign in again.",
+                    f"{self.server} ({error}). Sign in again.",
                     server=self.server,
                 ) from None
             if error.error == "invalid_client" and record.registration.method == "dcr":

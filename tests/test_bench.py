@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench.__main__ import MEASUREMENTS, main
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 COUNTED = {"requests", "restart"}
 """Counts have no noise, so that their targets can be held to."""

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from mcpnb.calls.failures import bare
+
 __all__ = ["later", "result_of", "start"]
 
 T = TypeVar("T")
@@ -80,7 +82,10 @@ def result_of(future: Future[T]) -> T:
         # In slices: on Windows a wait without a time-out cannot be interrupted.
         while not future.done():
             concurrent.futures.wait([future], timeout=0.5)
-        return future.result()
+        error = future.exception()
     except KeyboardInterrupt:
         future.cancel()
         raise
+    if error is not None:
+        raise bare(error)
+    return future.result()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
 
 import httpx2
 import mcp_types
@@ -15,7 +15,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcpnb.auth import BearerAuth, Outcome, current_outcome
-from mcpnb.calls.failures import leaf, translated
+from mcpnb.calls.failures import bare, leaf, translated
 from mcpnb.tokens import TokenSource
 from mcpnb.version import __version__
 
@@ -24,6 +24,8 @@ __all__ = ["SignedInClient", "connected"]
 # The SDK logs what it also raises, traceback and all; where nobody configured logging, Python would
 # print that into the cell. Whoever configures logging still gets every record.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
+
+T = TypeVar("T")
 
 _CONNECT = 30.0
 _READ = 300.0
@@ -54,28 +56,24 @@ class SignedInClient(Client):
             return value
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            async with guard(self.mcpnb_server):
-                return await value(*args, **kwargs)
+            return await _guarded(value(*args, **kwargs), self.mcpnb_server)
 
         guarded.__name__, guarded.__doc__ = name, value.__doc__
         return guarded
 
 
-@contextlib.asynccontextmanager
-async def guard(server: str) -> AsyncIterator[Outcome]:
-    """Translate what one call raises, by what its own requests met with."""
+async def _guarded(call: Awaitable[T], server: str) -> T:
+    """Await one call; what it raises is told by what its own requests met with."""
     outer = current_outcome.get()
     outcome = Outcome() if outer is None else outer
     token = current_outcome.set(outcome)
     try:
-        yield outcome
-    except Exception as error:
-        better = translated(error, outcome, server)
-        if better is error:
-            raise
-        raise better from None
+        return await call
+    except Exception as error:  # noqa: BLE001  translated, whatever it is
+        failure = translated(error, outcome, server)
     finally:
         current_outcome.reset(token)
+    raise bare(failure)
 
 
 @contextlib.asynccontextmanager
@@ -99,24 +97,7 @@ async def connected(
         # A login that is there but spent: renewed, or refused before anything is sent.
         await asyncio.shield(asyncio.wrap_future(source.renewal()))
     async with contextlib.AsyncExitStack() as stack:
-        async with guard(server) as outcome:
-            try:
-                client = await stack.enter_async_context(_streamable(server, auth, options))
-            except Exception:
-                if outcome.error is not None or outcome.status not in _NO_SUCH_POST:
-                    raise
-                post = outcome.status
-                outcome.status = 0
-                try:
-                    client = await stack.enter_async_context(_events(server, auth, options))
-                except Exception:
-                    # Not one of those either: what the POST said is the better explanation.
-                    outcome.status = post
-                    raise
-            if outcome.error is not None:
-                # Refused, and then the SDK tried an older handshake, which may have been let
-                # through: the connection would be of the wrong kind.
-                raise outcome.error
+        client = await _guarded(_connect(stack, server, auth, options), server)
         try:
             yield client
         except Exception as error:
@@ -124,6 +105,29 @@ async def connected(
             if type(error).__module__.partition(".")[0] not in ("anyio", "httpx2", "mcp"):
                 raise
             raise translated(error, Outcome(), server) from None
+
+
+async def _connect(
+    stack: contextlib.AsyncExitStack, server: str, auth: BearerAuth, options: dict[str, Any]
+) -> SignedInClient:
+    outcome = current_outcome.get() or Outcome()
+    try:
+        client = await stack.enter_async_context(_streamable(server, auth, options))
+    except Exception:
+        if outcome.error is not None or outcome.status not in _NO_SUCH_POST:
+            raise
+        post, outcome.status = outcome.status, 0
+        try:
+            client = await stack.enter_async_context(_events(server, auth, options))
+        except Exception:
+            # Not one of those either: what the POST said is the better explanation.
+            outcome.status = post
+            raise
+    if outcome.error is not None:
+        # Refused, and then the SDK tried an older handshake, which may have been let through: the
+        # connection would be of the wrong kind.
+        raise outcome.error
+    return client
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from mcpnb.errors import CallError, CallTimeout, McpnbError, ServerUnreachable, 
 if TYPE_CHECKING:
     from mcpnb.auth import Outcome
 
-__all__ = ["leaf", "translated"]
+__all__ = ["bare", "leaf", "translated"]
 
 
 def leaf(error: BaseException) -> BaseException:
@@ -21,6 +21,18 @@ def leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         ours = error.subgroup(McpnbError)
         error = (ours or error).exceptions[0]
+    return error
+
+
+def bare(error: BaseException) -> BaseException:
+    """Take from an error of ours what led to it: it says all there is to say by itself.
+
+    The chain behind it holds the HTTP library's requests, tokens included, and groups, for which
+    IPython gives up its friendly line (measured). Raise it outside of any ``except``.
+    """
+    if isinstance(error, McpnbError):
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
     return error
 
 

@@ -51,28 +51,7 @@ def show_discovery(url: str, config: str | None, *, as_json: bool) -> None:
         return
     for step in found.steps:
         click.echo(f"{plain(step.request)}\n    {plain(step.answer)}    [{step.rule}]", err=True)
-    server = found.authorization_server
-    if server is None:
-        click.echo(f"{found.server} needs no sign-in.")
-        return
-    ways = [
-        "client metadata document" if server.client_id_metadata else "",
-        "dynamic registration" if server.registration_endpoint else "",
-    ]
-    facts = {
-        "Server": found.server,
-        "Resource": found.resource,
-        "Authorization server": server.issuer,
-        "Scopes": " ".join(found.challenged_scopes or found.scopes_supported)
-        or "(the server decides)",
-        "Registration": ", ".join(w for w in ways if w) or "by hand: a client id has to be given",
-        "PKCE": ", ".join(server.code_challenge_methods or ()) or "not announced",
-        "Answers carry iss": "yes" if server.iss_in_response else "no",
-        "Device sign-in": "yes" if server.device_authorization_endpoint else "no",
-        "Revocation": "yes" if server.revocation_endpoint else "no",
-    }
-    for name, value in facts.items():
-        click.echo(f"{name + ':':<22}{plain(value)}")
+    click.echo(repr(found))
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

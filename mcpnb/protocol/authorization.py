@@ -126,6 +126,7 @@ def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
             "this sign-in."
         )
     try:
+        text.encode()  # a terminal hands on bytes that it cannot decode as lone surrogates
         parts, awaited = urlsplit(text), urlsplit(request.redirect_uri)
         place = (parts.scheme.lower(), (parts.netloc).lower(), parts.path)
         pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)

@@ -158,7 +158,7 @@ def _seconds(value: object) -> float | None:
         return None
     try:
         seconds = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(seconds, _MAX_LIFETIME) if seconds > 0 else None
 

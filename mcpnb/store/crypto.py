@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -84,7 +85,7 @@ def key_from_file(path: Path) -> StoreKey | None:
     """
     try:
         key = _read_key(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StoreLocked(f"The key file {path} cannot be read: {error.strerror}.") from None
@@ -113,11 +114,18 @@ def make_key_file(path: Path) -> StoreKey:
     """
     key = os.urandom(_KEY_BYTES)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
+        # Renamed into place once it is whole: a sibling that reads without the lock never sees half
+        # a key, and a full disk leaves none behind.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise StoreError(f"The key file {path} cannot be made: {error.strerror}.") from None
     return StoreKey(key, _IN_FILE)

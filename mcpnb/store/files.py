@@ -151,7 +151,7 @@ class FileStore:
                     f"{path} was written by a newer mcpnb (format {head['format']}). Update "
                     "mcpnb; the file was left as it is."
                 )
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise StoreError(
                 f"{path} is damaged. It was left as it is; sign out of that server and in again."
             ) from None

@@ -1,0 +1,233 @@
+"""What a person holds: its one honest line, its options, its life across restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import json
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+import mcpnb
+from mcpnb import errors
+from mcpnb.stores import FileStore, MemoryStore
+from tests.fakes.people import answer_of, connect, refresh_tokens, sign_in, until
+from tests.fakes.server import FakeServer
+
+
+def test_connecting_contacts_nobody(fake: FakeServer) -> None:
+    """Nor do looking at it and asking for its status."""
+    session = connect(fake.url, account="work")
+
+    assert (session.status, session.signed_in, session.scopes) == ("none", False, ())
+    assert repr(session) == f'<Session {fake.url.partition("://")[2]} ("work"), not signed in>'
+    assert fake.requests == []
+
+
+def test_a_session_says_in_one_line_how_it_stands(fake: FakeServer) -> None:
+    """And never a secret."""
+    session = connect(fake.url)
+    sign_in(session)
+
+    line = repr(session)
+
+    assert re.search(r"signed in, (59|60) min left, renews itself, in memory only", line)
+    assert session.access_token() not in line
+    fake.lifetime = 1
+    fake.expire()
+    session.call("echo", text="renewed")
+    until(lambda: session.status == "expired")
+    assert session.signed_in, "it renews itself"
+    fake.end()
+    with pytest.raises(mcpnb.LoginRequired):
+        session.call("echo", text="over")
+    assert session.status == "reauth_required"
+    assert "sign in again" in repr(session)
+
+
+def test_a_restart_with_a_valid_token_asks_nobody(fake: FakeServer, tmp_path: Path) -> None:
+    """No discovery, no registration, no token request: the login is all there."""
+    sign_in(connect(fake.url, store=FileStore(tmp_path)))
+    fake.requests.clear()
+
+    script = (
+        "import sys, mcpnb; from mcpnb.stores import FileStore; "
+        "s = mcpnb.connect(sys.argv[1], store=FileStore(sys.argv[2])); "
+        "print(s.call('echo', text='back').text)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, fake.url, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "back\n", "")
+    assert {request.path for request in fake.requests} == {"/mcp"}
+
+
+def test_accounts_of_one_server_are_kept_apart(fake: FakeServer) -> None:
+    """Two labels, two logins."""
+    store = MemoryStore()
+    work, home = (connect(fake.url, store=store, account=name) for name in ("work", "home"))
+    sign_in(work)
+
+    assert (work.signed_in, home.signed_in) == (True, False)
+    sign_in(home)
+    assert work.access_token() != home.access_token()
+    work.logout()
+    assert (work.signed_in, home.signed_in) == (False, True)
+
+
+def test_another_session_of_the_same_login_notices_a_sign_out(fake: FakeServer) -> None:
+    """Without being asked anything."""
+    store = MemoryStore()
+    one, other = (connect(fake.url, store=store) for _ in range(2))
+    sign_in(one)
+    assert other.call("echo", text="shared").text == "shared"
+
+    assert one.logout()
+
+    assert not other.signed_in
+    with pytest.raises(mcpnb.LoginRequired):
+        other.call("echo", text="late")
+
+
+def test_a_view_with_other_options_is_the_same_session(fake: FakeServer) -> None:
+    """It shares the login and the connection; only its calls differ."""
+    session = connect(fake.url)
+    sign_in(session)
+    view = session.options(timeout=20)
+
+    view.call("echo", text="a")
+    session.call("echo", text="b")
+
+    methods = [request.json["method"] for request in fake.asked("/mcp") if request.bearer]
+    assert methods.count("tools/call") == 2
+    assert methods.count("initialize") == methods.count("tools/list") == 1
+
+
+def test_the_line_for_run_all_goes_on_when_signed_in(
+    fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`await mcpnb.connect(url)`: the address is said, and the wait ends with the sign-in."""
+    session = connect(fake.url)
+    came_back = threading.Thread(target=lambda: _follow(session))
+    came_back.start()
+
+    async def run_all() -> mcpnb.Session:
+        return await session
+
+    try:
+        assert asyncio.run(asyncio.wait_for(run_all(), 20)) is session
+    finally:
+        came_back.join(timeout=10)
+    assert session.signed_in
+    assert "/authorize?" in capsys.readouterr().out
+
+
+def _follow(session: mcpnb.Session) -> None:
+    urls: list[str] = []
+
+    def seen() -> bool:
+        login = session._shared.login  # noqa: SLF001  as a browser would, from the printed address
+        if login is not None and login.url is not None and login.state == "waiting":
+            urls.append(login.url)
+        return bool(urls)
+
+    until(seen)
+    login = session.login()
+    login.submit(answer_of(urls[0]))
+
+
+def test_waiting_for_a_sign_in_that_fails_says_why(fake: FakeServer) -> None:
+    """`wait` ends with the failure, not with its own time-out."""
+    fake.authorize_error = {"error": "access_denied"}
+    session = connect(fake.url)
+    login = session.login()
+    login.until("waiting", timeout=10)
+    assert login.url is not None
+    with pytest.raises(errors.LoginDenied):
+        login.submit(answer_of(login.url))
+
+    with pytest.raises(errors.LoginDenied):
+        session.wait(timeout=10)
+
+
+def test_waiting_has_an_end(fake: FakeServer) -> None:
+    """And says how long it waited."""
+    with pytest.raises(errors.LoginTimeout, match="0 seconds"):
+        connect(fake.url).wait(timeout=0)
+
+
+def test_a_sign_in_under_way_is_given_again(fake: FakeServer) -> None:
+    """Two cells, one sign-in."""
+    session = connect(fake.url)
+    login = session.login()
+    try:
+        assert session.login() is login
+    finally:
+        login.cancel()
+    with pytest.raises(errors.LoginCancelled):
+        login.wait(timeout=10)
+    assert session.status == "none"
+
+
+def test_arguments_that_have_no_json_form_are_refused_before_anything_is_sent(
+    fake: FakeServer,
+) -> None:
+    """NumPy's values and dates have one; an open file has none."""
+    numpy = pytest.importorskip("numpy")
+    session = connect(fake.url)
+    sign_in(session)
+    session.call("echo", text="first")
+    sent = len(fake.asked("/mcp"))
+
+    for wrong in (io.StringIO(), float("nan"), b"bytes"):
+        with pytest.raises(errors.CallError, match="cannot be sent as JSON"):
+            session.call("echo", text=wrong)
+
+    assert len(fake.asked("/mcp")) == sent
+    session.call("echo", text=numpy.array([1, 2]), day=numpy.datetime64("2026-11-21"))
+    asked = fake.asked("/mcp")[-1].json["params"]["arguments"]
+    assert json.loads(json.dumps(asked))["text"] == [1, 2]
+
+
+def test_a_missing_login_is_one_friendly_line_in_a_notebook(
+    fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback: what happened, and what to do."""
+    shell = InteractiveShell.instance()
+    shell.user_ns["session"] = connect(fake.url)
+
+    run: Any = shell.run_cell  # IPython has no type information
+    result = run("session.call('echo', text='too early')")
+
+    assert isinstance(result.error_in_exec, mcpnb.LoginRequired)
+    said = capsys.readouterr().out
+    assert "LoginRequired: Not signed in to" in said
+    assert "Traceback" not in said
+
+
+def test_an_abandoned_session_leaves_no_connection_behind(fake: FakeServer) -> None:
+    """The collector ends what nobody can use any more."""
+    session = connect(fake.url)
+    sign_in(session)
+    session.call("echo", text="once")
+    live = session._shared.live  # noqa: SLF001  the connection has no public name
+    assert live is not None
+
+    del session
+    gc.collect()
+
+    until(lambda: live._owner is None)  # noqa: SLF001
+    assert refresh_tokens(fake) == []
