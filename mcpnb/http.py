@@ -83,13 +83,22 @@ class Answer:
     def retry_after(self) -> float | None:
         """``Retry-After`` in seconds, where it is given as a number (RFC 9110 section 10.2.3)."""
         value = self.headers.get("retry-after", "")
-        return min(float(value), 3600.0) if value.isdigit() else None
+        # isascii: “²” is a digit, too, and no number.
+        return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None
+
+
+# IPv6 prefixes whose last 32 bits are an IPv4 address: NAT64, the well-known one (RFC 6052) and the
+# local one (RFC 8215), whose other layouts cannot be known; and IPv4-compatible (RFC 4291).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
 def _unwrapped(address: Address) -> Address:
-    """Give the IPv4 address that an IPv6 one embeds (mapped, 6to4, NAT64), or the address."""
+    """Give the IPv4 address that an IPv6 one embeds (mapped, 6to4, NAT64, ...), or the address."""
     if isinstance(address, ipaddress.IPv6Address):
-        if address in ipaddress.ip_network("64:ff9b::/96"):
+        compatible = address in _COMPATIBLE and int(address) > 0xFFFF  # not “::” and “::1”
+        if compatible or address in _NAT64 or address in _LOCAL_NAT64:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         return address.ipv4_mapped or address.sixtofour or address
     return address
@@ -101,7 +110,7 @@ def _may_connect(address: Address, *, private_ok: bool) -> bool:
         return False
     if real == ipaddress.ip_address("fd00:ec2::254"):  # AWS instance metadata over IPv6
         return False
-    return private_ok or real.is_global
+    return private_ok or (real.is_global and address not in _LOCAL_NAT64)
 
 
 class _PinnedTransport(httpx.BaseTransport):
@@ -219,7 +228,7 @@ class Http:
         """GET a document, following redirects within its origin."""
         for _ in range(_REDIRECTS):
             answer = self._send("GET", url, headers=headers or {})
-            target = urljoin(url, answer.headers.get("location", ""))
+            target = _joined(url, answer.headers.get("location", ""))
             if answer.status not in (301, 302, 303, 307, 308) or target == url:
                 return answer
             if not _same_origin(url, target):
@@ -278,6 +287,8 @@ class Http:
         deadline = time.monotonic() + _TOTAL
         try:
             request = httpx.Request(method, url)
+            if request.url.scheme not in ("http", "https") or not request.url.host:
+                raise httpx.UnsupportedProtocol(url)
             client = self._client(url)
             with client.stream(method, url, content=content or None, headers=headers) as response:
                 body = b"" if head_only else _read(response, deadline)
@@ -318,6 +329,13 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
 
 def _host(url: str) -> str:
     return httpx.URL(url).host
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
 
 
 def _same_origin(left: str, right: str) -> bool:

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcpnb.errors import LoginTimeout, McpnbError, StoreError
-from mcpnb.login import Login
 from mcpnb.models import ServerConfig
 from mcpnb.protocol.scopes import scopes_from
 from mcpnb.store import TokenStore
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from mcpnb.calls.live import LiveClient
     from mcpnb.calls.results import ResourceContents, ToolResult
     from mcpnb.calls.tools import Tools
+    from mcpnb.login import Login
 
 __all__ = ["Session"]
 
@@ -134,6 +134,8 @@ class Session:
             open_browser: Open the address in a browser on this machine.
             timeout: Seconds to wait for the person.
         """
+        from mcpnb.login import Login  # with the HTTP library: most sessions are signed in
+
         added = scopes_from(scopes)
         with self._shared.lock:
             under_way = self._shared.login

@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from mcpnb import grants
 from mcpnb.errors import (
     CallError,
     GrantError,
@@ -25,7 +24,6 @@ from mcpnb.errors import (
     ServerUnreachable,
     quoted,
 )
-from mcpnb.http import Http
 from mcpnb.models import LoginRecord, Secret, ServerConfig, Tokens
 from mcpnb.protocol.scopes import covers
 from mcpnb.store import Key, TokenStore
@@ -212,6 +210,9 @@ class TokenSource:
         return renewed
 
     def _ask(self, record: LoginRecord) -> Tokens:
+        from mcpnb import grants  # with the HTTP library: a fresh token needs neither
+        from mcpnb.http import Http
+
         http = Http(self.server, allow_private=self._config.allow_private_network)
         try:
             try:
@@ -318,6 +319,9 @@ class TokenSource:
                 return False
             # Forgotten first: whatever the network does, this machine no longer holds the login.
             self.store.delete(self.key)
+        from mcpnb import grants
+        from mcpnb.http import Http
+
         http = Http(self.server, allow_private=self._config.allow_private_network)
         with contextlib.closing(http):
             return grants.revoke(record, http)
