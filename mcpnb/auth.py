@@ -7,23 +7,24 @@ Both base classes drive generators of the same shape; only the base is checked b
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import httpx2
 
-from mcpnb.errors import LoginRequired, McpnbError
+from mcpnb.errors import LoginRequired, McpnbError, bare
 from mcpnb.protocol.challenge import Challenge, bearer_challenge
-from mcpnb.protocol.urls import origin_of
 from mcpnb.tokens import Held, TokenSource
 
 __all__ = ["BearerAuth", "Outcome", "current_outcome"]
 
+T = TypeVar("T")
 UNAUTHORIZED, FORBIDDEN = 401, 403
 _PORTS = {"https": 443, "http": 80}
 _log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
     def __init__(self, source: TokenSource) -> None:
         """Serve the tokens of one login."""
         self._source = source
-        self._origin = origin_of(source.server)
+        url = httpx2.URL(source.server)
+        self._origin = (url.scheme, url.raw_host, url.port or _PORTS[url.scheme])
 
     def __repr__(self) -> str:
         return f"<BearerAuth for {self._source.server}>"
@@ -72,14 +74,12 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         held = self._obtained(request, self._source.fresh)
         response = yield self._attach(request, held)
         if held is not None and self._worth_renewing(response, held):
-            renewed = self._obtained(
-                request, self._source.rejected(held.generation).result, response
-            )
-            if renewed is None:
+            again = functools.partial(self._source.rejected, held.generation)
+            held = self._obtained(request, lambda: again().result(), response)
+            if held is None:
                 return
             if _replayable(request):
-                response = yield self._attach(request, renewed)
-            held = renewed
+                response = yield self._attach(request, held)
         self._report(request, response, held)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
@@ -93,45 +93,50 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
             return
         held = self._obtained(request, self._source.peek)
         if held is None:
-            held = await self._awaited(request, self._source.renewal())
+            held = await self._awaited(request, self._source.renewal)
         response = yield self._attach(request, held)
         if held is not None and self._worth_renewing(response, held):
-            renewed = await self._awaited(request, self._source.rejected(held.generation), response)
-            if renewed is None:
+            again = functools.partial(self._source.rejected, held.generation)
+            held = await self._awaited(request, again, response)
+            if held is None:
                 return
             if _replayable(request):
-                response = yield self._attach(request, renewed)
-            held = renewed
+                response = yield self._attach(request, held)
         self._report(request, response, held)
 
     def _is_ours(self, request: Any) -> bool:
         # Whatever address a client is asked for, and whatever `resource` says. Both libraries have
         # parsed and normalised it already, and connect to just this.
         url = request.url
-        return (url.scheme, url.host, url.port or _PORTS.get(url.scheme)) == self._origin
+        port = url.port or _PORTS.get(url.scheme)
+        return (url.scheme, url.raw_host, port) == self._origin
 
     def _attach(self, request: Any, held: Held | None) -> Any:
         if held is not None:
             request.headers["Authorization"] = f"Bearer {held.token.reveal()}"
         return request
 
-    def _obtained(self, request: Any, get: Any, response: Any = None) -> Held | None:
+    def _obtained(self, request: Any, get: Callable[[], T], response: Any = None) -> T | None:
         try:
-            held: Held | None = get()
+            return get()
         except McpnbError as error:
-            self._unavailable(request, error, response)
-            return None
-        return held
+            failure = error
+        self._unavailable(request, failure, response)
+        return None
 
     async def _awaited(
-        self, request: Any, future: Future[Held], response: Any = None
+        self, request: Any, start: Callable[[], Future[Held]], response: Any = None
     ) -> Held | None:
+        future = self._obtained(request, start, response)
+        if future is None:
+            return None
         try:
             # Shielded: a cancelled waiter cancels nobody else's renewal.
             return await asyncio.shield(asyncio.wrap_future(future))
         except McpnbError as error:
-            self._unavailable(request, error, response)
-            return None
+            failure = error
+        self._unavailable(request, failure, response)
+        return None
 
     def _unavailable(self, request: Any, error: McpnbError, response: Any) -> None:
         """No token can be had: raise before anything is sent, but never into the MCP SDK.
@@ -149,10 +154,10 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         elif "text/event-stream" in request.headers.get("Accept", ""):
             _log.warning("%s", error)
         else:
-            raise error
+            raise bare(error)
 
     def _worth_renewing(self, response: Any, held: Held) -> bool:
-        if response.status_code != UNAUTHORIZED:
+        if response.status_code != UNAUTHORIZED or not self._is_ours(response.request):
             return False
         challenge = _challenge(response)
         wanted = (challenge.scopes if challenge else None) or ()
@@ -165,7 +170,12 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         outcome = current_outcome.get()
         if outcome is not None:
             outcome.status = response.status_code
-        error = self._verdict(request, response, held)
+        if not self._is_ours(response.request):
+            return  # a redirect led elsewhere, without the token: that answer says nothing of it
+        try:
+            error = self._verdict(request, response, held)
+        except McpnbError as unreadable:  # the store's
+            error = unreadable
         if error is None:
             return
         response.extensions.setdefault(_NOTE, str(error))

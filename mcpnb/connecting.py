@@ -71,7 +71,13 @@ def connect(  # noqa: PLR0913  each an option of its own
         "callback_url": callback_url,
     }
     known = {name: value for name, value in given.items() if value is not None}
-    resolved = replace(resolve(server, config), registration=registration, **known)  # type: ignore[arg-type]
+    configured = resolve(server, config)
+    if client_id not in (None, configured.client_id):
+        # Configured credentials belong together: another id takes neither secret nor issuer along.
+        configured = replace(configured, client_secret=None, issuer=None)
+    elif configured.issuer is not None and issuer not in (None, configured.issuer):
+        configured = replace(configured, client_secret=None)
+    resolved = replace(configured, registration=registration, **known)  # type: ignore[arg-type]
     return Session(resolved, open_store(store))
 
 

@@ -50,6 +50,7 @@ __all__ = [
     "StoreError",
     "StoreLocked",
     "ToolError",
+    "bare",
     "plain",
     "quoted",
 ]
@@ -71,6 +72,19 @@ def plain(text: object, limit: int = 300) -> str:
 def quoted(text: object, limit: int = 300) -> str:
     """Quote text that came from a server: capped, escaped, marked as somebody else's words."""
     return f"“{plain(text, limit)}”"
+
+
+def bare(error: Exception) -> Exception:
+    """Take from an error of ours what led to it: it says all there is to say by itself.
+
+    The chain behind it and its frames hold requests and answers, tokens included, for everybody who
+    prints local variables; and a group in the chain makes IPython give up its friendly line
+    (measured). Raise what this gives outside of any ``except``.
+    """
+    if isinstance(error, McpnbError):
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    return error
 
 
 class McpnbError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from mcpnb.errors import GrantError, ServerUnreachable
+from mcpnb.errors import GrantError, ServerError, ServerUnreachable
 from mcpnb.http import Answer, Http
 from mcpnb.models import AuthorizationServer, LoginRecord, Registration, Secret, Tokens
 from mcpnb.protocol import registration as registering
@@ -107,7 +107,7 @@ def revoke(record: LoginRecord, http: Http) -> bool:
                 reply = http.post_form(
                     record.revocation_endpoint, body + "&client_secret=", headers
                 )
-        except ServerUnreachable:
+        except ServerError:
             return False
         done = done and reply.status == 200
     return done

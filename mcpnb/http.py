@@ -20,7 +20,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
 
@@ -34,6 +34,7 @@ __all__ = ["Answer", "Http"]
 MAX_BODY = 1024 * 1024
 """Bytes read of any answer. Real metadata has a few kilobytes."""
 _REDIRECTS = 3
+_MOST_ADDRESSES = 4
 _CONNECT, _READ, _TOTAL = 10.0, 20.0, 30.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -46,7 +47,7 @@ class Answer:
     url: str
     status: int
     headers: httpx.Headers
-    body: bytes
+    body: bytes = field(repr=False)
 
     def json(self) -> Any:
         """Give the body as JSON.
@@ -104,13 +105,22 @@ def _unwrapped(address: Address) -> Address:
     return address
 
 
+# Where clouds serve credentials or manage machines, outside of the link-local ranges: AWS and GCP
+# over IPv6, Azure's WireServer, Alibaba, Oracle. Never contacted, whoever asks.
+_NEVER = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"),
+    )
+)
+
+
 def _may_connect(address: Address, *, private_ok: bool) -> bool:
     real = _unwrapped(address)
-    if real.is_link_local or real.is_multicast or real.is_unspecified:
+    if real.is_link_local or real.is_multicast or real.is_unspecified or real in _NEVER:
         return False
-    if real == ipaddress.ip_address("fd00:ec2::254"):  # AWS instance metadata over IPv6
-        return False
-    return private_ok or (real.is_global and address not in _LOCAL_NAT64)
+    site_local = isinstance(real, ipaddress.IPv6Address) and real.is_site_local
+    return private_ok or (real.is_global and not site_local and address not in _LOCAL_NAT64)
 
 
 class _PinnedTransport(httpx.BaseTransport):
@@ -125,10 +135,12 @@ class _PinnedTransport(httpx.BaseTransport):
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.host
+        # As it goes over the wire (IDNA 2008). Python's own encoding of a Unicode name is that of
+        # 2003, which makes another owner's domain of some.
+        host = request.url.raw_host.decode("ascii")
         transport = self._transport(host)
         failure: httpx.ConnectError | httpx.ConnectTimeout | None = None
-        for address in self._addresses(host, request.url.port or 0, request):
+        for address in self._addresses(host, request.url.port or 0, request)[:_MOST_ADDRESSES]:
             pinned = httpx.Request(
                 request.method,
                 request.url.copy_with(host=str(address)),
@@ -159,12 +171,20 @@ class _PinnedTransport(httpx.BaseTransport):
         return allowed
 
     def _private_ok(self, host: str, found: list[Address], request: httpx.Request) -> bool:
-        if self._allow_private or host == self._own_host:
+        """Whether private addresses are allowed: the person's own server has one.
+
+        Decided by what its name led to first. One global address makes it a public server for good,
+        or a name that changes its mind (DNS rebinding) would open the inside.
+        """
+        if self._allow_private:
             return True
-        if self._own_is_private is None:
-            own = found if host == self._own_host else _resolve(self._own_host, 0, request)
+        if host == self._own_host:
+            private = not any(_unwrapped(a).is_global for a in found)
+            self._own_is_private = private and self._own_is_private is not False
+        elif self._own_is_private is None:
+            own = _resolve(self._own_host, 0, request)
             self._own_is_private = not any(_unwrapped(a).is_global for a in own)
-        return self._own_is_private
+        return bool(self._own_is_private)
 
     def close(self) -> None:
         for transport in self._by_host.values():
@@ -210,7 +230,7 @@ class Http:
             server: The server's URL; its own host may be private, since the person named it.
             allow_private: Whether its metadata may lead to private networks, too.
         """
-        self._own_host = httpx.URL(server).host
+        self._own_host = httpx.URL(server).raw_host.decode("ascii")
         timeout = httpx.Timeout(_READ, connect=_CONNECT)
         common: dict[str, Any] = {
             "timeout": timeout,
@@ -221,7 +241,7 @@ class Http:
         self._direct = httpx.Client(
             transport=_PinnedTransport(self._own_host, allow_private=allow_private), **common
         )
-        self._proxied: httpx.Client | None = None
+        self._proxied: dict[str, httpx.Client] = {}
         self._common = common
 
     def get(self, url: str, *, headers: dict[str, str] | None = None) -> Answer:
@@ -255,11 +275,13 @@ class Http:
     def close(self) -> None:
         """Close all connections."""
         self._direct.close()
-        if self._proxied is not None:
-            self._proxied.close()
+        for client in self._proxied.values():
+            client.close()
 
     def _client(self, url: str) -> httpx.Client:
         parts = httpx.URL(url)
+        if parts.scheme not in ("http", "https") or not parts.host:
+            raise httpx.UnsupportedProtocol(url)
         literal = _literal(parts.host)
         if parts.host == "localhost" or (literal is not None and literal.is_loopback):
             return self._direct  # a proxy's loopback is another machine
@@ -270,10 +292,14 @@ class Http:
         own = parts.host == self._own_host
         if literal is not None and not _may_connect(literal, private_ok=own or self._allow_private):
             raise _forbidden(parts.host, [literal])
-        if self._proxied is None:
+        if proxied not in self._proxied:
+            # Named, and not left to the library's own reading of the environment: where the two
+            # disagree, it would connect directly, past the check of addresses.
             context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            self._proxied = httpx.Client(verify=context, trust_env=True, **self._common)
-        return self._proxied
+            self._proxied[proxied] = httpx.Client(
+                verify=context, proxy=proxied, trust_env=False, **self._common
+            )
+        return self._proxied[proxied]
 
     def _send(
         self,
@@ -287,8 +313,6 @@ class Http:
         deadline = time.monotonic() + _TOTAL
         try:
             request = httpx.Request(method, url)
-            if request.url.scheme not in ("http", "https") or not request.url.host:
-                raise httpx.UnsupportedProtocol(url)
             client = self._client(url)
             with client.stream(method, url, content=content or None, headers=headers) as response:
                 body = b"" if head_only else _read(response, deadline)

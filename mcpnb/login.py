@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 from mcpnb import grants, redirects
 from mcpnb.channels import LoopbackListener, Reply
@@ -20,20 +19,16 @@ from mcpnb.errors import (
     LoginTimeout,
     McpnbError,
     ProtocolError,
+    bare,
 )
 from mcpnb.http import Http
-from mcpnb.models import (
-    AuthorizationServer,
-    Discovery,
-    ServerConfig,
-    Tokens,
-)
+from mcpnb.listeners import Listeners
+from mcpnb.models import AuthorizationServer, Discovery, ServerConfig, Tokens
 from mcpnb.protocol import registration as registering
 from mcpnb.protocol import token
 from mcpnb.protocol.authorization import AuthorizationRequest, ValidatedAnswer, read_answer
 from mcpnb.protocol.scopes import chosen, union
 from mcpnb.registrations import Registrations
-from mcpnb.store import TokenStore
 from mcpnb.tokens import TokenSource
 
 __all__ = ["Login", "State"]
@@ -44,8 +39,7 @@ State = Literal[
 _ENDED: tuple[State, ...] = ("signed_in", "failed", "cancelled")
 OwnerT = TypeVar("OwnerT")
 
-# After this long the wait says what may have happened: servers that refuse a request show a page of
-# their own and never send the browser back (measured).
+# Servers that refuse a request show a page of their own and never send the browser back (measured).
 _HINT_AFTER = 20.0
 _HINT = (
     "If the browser shows an error page of the server, it will not come back by itself: cancel, "
@@ -72,6 +66,7 @@ class Login(Generic[OwnerT]):
         scopes: tuple[str, ...] | None = None,
         open_browser: bool = False,
         timeout: float = 300,
+        after: Login[OwnerT] | None = None,
     ) -> None:
         """Start it; returns at once.
 
@@ -82,11 +77,12 @@ class Login(Generic[OwnerT]):
             scopes: Scopes to add to those asked for before (step-up, SEP-2350).
             open_browser: Open `url` in a browser on this machine.
             timeout: Seconds to wait for the person.
+            after: An earlier one of the same session: it is cancelled, and gives its port back.
         """
+        self._after = after
         self._owner = owner
         self._config = config
         self._source = source
-        self._store: TokenStore = source.store
         self._added = scopes
         self._open_browser = open_browser
         self._timeout = timeout
@@ -98,15 +94,17 @@ class Login(Generic[OwnerT]):
         self._heard = False
         self._exchange_under_way = threading.Lock()
         self._notes: list[str] = []
-        self._listeners: list[Callable[[Login[OwnerT]], object]] = []
+        self._listeners = Listeners()
         self._discovery: Discovery | None = None
         self._http = Http(config.url, allow_private=config.allow_private_network)
-        self._registrations = Registrations(config, self._store, self._http)
+        self._registrations = Registrations(config, self._source.store, self._http)
         self._thread = threading.Thread(target=self._run, name="mcpnb-login", daemon=True)
         self._thread.start()
 
     def __repr__(self) -> str:
-        return f"<Login to {self._config.url}, {self._state.replace('_', ' ')}>"
+        line = f"<Login to {self._config.url}, {self._state.replace('_', ' ')}>"
+        # The address has to be seen by a person; it holds `state`, and nothing that signs in.
+        return f"{line}\nopen: {self.url}" if self._state == "waiting" else line
 
     # What a view shows
 
@@ -148,7 +146,7 @@ class Login(Generic[OwnerT]):
 
     def on_change(self, listener: Callable[[Login[OwnerT]], object]) -> None:
         """Call `listener(login)` after every change, from any thread."""
-        self._listeners.append(listener)
+        self._listeners.add(lambda: listener(self))
 
     # What a person does
 
@@ -175,8 +173,10 @@ class Login(Generic[OwnerT]):
             )
 
     def cancel(self) -> None:
-        """End it, unless it has ended."""
+        """End it, unless it has ended. Its port is free afterwards, for the next one."""
         self._finish("cancelled", LoginCancelled("The sign-in was cancelled. Nothing was stored."))
+        if self._request is not None and threading.current_thread() is not self._thread:
+            self._thread.join(_LAST_PAGE)
 
     def wait(self, timeout: float | None = None) -> OwnerT:
         """Wait for the end.
@@ -193,7 +193,7 @@ class Login(Generic[OwnerT]):
             if not self._changed.wait_for(self._over, timeout):
                 seconds = f"{timeout or 0:.0f} seconds"
                 raise LoginTimeout(f"Not signed in to {self._config.url} within {seconds}.")
-        if self._state == "signed_in":
+        if self._state != "cancelled":
             # A program that ends now would take the browser's last page with it.
             self._thread.join(_LAST_PAGE)
         if self._error is not None:
@@ -201,15 +201,15 @@ class Login(Generic[OwnerT]):
         return self._owner
 
     def until(self, state: State, timeout: float | None = None) -> None:
-        """Wait until `state` is reached.
+        """Wait until `state` is reached, or passed on the way to a login.
 
         Raises:
             LoginTimeout: It was not, in time.
             McpnbError: It ended without.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._state == state or self._state in _ENDED, timeout)
-            reached, error = self._state == state, self._error
+            self._changed.wait_for(lambda: self._over() or _passed(self._state, state), timeout)
+            reached, error = _passed(self._state, state), self._error
         if reached:
             return
         raise error or LoginTimeout(f"The sign-in is {self._state}, not {state}.")
@@ -220,10 +220,12 @@ class Login(Generic[OwnerT]):
         listener: LoopbackListener | None = None
         try:
             # Whether a login could be kept is found out before the browser opens.
-            with self._store.lock(self._source.key, _LOCK_TIMEOUT):
-                self._source.record()
+            with self._source.store.lock(self._source.key, _LOCK_TIMEOUT):
+                self._source.readable()
             self._discovery = discovery = discover(self._config, self._http)
             self._enter("registering")
+            if self._after is not None:
+                self._after.cancel()
             listener = redirects.listen(self._config, self._note)
             self._prepare(discovery, discovery.sign_in_at, listener)
             self._await_answer()
@@ -240,6 +242,7 @@ class Login(Generic[OwnerT]):
                 listener.close()
             with self._exchange_under_way:
                 self._http.close()
+            self._listeners.close()
 
     def _prepare(
         self, discovery: Discovery, server: AuthorizationServer, listener: LoopbackListener
@@ -264,8 +267,7 @@ class Login(Generic[OwnerT]):
         )
         self._retry_without_scopes = discovered and bool(scopes)
         listener.listen(redirect_uri, self._deliver)
-        with self._changed:
-            self._request = request
+        self._request = request
         self._enter("waiting")
         if self._open_browser and not redirects.open_browser(request.url):
             self._note("No browser could be opened here: open the address yourself.")
@@ -276,9 +278,8 @@ class Login(Generic[OwnerT]):
         if self._added is None:
             explicit, challenged = self._config.scopes, discovery.challenged_scopes
             return chosen(explicit, challenged, discovery.scopes_supported, server)
-        # Step-up: previously requested and challenged together (SEP-2350). Where the challenge
-        # named none, all that the resource announces.
-        record = self._source.record()
+        # Step-up (SEP-2350); where the challenge named none, all that the resource announces.
+        record = self._source.readable()
         held = record.requested_scopes if record else self._config.scopes
         return union(held, self._added or discovery.scopes_supported), False
 
@@ -329,29 +330,25 @@ class Login(Generic[OwnerT]):
                 self._finish("failed", error)
                 raise
             self._enter("exchanging")
+        failure: McpnbError
         try:
             with self._exchange_under_way:
                 self._keep(answer, grants.exchange(answer, self._http))
         except McpnbError as error:
             if isinstance(error, GrantError) and error.error == "invalid_client":
                 self._registrations.drop_reused()  # the next sign-in makes a new one
-            self._finish("failed", error)
+            failure = error
+        except BaseException as error:
+            self._finish("failed", LoginError(f"{type(error).__name__} while signing in."))
             raise
-        except Exception as error:  # a fault of ours, or of a store of one's own
-            fault = LoginError(f"Unexpected {type(error).__name__} while signing in.")
-            self._finish("failed", fault)
-            raise fault from error
-        return None
+        else:
+            return None
+        self._finish("failed", failure)
+        raise bare(failure)
 
     def _again_without_scopes(self, request: AuthorizationRequest) -> str:
         self._retry_without_scopes = False
-        self._request = AuthorizationRequest.new(
-            request.server,
-            request.registration,
-            redirect_uri=request.redirect_uri,
-            resource=request.resource,
-            scopes=(),
-        )
+        self._request = request.without_scopes()
         self._note("The server refused the scopes that it announces; asking once more without any.")
         return self._request.url
 
@@ -364,18 +361,20 @@ class Login(Generic[OwnerT]):
             now=time.time(),
         )
         with self._changed:
-            if self._over():
-                # Cancelled while the code was exchanged: nothing is kept, here or there.
-                grants.revoke(record, self._http)
-                raise self._error or LoginCancelled("The sign-in was cancelled.")
-            with self._store.lock(self._source.key, _LOCK_TIMEOUT):
-                self._store.write(self._source.key, record.to_dict())
-            self._registrations.confirm(record.registration)
-            self._finish("signed_in", None)
+            kept = not self._over()
+            if kept:
+                with self._source.store.lock(self._source.key, _LOCK_TIMEOUT):
+                    self._source.store.write(self._source.key, record.to_dict())
+                self._registrations.confirm(record.registration)
+                self._finish("signed_in", None)
+        if not kept:
+            # Cancelled while the code was exchanged: nothing is kept, here or there.
+            grants.revoke(record, self._http)
+            raise self._error or LoginCancelled("The sign-in was cancelled.")
 
     def _note(self, text: str) -> None:
         self._notes.append(text)
-        self._tell()
+        self._listeners.tell()
 
     def _enter(self, state: State) -> None:
         with self._changed:
@@ -383,7 +382,7 @@ class Login(Generic[OwnerT]):
                 raise self._error or LoginCancelled("The sign-in was cancelled.")
             self._state = state
             self._changed.notify_all()
-        self._tell()
+        self._listeners.tell()
 
     def _finish(self, state: State, error: McpnbError | None) -> None:
         with self._changed:
@@ -391,9 +390,11 @@ class Login(Generic[OwnerT]):
                 return
             self._state, self._error = state, error
             self._changed.notify_all()
-        self._tell()
+        self._listeners.tell()
 
-    def _tell(self) -> None:
-        for listener in list(self._listeners):
-            with contextlib.suppress(Exception):  # a view that fails must not end the sign-in
-                listener(self)
+
+def _passed(now: State, wanted: State) -> bool:
+    order = get_args(State)
+    return now == wanted or (
+        now not in ("failed", "cancelled") and order.index(now) > order.index(wanted)
+    )

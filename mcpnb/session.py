@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mcpnb.errors import LoginTimeout, McpnbError, StoreError
+from mcpnb.errors import LoginTimeout, McpnbError, StoreError, bare
 from mcpnb.models import ServerConfig
 from mcpnb.protocol.scopes import scopes_from
 from mcpnb.store import TokenStore
@@ -33,6 +34,7 @@ __all__ = ["Session"]
 T = TypeVar("T")
 Progress = Callable[[float, float | None, str | None], object]
 _POLL = 0.5
+_UNDER_WAY = ("discovering", "registering", "waiting", "exchanging")
 
 
 class _Shared:
@@ -137,26 +139,26 @@ class Session:
         from mcpnb.login import Login  # with the HTTP library: most sessions are signed in
 
         added = scopes_from(scopes)
+        record = self._source.readable()
         with self._shared.lock:
-            under_way = self._shared.login
-            if under_way is not None and under_way.state not in (
-                "signed_in",
-                "failed",
-                "cancelled",
-            ):
-                if added is None:
-                    return under_way
-                under_way.cancel()
+            before = self._shared.login
+            if before is not None and added is None and before.state in _UNDER_WAY:
+                return before
             config = self._config
             if added is None:
                 added = self._source.wanted
-            if added is not None and self._source.record() is None:
+            if added is not None and record is None:
                 config, added = replace(config, scopes=added), None
-            login = Login(
-                self, config, self._source, scopes=added, open_browser=open_browser, timeout=timeout
+            login = self._shared.login = Login(
+                self,
+                config,
+                self._source,
+                scopes=added,
+                open_browser=open_browser,
+                timeout=timeout,
+                after=before,
             )
-            self._shared.login = login
-            return login
+        return login
 
     def logout(self) -> bool:
         """Revoke the login at the server (RFC 7009), then forget it.
@@ -212,7 +214,8 @@ class Session:
         if not self.signed_in:
             login = self.login()
             await asyncio.to_thread(login.until, "waiting")
-            sys.stdout.write(f"To sign in to {self.server}, open:\n{login.url}\n")
+            if login.state == "waiting":
+                sys.stdout.write(f"To sign in to {self.server}, open:\n{login.url}\n")
             await self.ready()
         return self
 
@@ -325,24 +328,23 @@ class Session:
     @property
     def _live(self) -> LiveClient:
         with self._shared.lock:
-            if self._shared.live is None:
+            live = self._shared.live
+            if live is None or live.process != os.getpid():  # a fork has none of its connections
                 from mcpnb.calls.live import LiveClient  # loads the SDK: half a second
 
-                self._shared.live = LiveClient(self._source, self.auth)
+                live = self._shared.live = LiveClient(self._source, self.auth)
                 # The connection does not outlive the last view of the session.
-                weakref.finalize(self._shared, self._shared.live.close).atexit = False
-            return self._shared.live
+                weakref.finalize(self._shared, live.close).atexit = False
+            return live
 
     def _blocking(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
         from mcpnb.calls.background import result_of
 
-        return result_of(self._live.start(operation))
+        return result_of(self._live.start(operation, self._timeout))
 
     async def _awaiting(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
-        from mcpnb.calls.failures import bare
-
         try:
-            return await asyncio.wrap_future(self._live.start(operation))
+            return await asyncio.wrap_future(self._live.start(operation, self._timeout))
         except McpnbError as error:
             failure = error
         raise bare(failure)

@@ -8,6 +8,7 @@ re-read, adopt what a sibling got, else refresh, write, release.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from mcpnb.ages import expired, stale
 from mcpnb.errors import (
     CallError,
     GrantError,
@@ -22,6 +24,8 @@ from mcpnb.errors import (
     McpnbError,
     ScopeRefused,
     ServerUnreachable,
+    StoreError,
+    bare,
     quoted,
 )
 from mcpnb.models import LoginRecord, Secret, ServerConfig, Tokens
@@ -30,6 +34,7 @@ from mcpnb.store import Key, TokenStore
 
 __all__ = ["Held", "TokenSource", "login_key"]
 
+_log = logging.getLogger(__name__)
 _LOCK_TIMEOUT = 60.0
 _RETRY_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
@@ -67,7 +72,7 @@ class TokenSource:
         self._lock = threading.Lock()
         self._version: object = object()
         self._record: LoginRecord | None = None
-        self._renewal: tuple[int, Future[Held]] | None = None
+        self._renewal: tuple[tuple[int, int], Future[Held]] | None = None
         self._rejected: set[tuple[int, frozenset[str]]] = set()
         self._doubted: set[int] = set()
         self._postponed: dict[int, float] = {}
@@ -93,15 +98,22 @@ class TokenSource:
                 self._version = version
             return self._record
 
+    def readable(self) -> LoginRecord | None:
+        """Give the login, or `None` also where it cannot be read: for signing in anew, and out."""
+        try:
+            return self.record()
+        except StoreError:
+            return None
+
     def peek(self) -> Held | None:
         """Give the token if it is usable; renew it in the background if it is stale."""
         record = self.record()
         if record is None:
             return None
         postponed = time.time() < self._postponed.get(record.generation, 0.0)
-        if _expired(record) and not postponed:
+        if expired(record) and not postponed:
             return None
-        if _stale(record) and not postponed:
+        if stale(record) and not postponed:
             self.renewal(record.generation)
         return Held(record.tokens.access_token, record.generation)
 
@@ -129,12 +141,13 @@ class TokenSource:
         if record is None:
             return _failed(self._missing())
         newer = generation is None or record.generation > generation
-        if newer and not _expired(record):
+        if newer and not expired(record):
             return _done(Held(record.tokens.access_token, record.generation))
-        seen = record.generation
+        # With the process: a fork has its parent's futures, and nobody who would finish them.
+        seen = (os.getpid(), record.generation)
         with self._lock:
             if self._renewal is None or self._renewal[0] != seen or self._renewal[1].done():
-                self._renewal = (seen, _workers(os.getpid()).submit(self._renew, seen))
+                self._renewal = (seen, _workers(seen[0]).submit(self._renew, seen[1]))
             return self._renewal[1]
 
     def rejected(self, generation: int) -> Future[Held]:
@@ -155,11 +168,21 @@ class TokenSource:
         self._rejected.add((generation, frozenset(scopes)))
 
     def _renew(self, seen: int) -> Held:
+        failure: Exception
+        try:
+            return self._renew_or_adopt(seen)
+        except McpnbError as error:
+            failure = bare(error)
+        except Exception as error:  # noqa: BLE001  a foreign store's, say: never into the SDK
+            failure = StoreError(f"Unexpected {type(error).__name__} while renewing the login.")
+        raise failure
+
+    def _renew_or_adopt(self, seen: int) -> Held:
         with self.store.lock(self.key, _LOCK_TIMEOUT):
             record = self.record()
             if record is None:
                 raise self._missing()
-            if record.generation == seen or _expired(record):
+            if record.generation == seen or expired(record):
                 record = self._refreshed_or_kept(record)
         return Held(record.tokens.access_token, record.generation)
 
@@ -171,7 +194,7 @@ class TokenSource:
         """
         try:
             return self._refreshed(record)
-        except (GrantError, ServerUnreachable):
+        except (GrantError, ServerUnreachable, StoreError):
             lives = (record.tokens.expires_at or 0.0) > time.time()
             if not lives or record.generation in self._doubted:
                 raise
@@ -185,6 +208,8 @@ class TokenSource:
                 "the server gave nothing to renew it with. Sign in again.",
                 server=self.server,
             )
+        # Before the old refresh token is given away: can the new one be written at all?
+        self.store.write(self.key, record.to_dict())
         try:
             tokens = self._ask(record)
         except GrantError as error:
@@ -206,7 +231,14 @@ class TokenSource:
                 ) from None
             raise
         renewed = record.renewed(tokens)
-        self.store.write(self.key, renewed.to_dict())
+        try:
+            self.store.write(self.key, renewed.to_dict())
+        except StoreError as error:
+            # The old one is spent, so this process at least goes on with the new one.
+            _log.warning("The renewed login is kept in memory only: %s", error)
+            version = self.store.version(self.key)
+            with self._lock:
+                self._record, self._version = renewed, version
         return renewed
 
     def _ask(self, record: LoginRecord) -> Tokens:
@@ -236,8 +268,12 @@ class TokenSource:
 
     # What to say
 
-    def _missing(self) -> LoginRequired:
-        return LoginRequired(f"Not signed in to {self.server}. Sign in first.", server=self.server)
+    def _missing(self, scopes: tuple[str, ...] = ()) -> LoginRequired:
+        return LoginRequired(
+            f"Not signed in to {self.server}. Sign in first: session.login(), or mcpnb login.",
+            server=self.server,
+            scopes=scopes,
+        )
 
     def refused(self) -> McpnbError:
         """Say that the server rejects a token that should be good."""
@@ -265,9 +301,7 @@ class TokenSource:
         """
         record = self.record()
         if record is None:
-            return LoginRequired(
-                f"Not signed in to {self.server}. Sign in first.", server=self.server, scopes=scopes
-            )
+            return self._missing(scopes)
         named = " ".join(scopes)
         if (
             covers(record.requested_scopes, scopes)
@@ -293,7 +327,7 @@ class TokenSource:
     @property
     def wanted(self) -> tuple[str, ...] | None:
         """Scopes a call was refused for since the last sign-in; empty: none were named."""
-        record = self.record()
+        record = self.readable()
         if self._wanted is None or record is None or record.signed_in_at != self._wanted[0]:
             return None
         return self._wanted[1]
@@ -314,42 +348,17 @@ class TokenSource:
             Whether the server confirmed the revocation.
         """
         with self.store.lock(self.key, _LOCK_TIMEOUT):
-            record = self.record()
-            if record is None:
-                return False
+            record = self.readable()
             # Forgotten first: whatever the network does, this machine no longer holds the login.
             self.store.delete(self.key)
+        if record is None:  # nothing there, or nothing that could be read
+            return False
         from mcpnb import grants
         from mcpnb.http import Http
 
         http = Http(self.server, allow_private=self._config.allow_private_network)
         with contextlib.closing(http):
             return grants.revoke(record, http)
-
-
-def _margin(lifetime: float) -> float:
-    """Seconds before its end from which a token is not sent any more.
-
-    A call takes time, clocks differ, and servers count in whole seconds; some delete the refresh
-    token when an expired access token is merely presented (measured). A twentieth of the lifetime:
-    at least a second, at most ten.
-    """
-    return min(10.0, max(0.05 * lifetime, min(1.0, lifetime / 2)))
-
-
-def _left(record: LoginRecord) -> float:
-    expires = record.tokens.expires_at
-    return float("inf") if expires is None else expires - time.time()
-
-
-def _expired(record: LoginRecord) -> bool:
-    return _left(record) <= _margin(record.tokens.lifetime or 0.0)
-
-
-def _stale(record: LoginRecord) -> bool:
-    lifetime = record.tokens.lifetime or 0.0
-    early = _margin(lifetime) + min(300.0, 0.2 * lifetime)
-    return record.tokens.refresh_token is not None and _left(record) <= early
 
 
 def _not_processed(error: McpnbError) -> float | None:

@@ -41,10 +41,10 @@ PACKAGE = Path(_SPEC.origin).parent
 
 DOOR = "__init__"
 FLOORS = (
-    ("errors", "version"),
+    ("errors", "listeners", "version"),
     ("models", "config"),
     ("protocol", "http"),
-    ("discovery", "grants", "store", "channels"),
+    ("ages", "discovery", "grants", "store", "channels"),
     ("redirects", "registrations", "tokens"),
     ("auth", "login"),
     ("calls",),

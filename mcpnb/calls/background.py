@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from mcpnb.calls.failures import bare
+from mcpnb.errors import bare
 
 __all__ = ["later", "result_of", "start"]
 
@@ -87,5 +87,5 @@ def result_of(future: Future[T]) -> T:
         future.cancel()
         raise
     if error is not None:
-        raise bare(error)
+        raise bare(error) if isinstance(error, Exception) else error
     return future.result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
@@ -15,7 +16,9 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcpnb.auth import BearerAuth, Outcome, current_outcome
-from mcpnb.calls.failures import bare, leaf, translated
+from mcpnb.calls.failures import leaf, translated
+from mcpnb.errors import bare
+from mcpnb.protocol.urls import is_loopback_host, origin_of
 from mcpnb.tokens import TokenSource
 from mcpnb.version import __version__
 
@@ -130,12 +133,18 @@ async def _connect(
     return client
 
 
+def _http(server: str, **given: Any) -> httpx2.AsyncClient:
+    # A proxy's loopback is another machine, which would be given the token in clear.
+    local = is_loopback_host(origin_of(server)[1])
+    return httpx2.AsyncClient(trust_env=not local, **given)
+
+
 @contextlib.asynccontextmanager
 async def _streamable(
     server: str, auth: BearerAuth, options: dict[str, Any]
 ) -> AsyncIterator[SignedInClient]:
     timeout = httpx2.Timeout(_CONNECT, read=_READ)
-    async with httpx2.AsyncClient(auth=auth, timeout=timeout) as http:
+    async with _http(server, auth=auth, timeout=timeout) as http:
         transport = streamable_http_client(server, http_client=http)
         async with _entered(transport, server, options) as client:
             yield client
@@ -145,7 +154,13 @@ async def _streamable(
 async def _events(
     server: str, auth: BearerAuth, options: dict[str, Any]
 ) -> AsyncIterator[SignedInClient]:
-    transport = sse_client(server, auth=auth, timeout=_CONNECT, sse_read_timeout=_READ)
+    transport = sse_client(
+        server,
+        auth=auth,
+        timeout=_CONNECT,
+        sse_read_timeout=_READ,
+        httpx_client_factory=functools.partial(_http, server),
+    )
     async with _entered(transport, server, {**options, "mode": "legacy"}) as client:
         yield client
 
@@ -160,7 +175,7 @@ async def _entered(
     try:
         async with client:
             yield client
-    except BaseExceptionGroup as group:
+    except ExceptionGroup as group:
         # The SDK's task groups wrap whatever passes through them, the caller's own errors included.
         error = leaf(group)
         raise error from error.__cause__

@@ -13,30 +13,18 @@ from mcpnb.errors import CallError, CallTimeout, McpnbError, ServerUnreachable, 
 if TYPE_CHECKING:
     from mcpnb.auth import Outcome
 
-__all__ = ["bare", "leaf", "translated"]
+__all__ = ["leaf", "translated"]
 
 
-def leaf(error: BaseException) -> BaseException:
+def leaf(error: Exception) -> Exception:
     """Give the error that a group of one was made of; of several, ours first."""
-    while isinstance(error, BaseExceptionGroup):
+    while isinstance(error, ExceptionGroup):
         ours = error.subgroup(McpnbError)
         error = (ours or error).exceptions[0]
     return error
 
 
-def bare(error: BaseException) -> BaseException:
-    """Take from an error of ours what led to it: it says all there is to say by itself.
-
-    The chain behind it holds the HTTP library's requests, tokens included, and groups, for which
-    IPython gives up its friendly line (measured). Raise it outside of any ``except``.
-    """
-    if isinstance(error, McpnbError):
-        error.__cause__ = error.__context__ = None
-        return error.with_traceback(None)
-    return error
-
-
-def translated(raised: BaseException, outcome: Outcome, server: str) -> BaseException:
+def translated(raised: Exception, outcome: Outcome, server: str) -> Exception:
     """Give the error to raise for a failed call.
 
     Args:
@@ -45,7 +33,7 @@ def translated(raised: BaseException, outcome: Outcome, server: str) -> BaseExce
         server: Its address, for the message.
     """
     error = leaf(raised)
-    if isinstance(error, McpnbError) or not isinstance(error, Exception):
+    if isinstance(error, McpnbError):
         return error
     if outcome.error is not None:
         return outcome.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from mcpnb.auth import BearerAuth, Outcome, current_outcome
 from mcpnb.calls import background
 from mcpnb.calls.connection import SignedInClient, connected
 from mcpnb.calls.failures import translated
-from mcpnb.errors import CallError
+from mcpnb.errors import CallError, CallTimeout, McpnbError
 from mcpnb.tokens import TokenSource
 
 __all__ = ["LiveClient"]
@@ -29,6 +30,7 @@ class LiveClient:
     """One connection for all calls of a session, made at the first and again when it has died."""
 
     def __init__(self, source: TokenSource, auth: BearerAuth) -> None:
+        self.process = os.getpid()
         self._source = source
         self._auth = auth
         self._client: SignedInClient | None = None
@@ -37,14 +39,31 @@ class LiveClient:
         self._connecting: asyncio.Lock | None = None
         self._listing: tuple[SignedInClient, asyncio.Future[None]] | None = None
 
-    def start(self, operation: Operation[T]) -> Future[T]:
-        """Begin one call; any thread may ask. The future raises our own errors."""
-        return background.start(lambda: self._perform(operation))
+    def start(self, operation: Operation[T], timeout: float | None = None) -> Future[T]:
+        """Begin one call; any thread may ask. The future raises our own errors.
+
+        Args:
+            operation: What to do with the connected client.
+            timeout: Seconds for all of it, connecting included.
+        """
+        return background.start(lambda: self._within(timeout, operation))
 
     def close(self) -> None:
         """End the connection, if there is one; returns at once."""
-        if self._client is not None:
+        if self._owner is not None:
             background.later(self._disconnect)
+
+    async def _within(self, seconds: float | None, operation: Operation[T]) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._perform(operation)
+        except TimeoutError as error:
+            if isinstance(error, McpnbError):
+                raise
+        raise CallTimeout(
+            f"{self._source.server} did not answer within {seconds:g} seconds. "
+            "The call may still be running there."
+        )
 
     async def _perform(self, operation: Operation[T]) -> T:
         await self._require_token()
@@ -55,7 +74,8 @@ class LiveClient:
             try:
                 return await self._answered(operation(client), outcome)
             except _Swallowed:
-                await self._disconnect()
+                if self._client is client:
+                    await self._disconnect()
                 raise (outcome.error or CallError("The call was refused.")) from None
             except Exception as error:  # noqa: BLE001  translated, whatever it is
                 dead = self._died(client, error, outcome)
@@ -104,7 +124,13 @@ class LiveClient:
             owner = asyncio.create_task(self._own(ready, stop))
             self._owner, self._stop = owner, stop
             either: list[asyncio.Future[Any]] = [ready, owner]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            except BaseException:
+                # Interrupted or timed out: what was begun is not left behind.
+                owner.cancel()
+                raise
+            owner.add_done_callback(_retrieved)
             if not ready.done():
                 owner.result()  # raises what went wrong
                 raise CallError(f"No connection to {self._source.server}.")
@@ -139,6 +165,12 @@ class LiveClient:
             owner.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await owner
+
+
+def _retrieved(owner: asyncio.Task[None]) -> None:
+    # How a connection ended is told by the call that met it, not by asyncio's own report.
+    if not owner.cancelled():
+        owner.exception()
 
 
 class _Swallowed(Exception):

@@ -82,8 +82,6 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
-    # On Windows the option would let another program listen on the same port.
-    allow_reuse_address = os.name == "posix"
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.redirect: tuple[str, Deliver] | None = None
@@ -94,6 +92,10 @@ class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        elif os.name == "posix":
+            # Else the port stays taken for a minute after each sign-in (TCP's TIME_WAIT). On
+            # Windows the option would let another program listen on the same port.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Not HTTPServer's: it looks up the host's full name, which can take seconds.
         socket_address = self.server_address
         self.socket.bind(socket_address)

@@ -136,7 +136,7 @@ def login(
 
     \b
     mcpnb login https://mcp.example.com/mcp
-    mcpnb login https://mcp.example.com/mcp --no-browser      over SSH: paste the answer
+    mcpnb login https://mcp.example.com/mcp --no-browser   over SSH: paste
     """
     from mcpnb.cli.signing_in import sign_in
 

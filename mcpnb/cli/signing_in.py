@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -20,10 +23,12 @@ def sign_in(session: Any, *, scopes: str | None, browser: bool, timeout: float) 
     login.on_change(view.update)
     view.update(login)
     try:
-        login.until("waiting")
-        if not browser:
-            _read_answers(login)
-        login.wait()
+        with _terminal_kept():
+            login.until("waiting")
+            view.update(login)  # the whole address stands there before a prompt follows it
+            if not browser:
+                _read_answers(login)
+            login.wait()
     except KeyboardInterrupt:
         login.cancel()
         raise
@@ -31,6 +36,23 @@ def sign_in(session: Any, *, scopes: str | None, browser: bool, timeout: float) 
         view.update(login)
     click.echo(f"Signed in to {session.server}: {session!r}", err=True)
     return 0
+
+
+@contextmanager
+def _terminal_kept() -> Iterator[None]:
+    """Leave the terminal as it was: a prompt that is still open at the end has its echo off."""
+    if os.name != "posix" or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        if termios.tcgetattr(sys.stdin) != before:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+            click.echo(err=True)
 
 
 class _View:

@@ -57,6 +57,16 @@ class AuthorizationRequest:
             verifier=Secret(secrets.token_urlsafe(64)),
         )
 
+    def without_scopes(self) -> AuthorizationRequest:
+        """Make the request anew, leaving the scopes to the server."""
+        return AuthorizationRequest.new(
+            self.server,
+            self.registration,
+            redirect_uri=self.redirect_uri,
+            resource=self.resource,
+            scopes=(),
+        )
+
     @property
     def url(self) -> str:
         """The address that the person opens. It holds ``state``, never the verifier."""

@@ -216,11 +216,13 @@ class FileStore:
     def _sync_folder(self) -> None:
         if os.name != "posix":  # Windows has no handle on a folder to flush
             return
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # Some file systems cannot flush a folder; the record is in its place by now all the same.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _associated(head: dict[str, Any]) -> bytes:

@@ -1,0 +1,204 @@
+"""The command line as a process of its own: through pipes, or on a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import IO, Self
+
+__all__ = ["Ended", "OnTerminal", "Running", "run"]
+
+MCPNB = [sys.executable, "-m", "mcpnb"]
+ADDRESS = re.compile(r"^(http\S+/authorize\?\S+)$", re.MULTILINE)
+# Takes the terminal as its own, so that Ctrl-C reaches it as it would a person's shell job.
+LAUNCHER = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "mcpnb", *sys.argv[1:]])
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    def expect(self, code: int) -> Self:
+        """Check the exit code, and that nothing was written that no person should see."""
+        assert self.code == code, f"exit {self.code}\n{self.out}\n{self.err}"
+        for unwanted in ("Traceback", "Warning:", "Exception ignored"):
+            assert unwanted not in self.err + self.out, self.err
+        return self
+
+
+def run(*arguments: str, given: str = "", **environment: str) -> Ended:
+    """Run one command to its end."""
+    done = subprocess.run(
+        [*MCPNB, *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=os.environ | environment,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+class Running:
+    """A command that waits; what it says is read as it comes."""
+
+    def __init__(self, *arguments: str, stdin: int = subprocess.PIPE) -> None:
+        self._process = subprocess.Popen(
+            [*MCPNB, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self._said = {"out": "", "err": ""}
+        self._more = threading.Condition()
+        self._readers = [
+            threading.Thread(target=self._read, args=(name, pipe), daemon=True)
+            for name, pipe in (("out", self._process.stdout), ("err", self._process.stderr))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self.end()
+
+    def _read(self, name: str, pipe: IO[str]) -> None:
+        for line in pipe:
+            with self._more:
+                self._said[name] += line
+                self._more.notify_all()
+
+    @property
+    def err(self) -> str:
+        """What it said on stderr so far."""
+        return self._said["err"]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def says(self, text: str, timeout: float = 15) -> None:
+        """Wait until it says so on stderr."""
+        with self._more:
+            found = self._more.wait_for(lambda: text in self.err, timeout)
+        assert found, f"{text!r} was not said:\n{self.err}"
+
+    def address(self) -> str:
+        """Wait for the authorization URL; it stands alone on a line of stderr."""
+        with self._more:
+            self._more.wait_for(lambda: ADDRESS.search(self.err), 15)
+        found = ADDRESS.findall(self.err)
+        assert len(found) == 1, self.err
+        return str(found[0])
+
+    def type(self, line: str) -> None:
+        """Give it a line on stdin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def close_input(self) -> None:
+        """End its input."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self, timeout: float = 20) -> Ended:
+        """Wait for its end."""
+        code = self._process.wait(timeout)
+        for reader in self._readers:
+            reader.join(5)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None and not pipe.closed:
+                pipe.close()
+        return Ended(code, self._said["out"], self._said["err"])
+
+
+class OnTerminal:
+    """A command on a pseudo-terminal that is its controlling one."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._person, slave = os.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        # Kept open: the terminal outlives the command, as a person's does.
+        self._slave = slave
+        self.shown = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(10)
+        os.close(self._slave)
+        os.close(self._person)
+
+    def shows(self, text: str, *, times: int = 1, timeout: float = 15) -> str:
+        """Wait until it shows this, so many times; give all that was shown."""
+        deadline = time.monotonic() + timeout
+        while self.shown.count(text) < times:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{text!r} was not shown:\n{self.shown}"
+            self._read(left)
+        return self.shown
+
+    def _read(self, timeout: float) -> None:
+        if select.select([self._person], [], [], timeout)[0]:
+            self.shown += os.read(self._person, 65_536).decode().replace("\r\n", "\n")
+
+    def address(self) -> str:
+        """Give the authorization URL that it shows."""
+        self.shows("the answer comes back")
+        found = ADDRESS.findall(self.shown)
+        assert len(found) == 1, self.shown
+        return str(found[0])
+
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self._person, text.encode())
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        import termios
+
+        return bool(termios.tcgetattr(self._slave)[3] & termios.ECHO)
+
+    def end(self, timeout: float = 20) -> int:
+        """Wait for its end; give the exit code."""
+        code = self._process.wait(timeout)
+        self._read(0)
+        return code
