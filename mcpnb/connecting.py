@@ -6,15 +6,18 @@ import os
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from mcpnb.config import read_configuration
-from mcpnb.errors import ConfigError, StoreError
+from mcpnb.errors import ConfigError, StoreError, plain
 from mcpnb.models import Discovery, Secret, ServerConfig
 from mcpnb.protocol.scopes import scopes_from
-from mcpnb.protocol.urls import canonical_server
+from mcpnb.protocol.urls import canonical_server, is_loopback_host
 from mcpnb.session import Session
 from mcpnb.store import TokenStore, open_store
 from mcpnb.tokens import TokenSource
+
+_LAST_PORT = 65_535
 
 __all__ = ["allow_nested_asyncio", "connect", "discover", "overview", "resolve"]
 
@@ -59,6 +62,7 @@ def connect(  # noqa: PLR0913  each an option of its own
         raise ConfigError(
             f"registration has to be auto, preregistered, cimd or dcr, not {registration!r}."
         )
+    _check_callback(callback_port, callback_url)
     given = {
         "account": account,
         "scopes": scopes_from(scopes),
@@ -81,16 +85,31 @@ def connect(  # noqa: PLR0913  each an option of its own
     return Session(resolved, open_store(store))
 
 
+def _check_callback(port: object, url: object) -> None:
+    if port is not None and (not isinstance(port, int) or not 0 <= port <= _LAST_PORT):
+        raise ConfigError(
+            f"callback_port has to be a port number (0 to {_LAST_PORT}), not {port!r}."
+        )
+    if url is None:
+        return
+    parts = urlsplit(url) if isinstance(url, str) else None
+    local = parts is not None and parts.scheme == "http" and is_loopback_host(parts.hostname)
+    if parts is None or not parts.hostname or (parts.scheme != "https" and not local):
+        raise ConfigError(
+            f"callback_url has to be an https address (http for this machine only), not {url!r}."
+        )
+
+
 def resolve(server: str, config: str | os.PathLike[str] | None = None) -> ServerConfig:
     """Give what is known of a server: an address, or the name of a configured one.
 
     Raises:
         ConfigError: Neither.
     """
-    if not server.strip():
+    if not isinstance(server, str) or not server.strip():  # type: ignore[redundant-expr]
         raise ConfigError("Give the address of an MCP server (https://...), or a configured name.")
     if "://" not in server:
-        named = read_configuration(config).server(server.strip())
+        named = _named(server.strip(), config)
         return replace(named, url=canonical_server(named.url))
     url = canonical_server(server)
     for known in read_configuration(config).servers.values():
@@ -98,6 +117,13 @@ def resolve(server: str, config: str | os.PathLike[str] | None = None) -> Server
         if _same(known.url, url):
             return replace(known, url=url)
     return ServerConfig(url=url)
+
+
+def _named(name: str, config: str | os.PathLike[str] | None) -> ServerConfig:
+    configuration = read_configuration(config)
+    if name not in configuration.servers and ("." in name or "/" in name or ":" in name):
+        raise ConfigError(f"“{plain(name, 100)}” is not a configured name. Did you mean https://…?")
+    return configuration.server(name)
 
 
 def _same(configured: str, url: str) -> bool:

@@ -191,8 +191,10 @@ class Login(Generic[OwnerT]):
         """
         with self._changed:
             if not self._changed.wait_for(self._over, timeout):
-                seconds = f"{timeout or 0:.0f} seconds"
-                raise LoginTimeout(f"Not signed in to {self._config.url} within {seconds}.")
+                raise LoginTimeout(
+                    f"Not signed in to {self._config.url} within {timeout:g} s; it goes on. "
+                    f"Open: {self.url or '(the address is not known yet)'}"
+                )
         if self._state != "cancelled":
             # A program that ends now would take the browser's last page with it.
             self._thread.join(_LAST_PAGE)
@@ -338,8 +340,10 @@ class Login(Generic[OwnerT]):
             if isinstance(error, GrantError) and error.error == "invalid_client":
                 self._registrations.drop_reused()  # the next sign-in makes a new one
             failure = error
-        except BaseException as error:
-            self._finish("failed", LoginError(f"{type(error).__name__} while signing in."))
+        except Exception as error:  # noqa: BLE001  a foreign store's, say
+            failure = LoginError(f"Unexpected {type(error).__name__} while signing in.")
+        except BaseException:  # interrupted: nobody else would end it
+            self.cancel()
             raise
         else:
             return None
@@ -353,13 +357,7 @@ class Login(Generic[OwnerT]):
         return self._request.url
 
     def _keep(self, answer: ValidatedAnswer, tokens: Tokens) -> None:
-        record = token.login_record(
-            answer,
-            tokens,
-            server=self._source.server,
-            account=self._config.account,
-            now=time.time(),
-        )
+        record = token.login_record(answer, tokens, self._config, now=time.time())
         with self._changed:
             kept = not self._over()
             if kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import webbrowser
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -61,7 +62,8 @@ def open_browser(url: str) -> bool:
         browser = webbrowser.get()
     except webbrowser.Error:
         return False
-    # A text browser would take over the terminal that waits for the answer.
-    if type(browser) is webbrowser.GenericBrowser:
+    # A text browser would take over the terminal that waits for the answer; what the person named
+    # in $BROWSER is their choice (VS Code and WSL put a helper there).
+    if type(browser) is webbrowser.GenericBrowser and not os.environ.get("BROWSER"):
         return False
     return browser.open(url, new=2)

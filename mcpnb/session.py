@@ -100,6 +100,11 @@ class Session:
         record = self._source.record()
         return record.tokens.scopes if record else ()
 
+    @property
+    def kept(self) -> str:
+        """Where the login rests and what protects it, in a few words."""
+        return self._store.where
+
     def __repr__(self) -> str:
         name = self.server.partition("://")[2]
         label = f' ("{self.account}")' if self.account else ""

@@ -106,13 +106,13 @@ class Running:
             found = self._more.wait_for(lambda: text in self.err, timeout)
         assert found, f"{text!r} was not said:\n{self.err}"
 
-    def address(self) -> str:
-        """Wait for the authorization URL; it stands alone on a line of stderr."""
+    def address(self, number: int = 1) -> str:
+        """Wait for an authorization URL; each stands alone on a line of stderr."""
         with self._more:
-            self._more.wait_for(lambda: ADDRESS.search(self.err), 15)
+            self._more.wait_for(lambda: len(ADDRESS.findall(self.err)) >= number, 15)
         found = ADDRESS.findall(self.err)
-        assert len(found) == 1, self.err
-        return str(found[0])
+        assert len(found) == number, self.err
+        return str(found[-1])
 
     def type(self, line: str) -> None:
         """Give it a line on stdin."""
@@ -190,7 +190,6 @@ class OnTerminal:
         """Press keys."""
         os.write(self._person, text.encode())
 
-    @property
     def echoes(self) -> bool:
         """Whether the terminal shows what is typed."""
         import termios

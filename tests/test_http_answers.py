@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import gzip
 import socket
 import ssl
@@ -194,7 +194,11 @@ class TestTimes:
     ) -> None:
         monkeypatch.setattr("mcpnb.http._READ", 0.2)
         stop = threading.Event()
-        url = raw(lambda _: bool(stop.wait(10)) and None)
+
+        def say_nothing(_: socket.socket) -> None:
+            stop.wait(10)
+
+        url = raw(say_nothing)
         policy = Http(url)
         try:
             with pytest.raises(errors.ServerUnreachable, match="did not answer") as caught:
@@ -243,11 +247,11 @@ class TestTls:
         """A port with a certificate that nobody signed, and the names asked for there."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "own.example")])
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         certificate = (
             x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
             .sign(key, hashes.SHA256())
         )
         pem = serialization.Encoding.PEM

@@ -61,7 +61,7 @@ def test_the_page_says_signed_in_only_after_the_exchange(
     gate.reached()
     assert not tab.done()
     assert login.state == "exchanging"
-    assert not session.signed_in
+    assert session.status == "none"
     gate.open()
 
     assert "<h1>Signed in</h1>" in tab.result(10).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -43,21 +44,31 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return USAGE if isinstance(error, click.UsageError) else FAILED
     except errors.McpnbError as error:
-        return _explained(error)
+        return _explained(error, arguments)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing is left to be said to it
         return FAILED
     return code if isinstance(code, int) else DONE
 
 
-def _explained(error: errors.McpnbError) -> int:
+def _explained(error: errors.McpnbError, arguments: Sequence[str]) -> int:
     if isinstance(error, errors.LoginRequired):
         _say(f"Sign-in required: {error}")
         scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
-        _say(f"Run: mcpnb login {error.server}{scopes}")
+        _say(f"Run: mcpnb login {_same_server(arguments, error.server)}{scopes}")
         return SIGN_IN_REQUIRED
     _say(f"Error: {error}")
     return USAGE if isinstance(error, errors.ConfigError) else FAILED
+
+
+def _same_server(arguments: Sequence[str], server: str) -> str:
+    """Give the server as this command line named it, with the options that go with it."""
+    words = list(arguments)
+    kept = [server]
+    for option in ("--account", "--config"):
+        if option in words[:-1]:
+            kept += [option, shlex.quote(words[words.index(option) + 1])]
+    return " ".join(kept)
 
 
 def _cancelled() -> int:
@@ -160,7 +171,7 @@ def login(
 def logout(server: str, account: str | None, config: str | None) -> int:
     """Sign out: revoke the login at the server, and forget it."""
     session = _session(server, account, config)
-    if session.status == "none":
+    if _nothing_stored(session):
         _say(f"Not signed in to {session.server}: nothing to do.")
         return DONE
     revoked = session.logout()
@@ -171,6 +182,13 @@ def logout(server: str, account: str | None, config: str | None) -> int:
     )
     _say(f"Signed out of {session.server}: {how}.")
     return DONE
+
+
+def _nothing_stored(session: Any) -> bool:
+    try:
+        return bool(session.status == "none")
+    except errors.StoreError:
+        return False  # there is something, if nothing that can be read: it can still be forgotten
 
 
 @cli.command("list")

@@ -18,6 +18,9 @@ def show_list(config: str | None, *, as_json: bool) -> None:
     from mcpnb.connecting import overview
 
     rows = overview(config)
+    for row in rows:
+        if problem := row.get("error"):
+            click.echo(f"{row['url']}: {problem}", err=True)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:

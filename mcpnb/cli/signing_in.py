@@ -34,7 +34,7 @@ def sign_in(session: Any, *, scopes: str | None, browser: bool, timeout: float) 
         raise
     finally:
         view.update(login)
-    click.echo(f"Signed in to {session.server}: {session!r}", err=True)
+    click.echo(f"Signed in to {session.server}. The login is kept {session.kept}.", err=True)
     return 0
 
 
@@ -81,8 +81,8 @@ class _View:
                 self._show(login)
 
     def _show(self, login: Any) -> None:
-        what = "opens in your browser; if it does not, open" if self._browser else "open"
-        click.echo(f"To sign in, {what} this address:\n", err=True)
+        how = "Your browser opens. If it does not, open" if self._browser else "To sign in, open"
+        click.echo(f"{how} this address:\n", err=True)
         click.echo(login.url, err=True)
         click.echo(
             f"\nIt leads to {login.issuer}; the answer comes back to {login.redirect_uri}", err=True

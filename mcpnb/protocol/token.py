@@ -11,7 +11,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
 from mcpnb.errors import GrantError, quoted
-from mcpnb.models import LoginRecord, Registration, Secret, Tokens
+from mcpnb.models import LoginRecord, Registration, Secret, ServerConfig, Tokens
 from mcpnb.protocol.authorization import ValidatedAnswer
 
 __all__ = ["exchange", "grant_error", "login_record", "read_tokens", "refresh", "revoke"]
@@ -125,21 +125,20 @@ def read_tokens(
 
 
 def login_record(
-    answer: ValidatedAnswer, tokens: Tokens, *, server: str, account: str | None, now: float
+    answer: ValidatedAnswer, tokens: Tokens, config: ServerConfig, *, now: float
 ) -> LoginRecord:
     """Give all that a login needs from now on: after a restart nothing is discovered again.
 
     Args:
         answer: The answer whose code was exchanged.
         tokens: What it was exchanged for.
-        server: The MCP server's canonical URL.
-        account: The person's label.
+        config: The server, by its canonical URL, and the person's label.
         now: Seconds since the epoch.
     """
     request = answer.request
     return LoginRecord(
-        server=server,
-        account=account,
+        server=config.url,
+        account=config.account,
         resource=request.resource,
         registration=request.registration,
         token_endpoint=request.server.token_endpoint,
