@@ -15,6 +15,8 @@ from mcpnb.demo.servers import DemoServers
 from mcpnb.stores import FileStore
 from tests.terminal import MCPNB, Ended, Running, run
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = ["login", "logout", "list", "discover", "token", "tools", "call", "demo"]
 
 

@@ -18,6 +18,8 @@ from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, html
 from tests.terminal import ADDRESS, OnTerminal, Running, run
 
+pytestmark = pytest.mark.slow
+
 posix = pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals of POSIX")
 
 

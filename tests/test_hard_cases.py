@@ -83,25 +83,25 @@ def test_a_unicode_name_is_looked_up_as_it_is_written(monkeypatch: pytest.Monkey
     assert asked == ["xn--strae-oqa.de"]
 
 
-def test_configured_credentials_stay_together(tmp_path: Path) -> None:
+def test_configured_credentials_stay_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another client id takes neither the configured secret nor its issuer along."""
     config = tmp_path / "config.toml"
     config.write_text(
         '[mcp_servers.work]\nurl = "https://mcp.example.com/mcp"\n[mcp_servers.work.oauth]\n'
         'client_id = "a"\nclient_secret_env_var = "WORK_SECRET"\nissuer = "https://old.example"\n'
     )
-    os.environ["WORK_SECRET"] = "secret-of-a"
-    try:
-        plain, other, moved = (
-            mcpnb.connect("work", config=config, store=MemoryStore(), **given)._config  # noqa: SLF001
-            for given in (
-                {},
-                {"client_id": "b", "issuer": "https://new.example"},
-                {"issuer": "https://new.example"},
-            )
-        )
-    finally:
-        del os.environ["WORK_SECRET"]
+    monkeypatch.setenv("WORK_SECRET", "secret-of-a")
+    gives: list[dict[str, Any]] = [
+        {},
+        {"client_id": "b", "issuer": "https://new.example"},
+        {"issuer": "https://new.example"},
+    ]
+    plain, other, moved = (
+        mcpnb.connect("work", config=config, store=MemoryStore(), **given)._config  # noqa: SLF001
+        for given in gives
+    )
 
     assert (plain.client_secret, plain.issuer) == (Secret("secret-of-a"), "https://old.example")
     assert (other.client_id, other.client_secret, other.issuer) == (

@@ -15,6 +15,8 @@ from tests.fakes.people import answer_of, connect, free_port, query_of, sign_in,
 from tests.peers.browser import Browser
 from tests.peers.sdk_routes import SCOPES, sdk_server
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.peers.sdk_routes import SdkServer
 

@@ -92,6 +92,7 @@ class TestTheAnswer:
             url(session_state="x", scope="read"),
             url(base=CALLBACK.upper().replace("/CALLBACK", "/callback")),
         ],
+        ids=range(6),
     )
     def test_the_awaited_one_is_taken(self, text: str) -> None:
         answer = read_answer(text, REQUEST)
@@ -132,6 +133,7 @@ class TestTheAnswer:
             (url() + "&x=1" * 100, "readable"),
             (url().replace("?", "#"), "another sign-in"),
         ],
+        ids=range(26),
     )
     def test_any_other_is_refused_and_the_wait_goes_on(self, text: str, said: str) -> None:
         with pytest.raises(errors.AnswerRefused, match=said) as caught:

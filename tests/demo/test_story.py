@@ -21,6 +21,8 @@ from mcpnb.demo.grants import Revocation
 from mcpnb.demo.mcp_server import ResourceServer
 from mcpnb.demo.servers import DemoServers
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
