@@ -6,7 +6,7 @@ import time
 
 from mcpnb.models import LoginRecord
 
-__all__ = ["expired", "stale"]
+__all__ = ["expired", "fresh_until", "stale"]
 
 
 def _margin(lifetime: float) -> float:
@@ -19,18 +19,24 @@ def _margin(lifetime: float) -> float:
     return min(10.0, max(0.05 * lifetime, min(1.0, lifetime / 2)))
 
 
-def _left(record: LoginRecord) -> float:
-    expires = record.tokens.expires_at
-    return float("inf") if expires is None else expires - time.time()
+def _usable_until(record: LoginRecord) -> float:
+    expires, lifetime = record.tokens.expires_at, record.tokens.lifetime
+    if expires is None or lifetime is None:
+        return float("inf")  # the server did not say: only a 401 tells
+    return expires - _margin(lifetime)
 
 
-def expired(record: LoginRecord) -> bool:
-    """Whether the token is too near its end to be sent."""
-    return _left(record) <= _margin(record.tokens.lifetime or 0.0)
+def fresh_until(record: LoginRecord) -> float:
+    """The moment from which the token is stale: time to renew it, while it can still be used."""
+    end, lifetime = _usable_until(record), record.tokens.lifetime or 0.0
+    return end - min(300.0, 0.2 * lifetime) if record.tokens.refresh_token else end
 
 
 def stale(record: LoginRecord) -> bool:
     """Whether it is time to renew the token while it can still be used."""
-    lifetime = record.tokens.lifetime or 0.0
-    early = _margin(lifetime) + min(300.0, 0.2 * lifetime)
-    return record.tokens.refresh_token is not None and _left(record) <= early
+    return record.tokens.refresh_token is not None and time.time() >= fresh_until(record)
+
+
+def expired(record: LoginRecord) -> bool:
+    """Whether the token is too near its end to be sent."""
+    return time.time() >= _usable_until(record)

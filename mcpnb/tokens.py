@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from mcpnb.ages import expired, stale
+from mcpnb.ages import expired, fresh_until, stale
 from mcpnb.errors import (
     CallError,
     GrantError,
@@ -72,6 +72,7 @@ class TokenSource:
         self._lock = threading.Lock()
         self._version: object = object()
         self._record: LoginRecord | None = None
+        self._quick: tuple[object, float, Held] | None = None
         self._renewal: tuple[tuple[int, int], Future[Held]] | None = None
         self._rejected: set[tuple[int, frozenset[str]]] = set()
         self._doubted: set[int] = set()
@@ -96,6 +97,7 @@ class TokenSource:
                 stored = self.store.read(self.key) if version is not None else None
                 self._record = LoginRecord.from_dict(stored) if stored else None
                 self._version = version
+                self._quick = _quick(version, self._record)
             return self._record
 
     def readable(self) -> LoginRecord | None:
@@ -107,6 +109,9 @@ class TokenSource:
 
     def peek(self) -> Held | None:
         """Give the token if it is usable; renew it in the background if it is stale."""
+        quick = self._quick
+        if quick and time.time() < quick[1] and self.store.version(self.key) == quick[0]:
+            return quick[2]  # as it was, and fresh: every request comes by here
         record = self.record()
         if record is None:
             return None
@@ -239,6 +244,7 @@ class TokenSource:
             version = self.store.version(self.key)
             with self._lock:
                 self._record, self._version = renewed, version
+                self._quick = _quick(version, renewed)
         return renewed
 
     def _ask(self, record: LoginRecord) -> Tokens:
@@ -368,6 +374,13 @@ def _not_processed(error: McpnbError) -> float | None:
     if isinstance(error, GrantError) and error.status in (429, 503) and not error.error:
         return min(error.retry_after or _RETRY_PAUSE, _LONGEST_PAUSE)
     return None
+
+
+def _quick(version: object, record: LoginRecord | None) -> tuple[object, float, Held] | None:
+    if record is None or version is None:
+        return None
+    held = Held(record.tokens.access_token, record.generation)
+    return version, fresh_until(record), held
 
 
 def _done(held: Held) -> Future[Held]:
