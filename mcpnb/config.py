@@ -118,9 +118,9 @@ def _files(explicit: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
     return files
 
 
-def _read(path: Path, *, required: bool) -> dict[str, ServerConfig]:
+def _document(path: Path, *, required: bool) -> dict[str, Any]:
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        document: dict[str, Any] = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
     except (FileNotFoundError, NotADirectoryError):
         if required:
             raise ConfigError(f"There is no configuration file {path}.") from None
@@ -131,14 +131,26 @@ def _read(path: Path, *, required: bool) -> dict[str, ServerConfig]:
         return {}
     except TOMLKitError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+    return document
+
+
+def _read(path: Path, *, required: bool) -> dict[str, ServerConfig]:
+    document = _document(path, required=required)
     tables = document.get("mcp_servers", {})
     if not isinstance(tables, dict):
         raise ConfigError(f"{path}: mcp_servers has to be a table.")
     defaults = {k: _typed(path, k, document[k], kind) for k, kind in _TOP.items() if k in document}
     found = {}
     for name, table in tables.items():
-        if isinstance(table, dict) and "url" in table:
+        if not isinstance(table, dict) or "url" not in table:
+            continue
+        try:
             found[name] = _server(path, name, table, defaults)
+        except ConfigError as error:
+            if required:
+                raise
+            # Nobody asked for this file: one wrong entry must not stand in the way of the others.
+            warnings.warn(f"{error} The entry is left out.", stacklevel=2)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ def _common(command: Any) -> Any:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code. No error a user can cause shows a traceback."""
+    warnings.showwarning = _warned
     try:
         code = cli.main(args=list(arguments), prog_name="mcpnb", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt, errors.LoginCancelled):
@@ -49,6 +51,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()  # the reader has gone; nothing is left to be said to it
         return FAILED
     return code if isinstance(code, int) else DONE
+
+
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
+    _say(f"Warning: {message}")
 
 
 def _explained(error: errors.McpnbError, arguments: Sequence[str]) -> int:
