@@ -6,13 +6,13 @@ import base64
 import binascii
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mcpnb.errors import ConfigError, StoreError, StoreLocked
+from mcpnb.store.durable import write_file
 
 __all__ = ["StoreKey", "key_from_environment", "key_from_file", "make_key_file"]
 
@@ -114,18 +114,7 @@ def make_key_file(path: Path) -> StoreKey:
     """
     key = os.urandom(_KEY_BYTES)
     try:
-        # Renamed into place once it is whole: a sibling that reads without the lock never sees half
-        # a key, and a full disk leaves none behind.
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(key)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_file(path, key)
     except OSError as error:
         raise StoreError(f"The key file {path} cannot be made: {error.strerror}.") from None
     return StoreKey(key, _IN_FILE)

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from mcpnb.errors import StoreError, StoreLocked
 from mcpnb.store.base import Key, Record
 from mcpnb.store.crypto import StoreKey, key_from_environment, key_from_file, make_key_file
+from mcpnb.store.durable import write_file
 
 __all__ = ["FileStore"]
 
@@ -196,33 +196,11 @@ class FileStore:
     def _replace(self, path: Path, content: bytes) -> None:
         self._make_folder()
         try:
-            # mkstemp makes it with mode 0600: readable to nobody else at any instant.
-            descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-            self._sync_folder()
+            write_file(path, content)
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be written: {error.strerror}. What was stored before is as it was."
             ) from None
-
-    def _sync_folder(self) -> None:
-        if os.name != "posix":  # Windows has no handle on a folder to flush
-            return
-        # Some file systems cannot flush a folder; the record is in its place by now all the same.
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def _associated(head: dict[str, Any]) -> bytes:
