@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -85,7 +86,9 @@ class _View:
         click.echo(f"{how} this address:\n", err=True)
         click.echo(login.url, err=True)
         click.echo(
-            f"\nIt leads to {login.issuer}; the answer comes back to {login.redirect_uri}", err=True
+            f"\nIt leads to {urlsplit(login.url).netloc}, to sign in at {login.issuer}; the answer comes "
+            f"back to {login.redirect_uri}",
+            err=True,
         )
         if not self._browser and sys.stdin.isatty():
             click.echo(
