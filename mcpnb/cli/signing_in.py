@@ -85,9 +85,10 @@ class _View:
         how = "Your browser opens. If it does not, open" if self._browser else "To sign in, open"
         click.echo(f"{how} this address:\n", err=True)
         click.echo(login.url, err=True)
+        host = urlsplit(login.url).netloc
         click.echo(
-            f"\nIt leads to {urlsplit(login.url).netloc}, to sign in at {login.issuer}; the answer comes "
-            f"back to {login.redirect_uri}",
+            f"\nIt leads to {host}, to sign in at {login.issuer}; the answer comes back to "
+            f"{login.redirect_uri}",
             err=True,
         )
         if not self._browser and sys.stdin.isatty():
