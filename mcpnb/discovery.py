@@ -41,6 +41,7 @@ _PROBE_HEADERS = {
     "MCP-Protocol-Version": "2026-07-28",
     "Mcp-Method": "server/discover",
 }
+_BUSY = (429, 502, 503, 504)
 _ASK_AGAIN_WITH_GET = (404, 405, 406, 415, 501)
 
 
@@ -144,6 +145,11 @@ def _protected_resource(
 def _document(url: str, http: Http, trail: _Trail, rule: str) -> dict[str, object] | None:
     answer: Answer = http.get(url)
     trail.note(f"GET {url}", f"HTTP {answer.status}", rule)
+    if answer.status in _BUSY:
+        # Not the same as absent: the next candidate, or none, could be somebody else's.
+        raise DiscoveryError(
+            f"{quoted(url)} cannot answer now (HTTP {answer.status}). Try again in a moment."
+        )
     if answer.status != 200:
         return None
     document = answer.json_object()
@@ -185,6 +191,11 @@ def _authorization(
 
 def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> AuthorizationServer:
     require_endpoint(issuer, "authorization server")
+    if "?" in issuer or "#" in issuer:
+        raise ProtocolError(
+            f"The issuer {quoted(issuer)} has a query or a fragment, which no issuer has.",
+            rule="RFC 8414 section 2",
+        )
     problem: McpnbError | None = None
     for url in authorization_server_urls(issuer):
         try:

@@ -271,3 +271,26 @@ def test_a_wrong_argument_is_said_at_once(wrong: dict[str, Any]) -> None:
     """Before anything is listened on or asked for."""
     with pytest.raises(errors.ConfigError):
         mcpnb.connect("https://mcp.example.com/mcp", **wrong)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_metadata_that_cannot_be_had_now_is_not_taken_for_absent(
+    fake: FakeServer, status: int
+) -> None:
+    """Or an overloaded server would send people to its origin's default endpoints."""
+    for path in [p for p in fake.routes if p.startswith("/.well-known/")]:
+        fake.script(path, Reply(status), Reply(status))
+
+    with pytest.raises(errors.DiscoveryError, match=f"HTTP {status}"):
+        connect(fake.url).login().wait(timeout=10)
+
+    assert fake.asked("/register") == []
+
+
+@pytest.mark.parametrize("part", ["?file=evil.json&z=", "#part"])
+def test_an_issuer_with_a_query_or_a_fragment_is_refused(fake: FakeServer, part: str) -> None:
+    """Its well-known address would be whatever that origin serves under a query."""
+    fake.describe(authorization_servers=[fake.base + part])
+
+    with pytest.raises(errors.ProtocolError, match="query or a fragment"):
+        connect(fake.url).login().wait(timeout=10)
