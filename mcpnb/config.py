@@ -33,7 +33,6 @@ _SERVER_KEYS = {
     "scopes": _STRINGS,
     "oauth_resource": _STRING,
     "oauth": _TABLE,
-    "startup_timeout_sec": _NUMBER,
     "tool_timeout_sec": _NUMBER,
     "client_metadata_url": _STRING,
     "allow_missing_pkce": _SWITCH,
@@ -48,6 +47,7 @@ _OAUTH_KEYS = {
 }
 _KNOWN_UNUSED = frozenset(
     [
+        "startup_timeout_sec",
         "command",
         "args",
         "env",
@@ -179,7 +179,6 @@ def _server(path: Path, name: str, table: dict[str, Any], defaults: dict[str, An
         allow_missing_pkce=values.get("allow_missing_pkce", False),
         allow_private_network=values.get("allow_private_network", False),
         tool_timeout=values.get("tool_timeout_sec"),
-        startup_timeout=values.get("startup_timeout_sec"),
         source=str(path),
     )
 

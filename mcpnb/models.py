@@ -80,9 +80,7 @@ class AuthorizationServer:
     registration_endpoint: str | None = None
     revocation_endpoint: str | None = None
     device_authorization_endpoint: str | None = None
-    jwks_uri: str | None = None
     scopes_supported: tuple[str, ...] = ()
-    grant_types: tuple[str, ...] = ("authorization_code", "implicit")
     code_challenge_methods: tuple[str, ...] | None = None
     token_auth_methods: tuple[str, ...] | None = None
     iss_in_response: bool = False
@@ -332,6 +330,5 @@ class ServerConfig:
     allow_missing_pkce: bool = False
     allow_private_network: bool = False
     tool_timeout: float | None = None
-    startup_timeout: float | None = None
     source: str | None = None
     """Which configuration file named it; `None` for a bare URL."""

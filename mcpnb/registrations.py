@@ -71,11 +71,6 @@ class Registrations:
                 self._store.write(key, registration.to_dict())
         return registration
 
-    @property
-    def reused(self) -> bool:
-        """Whether the registration was made at an earlier sign-in."""
-        return self._reused is not None
-
     def confirm(self, registration: Registration) -> None:
         """After a sign-in: credentials that a person gave now belong to this issuer (SEP-2352)."""
         if registration.method == "preregistered":

@@ -75,7 +75,6 @@ def authorization_server(document: dict[str, Any], *, issuer: str, url: str) -> 
             "none of it is used.",
             rule="RFC 8414 section 3.3",
         )
-    grants = _strings(document, "grant_types_supported")
     return AuthorizationServer(
         issuer=said,
         authorization_endpoint=require_endpoint(
@@ -85,9 +84,7 @@ def authorization_server(document: dict[str, Any], *, issuer: str, url: str) -> 
         registration_endpoint=_optional_endpoint(document, "registration_endpoint"),
         revocation_endpoint=_optional_endpoint(document, "revocation_endpoint"),
         device_authorization_endpoint=_optional_endpoint(document, "device_authorization_endpoint"),
-        jwks_uri=_optional_endpoint(document, "jwks_uri"),
         scopes_supported=_strings(document, "scopes_supported") or (),
-        grant_types=grants if grants is not None else ("authorization_code", "implicit"),
         code_challenge_methods=_strings(document, "code_challenge_methods_supported"),
         token_auth_methods=_strings(document, "token_endpoint_auth_methods_supported"),
         iss_in_response=document.get("authorization_response_iss_parameter_supported") is True,
