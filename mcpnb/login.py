@@ -216,8 +216,6 @@ class Login(Generic[OwnerT]):
             return
         raise error or LoginTimeout(f"The sign-in is {self._state}, not {state}.")
 
-    # The machine
-
     def _run(self) -> None:
         listener: LoopbackListener | None = None
         try:
@@ -288,14 +286,17 @@ class Login(Generic[OwnerT]):
     def _await_answer(self) -> None:
         deadline = time.monotonic() + self._timeout
         with self._changed:
-            if not self._changed.wait_for(self._over, min(_HINT_AFTER, self._timeout)):
+            long = self._timeout > _HINT_AFTER
+            if long and not self._changed.wait_for(self._over, _HINT_AFTER):
                 self._note(_HINT)
             # An exchange that has begun is waited for: it ends by its own time-outs.
             while not self._over():
                 left = deadline - time.monotonic()
                 if left <= 0 and self._state == "waiting":
-                    minutes = f"{self._timeout:.0f} seconds"
-                    raise LoginTimeout(f"No answer came from the browser within {minutes}. {_HINT}")
+                    raise LoginTimeout(
+                        f"No answer came from the browser within {self._timeout:g} s. "
+                        "Where a server shows an error page of its own, none ever comes."
+                    )
                 self._changed.wait(max(left, 0.1))
 
     def _over(self) -> bool:

@@ -13,7 +13,7 @@ from mcpnb.auth import BearerAuth, Outcome, current_outcome
 from mcpnb.calls import background
 from mcpnb.calls.connection import SignedInClient, connected
 from mcpnb.calls.failures import translated
-from mcpnb.errors import CallError, CallTimeout, McpnbError
+from mcpnb.errors import CallError, CallTimeout
 from mcpnb.tokens import TokenSource
 
 __all__ = ["LiveClient"]
@@ -55,11 +55,11 @@ class LiveClient:
 
     async def _within(self, seconds: float | None, operation: Operation[T]) -> T:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as limit:
                 return await self._perform(operation)
-        except TimeoutError as error:
-            if isinstance(error, McpnbError):
-                raise
+        except TimeoutError:
+            if not limit.expired():
+                raise  # one of its parts: it says itself what took too long
         raise CallTimeout(
             f"{self._source.server} did not answer within {seconds:g} seconds. "
             "The call may still be running there."

@@ -15,6 +15,7 @@ from mcpnb.version import __version__
 
 __all__ = ["run"]
 
+_CHOOSING = ("--account", "--config")
 DONE, FAILED, USAGE, SIGN_IN_REQUIRED, CANCELLED = 0, 1, 2, 3, 130
 
 _server = click.argument("server", metavar="SERVER")
@@ -68,12 +69,13 @@ def _explained(error: errors.McpnbError, arguments: Sequence[str]) -> int:
 
 
 def _same_server(arguments: Sequence[str], server: str) -> str:
-    """Give the server as this command line named it, with the options that go with it."""
-    words = list(arguments)
+    """Give the server with the options of this command line that choose the login."""
     kept = [server]
-    for option in ("--account", "--config"):
-        if option in words[:-1]:
-            kept += [option, shlex.quote(words[words.index(option) + 1])]
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word in _CHOOSING:
+            kept += [word, shlex.quote(following)]
+        elif word.startswith(tuple(f"{option}=" for option in _CHOOSING)):
+            kept.append(shlex.quote(word))
     return " ".join(kept)
 
 
