@@ -72,6 +72,7 @@ HOMES = {
     "httpx": {"http", "auth"},
     "httpx2": {"auth", "calls"},
     "joserfc": {"protocol"},
+    "keyring": {"store"},
     "mcp": {"calls"},
     "mcp_types": {"calls"},
     "nest_asyncio2": {"connecting"},

@@ -100,7 +100,7 @@ def test_a_lost_key_file_locks_what_was_sealed_with_it(folder: Path) -> None:
     FileStore(folder).write(KEY, RECORD)
     (folder / "key").unlink()
 
-    with pytest.raises(errors.StoreLocked, match="no key file"):
+    with pytest.raises(errors.StoreLocked, match="There is no key file"):
         FileStore(folder).read(KEY)
 
 

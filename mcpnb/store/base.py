@@ -5,10 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Key", "Record", "TokenStore"]
+from mcpnb.errors import StoreError
+
+__all__ = ["Key", "NewerFormat", "Record", "TokenStore"]
 
 Record = dict[str, Any]
 """A JSON object. It holds secrets: a store keeps it in memory or encrypted, never otherwise."""
+
+
+class NewerFormat(StoreError):
+    """A record was written by a newer mcpnb: it is left as it is, also by a new sign-in."""
 
 
 class Key(NamedTuple):
@@ -29,7 +35,10 @@ class TokenStore(Protocol):
 
     @property
     def where(self) -> str:
-        """Where records rest and what protects them, in a few honest words."""
+        """Where a new record would rest and what would protect it, in a few honest words."""
+
+    def protection(self, key: Key) -> str:
+        """What protects this record, in a few honest words; without one, what would."""
 
     def read(self, key: Key) -> Record | None:
         """Give the record, or `None` if there is none.
@@ -46,8 +55,19 @@ class TokenStore(Protocol):
             StoreError: It could not be written. An earlier record is as it was.
         """
 
-    def delete(self, key: Key) -> None:
-        """Remove the record, if there is one."""
+    def delete(self, key: Key, *, leave_mark: bool = False) -> None:
+        """Remove the record, if there is one, whether or not it can be read.
+
+        Args:
+            key: Names the record.
+            leave_mark: Leave a mark in its place, for `deleted_at`.
+
+        Raises:
+            StoreError: It could not be removed.
+        """
+
+    def deleted_at(self, key: Key) -> float | None:
+        """When the record was deleted, seconds since the epoch, if it left a mark."""
 
     def keys(self, kind: str) -> list[Key]:
         """List the keys of one kind."""

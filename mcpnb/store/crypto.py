@@ -12,14 +12,24 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mcpnb.errors import ConfigError, StoreError, StoreLocked
-from mcpnb.store.durable import write_file
+from mcpnb.store.durable import read_file, write_file
 
-__all__ = ["StoreKey", "key_from_environment", "key_from_file", "make_key_file"]
+__all__ = [
+    "ENVIRONMENT",
+    "IN_ENVIRONMENT",
+    "IN_FILE",
+    "KEY_BYTES",
+    "StoreKey",
+    "key_from_environment",
+    "key_from_file",
+    "make_key_file",
+]
 
-_KEY_BYTES = 32
+KEY_BYTES = 32
 _NONCE_BYTES = 12
 ENVIRONMENT = "MCPNB_STORE_KEY"
-_IN_FILE = "key in a file that only its permissions protect"
+IN_ENVIRONMENT = f"key in: {ENVIRONMENT}"
+IN_FILE = "key in: a file that only its permissions protect"
 
 
 class StoreKey:
@@ -67,43 +77,35 @@ def key_from_environment() -> StoreKey | None:
         key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         key = b""
-    if len(key) != _KEY_BYTES:
+    if len(key) != KEY_BYTES:
         raise ConfigError(
             f"{ENVIRONMENT} has to be 32 bytes in base64url. Make one with: "
             "python -c 'import base64, os; "
             "print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
         )
-    return StoreKey(key, f"key in {ENVIRONMENT}")
+    return StoreKey(key, IN_ENVIRONMENT)
 
 
 def key_from_file(path: Path) -> StoreKey | None:
-    """Read the key file, if there is one. One that others could read is refused.
+    """Read the key file, if there is one. One that others could have read or made is refused.
 
     Raises:
         StoreLocked: It cannot be read.
-        StoreError: It is no key, or is open to others.
+        StoreError: It is no key, is open to others, or is somebody else's.
     """
     try:
-        key = _read_key(path)
+        key, mode = read_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StoreLocked(f"The key file {path} cannot be read: {error.strerror}.") from None
-    return StoreKey(key, _IN_FILE)
-
-
-def _read_key(path: Path) -> bytes:
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode & 0o077
-        key = file.read(_KEY_BYTES + 1)
-    if mode and os.name == "posix":
+    if mode & 0o077 and os.name == "posix":
         raise StoreError(f"The key file {path} is open to other users. Run: chmod 600 {path}")
-    if len(key) != _KEY_BYTES:
+    if len(key) != KEY_BYTES:
         raise StoreError(
             f"The key file {path} is damaged. Without it, stored logins cannot be opened."
         )
-    return key
+    return StoreKey(key, IN_FILE)
 
 
 def make_key_file(path: Path) -> StoreKey:
@@ -112,9 +114,9 @@ def make_key_file(path: Path) -> StoreKey:
     Raises:
         StoreError: It cannot be made.
     """
-    key = os.urandom(_KEY_BYTES)
+    key = os.urandom(KEY_BYTES)
     try:
         write_file(path, key)
     except OSError as error:
         raise StoreError(f"The key file {path} cannot be made: {error.strerror}.") from None
-    return StoreKey(key, _IN_FILE)
+    return StoreKey(key, IN_FILE)

@@ -1,13 +1,55 @@
-"""Writing a file whole or not at all, for nobody else to read, and for a power cut to keep."""
+"""Files written whole or not at all, for nobody else to read, and for a power cut to keep."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_file"]
+__all__ = ["TEMPORARY", "check_owner", "read_file", "remove_file", "write_file"]
+
+TEMPORARY = ".new-"
+"""How the name of a file begins that is being written; a killed writer leaves it behind."""
+_MOST = 4 * 1024 * 1024
+
+
+def read_file(path: Path) -> tuple[bytes, int]:
+    """Read a file of this user; give its content and its mode.
+
+    Raises:
+        OSError: It cannot be read.
+        PermissionError: It is another user's: who could put it there could choose what is in it.
+    """
+    # A link would let whoever made it choose the file; a pipe would wait for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        check_owner(found)
+        return file.read(_MOST), found.st_mode
+
+
+def check_owner(found: os.stat_result) -> None:
+    """Check that something on disk belongs to the user that this process runs as.
+
+    Raises:
+        PermissionError: It does not.
+    """
+    if os.name == "posix" and found.st_uid != os.geteuid():
+        raise PermissionError(
+            errno.EPERM, f"it belongs to user {found.st_uid}, and this is user {os.geteuid()}"
+        )
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file for good, if it is there.
+
+    Raises:
+        OSError: It could not be removed.
+    """
+    path.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -20,7 +62,7 @@ def write_file(path: Path, content: bytes) -> None:
         OSError: It could not be written.
     """
     # mkstemp makes it with mode 0600: readable to nobody else at any instant.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +15,19 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mcpnb.errors import StoreError, StoreLocked
-from mcpnb.store.base import Key, Record
-from mcpnb.store.crypto import StoreKey, key_from_environment, key_from_file, make_key_file
-from mcpnb.store.durable import write_file
+from mcpnb.errors import StoreError, plain
+from mcpnb.store.base import Key, NewerFormat, Record
+from mcpnb.store.crypto import StoreKey
+from mcpnb.store.durable import TEMPORARY, check_owner, read_file, remove_file, write_file
+from mcpnb.store.keys import KeyChoice, StoreKeys
 
 __all__ = ["FileStore"]
 
 _FORMAT = 1
 _SUFFIX = ".mcpnb"
 _KEY_LOCK = 10.0
+_MARKS_STAY = 30 * 86_400.0
+_LEFTOVERS_STAY = 3600.0
 
 
 class FileStore:
@@ -33,15 +37,18 @@ class FileStore:
     cannot be given another's place. A write is: temporary file, fsync, rename, fsync of the folder.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, key: KeyChoice = "file") -> None:
         """Use a folder; nothing is made or read before the first record.
 
         Args:
             folder: Made with mode 0700 when first needed.
+            key: Where the key rests: in the system's ``keyring`` only; in ``MCPNB_STORE_KEY``, else
+                a ``file`` beside the records; or ``auto``, the keyring if there is a usable one.
         """
         self._folder = Path(folder)
-        self._key: StoreKey | None = None
+        self._keys = StoreKeys(self._folder, key, lambda: self.lock(Key("key", "key"), _KEY_LOCK))
         self._paths: dict[Key, Path] = {}
+        self._checked = False
 
     def __repr__(self) -> str:
         return f"<FileStore {self._folder}>"
@@ -54,35 +61,72 @@ class FileStore:
     @property
     def where(self) -> str:
         """See `TokenStore.where`."""
-        key = self._key or key_from_environment()
-        protection = key.where if key else "key in a file that only its permissions protect"
-        return f"encrypted in {self._folder}, {protection}"
+        return f"encrypted in {self._folder}, {self._keys.where}"
+
+    def protection(self, key: Key) -> str:
+        """See `TokenStore.protection`. Only the file's head is read for it, and no key."""
+        try:
+            head, sealed = self._load(self._path(key))
+        except StoreError:
+            head = None
+        return plain(head["where"], 80) if head and sealed and "where" in head else self._keys.where
 
     def read(self, key: Key) -> Record | None:
         """See `TokenStore.read`."""
         head, sealed = self._load(self._path(key))
         if head is None:
             return None
-        if (head.get("kind"), head.get("name")) != key:
+        if Key(str(head.get("kind")), str(head.get("name"))) != key:
             raise StoreError(
                 f"The file {self._path(key)} holds another record. It was left as it is."
             )
-        return self._open(head, sealed)
+        if "deleted_at" in head:
+            return None
+        store_key = self._keys.opening(
+            str(head.get("key_id")),
+            what=plain(key.name.partition("\n")[0]),
+            where=plain(head.get("where", ""), 80),
+        )
+        record: Record = json.loads(store_key.open(sealed, _associated(head)))
+        return record
 
     def write(self, key: Key, record: Record) -> None:
         """See `TokenStore.write`."""
-        store_key = self._store_key() or self._made_key()
-        head = {"format": _FORMAT, "kind": key.kind, "name": key.name, "key_id": store_key.key_id}
+        self._make_folder()
+        store_key = self._sealing(self._path(key))
+        head = {
+            "format": _FORMAT,
+            "kind": key.kind,
+            "name": key.name,
+            "key_id": store_key.key_id,
+            "where": store_key.where,
+        }
         sealed = store_key.seal(json.dumps(record).encode(), _associated(head))
-        text = json.dumps({**head, "sealed": base64.b64encode(sealed).decode()})
-        self._replace(self._path(key), text.encode())
+        self._replace(key, {**head, "sealed": base64.b64encode(sealed).decode()})
 
-    def delete(self, key: Key) -> None:
-        """See `TokenStore.delete`."""
+    def delete(self, key: Key, *, leave_mark: bool = False) -> None:
+        """See `TokenStore.delete`. No key is needed for it."""
+        path = self._path(key)
+        if not path.exists() and not path.is_symlink():
+            return
+        mark = {"format": _FORMAT, "kind": key.kind, "name": key.name, "deleted_at": time.time()}
         try:
-            self._path(key).unlink(missing_ok=True)
+            if leave_mark:
+                self._sweep()
+                with contextlib.suppress(StoreError):  # a full disk still takes a deletion
+                    self._replace(key, mark)
+                    return
+            remove_file(path)
         except OSError as error:
-            raise StoreError(f"{self._path(key)} cannot be deleted: {error.strerror}.") from None
+            raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None
+
+    def deleted_at(self, key: Key) -> float | None:
+        """See `TokenStore.deleted_at`."""
+        with contextlib.suppress(StoreError):
+            head, _ = self._load(self._path(key))
+            if head is not None and isinstance(head.get("deleted_at"), int | float):
+                return float(head["deleted_at"])
+        return None
 
     def keys(self, kind: str) -> list[Key]:
         """See `TokenStore.keys`. Damaged files are left out; `read` tells about them."""
@@ -90,7 +134,7 @@ class FileStore:
         for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
             with contextlib.suppress(StoreError):
                 head, _ = self._load(path)
-                if head is not None and head.get("kind") == kind:
+                if head is not None and head.get("kind") == kind and "deleted_at" not in head:
                     found.append(Key(kind, str(head.get("name"))))
         return sorted(found)
 
@@ -138,69 +182,69 @@ class FileStore:
 
     def _load(self, path: Path) -> tuple[dict[str, Any] | None, bytes]:
         try:
-            text = path.read_bytes()
+            text, _ = read_file(path)
         except FileNotFoundError:
             return None, b""
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}.") from None
         try:
             head = json.loads(text)
-            sealed = base64.b64decode(head.pop("sealed"), validate=True)
             if head["format"] > _FORMAT:
-                raise StoreError(
-                    f"{path} was written by a newer mcpnb (format {head['format']}). Update "
+                raise NewerFormat(
+                    f"{path} was written by a newer mcpnb (format {head['format']!r:.20}). Update "
                     "mcpnb; the file was left as it is."
                 )
+            if "deleted_at" in head:
+                return head, b""
+            sealed = base64.b64decode(head.pop("sealed"), validate=True)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise StoreError(
                 f"{path} is damaged. It was left as it is; sign out of that server and in again."
             ) from None
         return head, sealed
 
-    def _open(self, head: dict[str, Any], sealed: bytes) -> Record:
-        store_key = self._store_key()
-        if store_key is None or store_key.key_id != head.get("key_id"):
-            raise StoreLocked(
-                f"The login for {head.get('name')!r} was stored with another key than the one at "
-                "hand "
-                f"({store_key.where if store_key else 'no key file, MCPNB_STORE_KEY not set'}). "
-                "Give that key back, or sign out and in again."
-            )
-        record: Record = json.loads(store_key.open(sealed, _associated(head)))
-        return record
-
-    def _store_key(self) -> StoreKey | None:
-        if self._key is None:
-            self._key = key_from_environment() or key_from_file(self._key_file)
-        return self._key
-
-    def _made_key(self) -> StoreKey:
-        # Under the lock, and read first: two first runs have to agree on one key.
-        with self.lock(Key("key", "key"), timeout=_KEY_LOCK):
-            self._key = key_from_file(self._key_file) or make_key_file(self._key_file)
-        return self._key
-
-    @property
-    def _key_file(self) -> Path:
-        return self._folder / "key"
+    def _sealing(self, path: Path) -> StoreKey:
+        with contextlib.suppress(StoreError):  # what cannot be read is replaced
+            head, sealed = self._load(path)
+            kept = self._keys.for_existing(str(head.get("key_id"))) if head and sealed else None
+            if kept is not None:
+                return kept
+        return self._keys.for_new()
 
     def _make_folder(self) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._checked:
+                found = self._folder.stat()
+                check_owner(found)
+                self._checked = True
         except OSError as error:
             raise StoreError(
-                f"The folder {self._folder} cannot be made: {error.strerror}. Set MCPNB_HOME to "
+                f"The folder {self._folder} cannot be used: {error.strerror}. Set MCPNB_HOME to "
                 "one that can be written, or use store=“memory”."
             ) from None
 
-    def _replace(self, path: Path, content: bytes) -> None:
-        self._make_folder()
+    def _replace(self, key: Key, content: dict[str, Any]) -> None:
+        path = self._path(key)
         try:
-            write_file(path, content)
+            write_file(path, json.dumps(content).encode())
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be written: {error.strerror}. What was stored before is as it was."
             ) from None
+
+    def _sweep(self) -> None:
+        """Remove old marks of deletion, and what killed writers left behind."""
+        now = time.time()
+        for path in self._folder.glob(f"{TEMPORARY}*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < now - _LEFTOVERS_STAY:
+                    path.unlink()
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            with contextlib.suppress(StoreError, OSError):
+                head, _ = self._load(path)
+                if head is not None and head.get("deleted_at", now) < now - _MARKS_STAY:
+                    path.unlink()
 
 
 def _associated(head: dict[str, Any]) -> bytes:

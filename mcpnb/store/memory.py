@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
+        self._marks: dict[Key, float] = {}
         self._versions: dict[Key, int] = defaultdict(int)
         self._locks: dict[Key, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
@@ -31,6 +33,10 @@ class MemoryStore:
         """See `TokenStore.where`."""
         return "in memory only, gone when this process ends"
 
+    def protection(self, key: Key) -> str:  # noqa: ARG002  all alike
+        """See `TokenStore.protection`."""
+        return self.where
+
     def read(self, key: Key) -> Record | None:
         """See `TokenStore.read`."""
         with self._guard:
@@ -40,13 +46,20 @@ class MemoryStore:
         """See `TokenStore.write`."""
         with self._guard:
             self._records[key] = copy.deepcopy(record)
+            self._marks.pop(key, None)
             self._versions[key] += 1
 
-    def delete(self, key: Key) -> None:
+    def delete(self, key: Key, *, leave_mark: bool = False) -> None:
         """See `TokenStore.delete`."""
         with self._guard:
             if self._records.pop(key, None) is not None:
                 self._versions[key] += 1
+                if leave_mark:
+                    self._marks[key] = time.time()
+
+    def deleted_at(self, key: Key) -> float | None:
+        """See `TokenStore.deleted_at`."""
+        return self._marks.get(key)
 
     def keys(self, kind: str) -> list[Key]:
         """See `TokenStore.keys`."""

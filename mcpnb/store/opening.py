@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
+from typing import cast, get_args
 
 import platformdirs
 
 from mcpnb.errors import ConfigError
 from mcpnb.store.base import TokenStore
 from mcpnb.store.files import FileStore
+from mcpnb.store.keys import KeyChoice
 from mcpnb.store.memory import MemoryStore
 
 __all__ = ["open_store"]
@@ -20,7 +22,9 @@ def open_store(choice: str | TokenStore) -> TokenStore:
     """Give the store that a word names, one per folder and process.
 
     Args:
-        choice: ``auto`` or ``file`` (encrypted files), ``memory``, or a store of one's own.
+        choice: ``auto``, ``keyring`` or ``file``: encrypted files with their key in the system's
+            keyring where there is one, there and nowhere else, or in ``MCPNB_STORE_KEY`` or a file;
+            ``memory``; or a store of one's own.
 
     Raises:
         ConfigError: The word is not known.
@@ -29,9 +33,9 @@ def open_store(choice: str | TokenStore) -> TokenStore:
         return choice
     if choice == "memory":
         return _memory()
-    if choice in ("auto", "file"):
-        return _files(_home())
-    raise ConfigError(f"There is no store {choice!r}: use “auto”, “file” or “memory”.")
+    if choice in get_args(KeyChoice):
+        return _files(_home(), cast("KeyChoice", choice))
+    raise ConfigError(f"There is no store {choice!r}: use “auto”, “keyring”, “file” or “memory”.")
 
 
 def _home() -> Path:
@@ -44,8 +48,8 @@ def _home() -> Path:
 
 
 @functools.lru_cache(maxsize=8)
-def _files(folder: Path) -> FileStore:
-    return FileStore(folder)
+def _files(folder: Path, key: KeyChoice) -> FileStore:
+    return FileStore(folder, key=key)
 
 
 @functools.lru_cache(maxsize=1)
