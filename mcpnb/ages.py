@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import random
 import time
+from functools import lru_cache
 
 from mcpnb.models import LoginRecord
 
 __all__ = ["expired", "fresh_until", "stale"]
+
+_CLOCKS_DIFFER = 120.0
+"""Seconds that two machines with one home folder may differ by."""
 
 
 def _margin(lifetime: float) -> float:
@@ -27,14 +33,30 @@ def _usable_until(record: LoginRecord) -> float:
 
 
 def fresh_until(record: LoginRecord) -> float:
-    """The moment from which the token is stale: time to renew it, while it can still be used."""
+    """The moment from which the token is stale: time to renew it, while it can still be used.
+
+    A little different in each process: the first one renews, and the others find its token.
+    """
     end, lifetime = _usable_until(record), record.tokens.lifetime or 0.0
-    return end - min(300.0, 0.2 * lifetime) if record.tokens.refresh_token else end
+    if record.tokens.refresh_token is None:
+        return end
+    return end - min(300.0, 0.2 * lifetime) * (1.0 - 0.5 * _jitter(os.getpid()))
+
+
+@lru_cache(maxsize=2)
+def _jitter(process: int) -> float:
+    return random.Random(process).random()  # noqa: S311  spreads load, guards nothing
 
 
 def stale(record: LoginRecord) -> bool:
-    """Whether it is time to renew the token while it can still be used."""
-    return record.tokens.refresh_token is not None and time.time() >= fresh_until(record)
+    """Whether it is time to renew the token while it can still be used.
+
+    One that was obtained in the future is of a clock that was set back since: its end is unknown.
+    """
+    if record.tokens.refresh_token is None:
+        return False
+    now = time.time()
+    return now >= fresh_until(record) or now < record.tokens.obtained_at - _CLOCKS_DIFFER
 
 
 def expired(record: LoginRecord) -> bool:

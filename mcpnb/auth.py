@@ -186,7 +186,7 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         status = response.status_code
         if status not in (UNAUTHORIZED, FORBIDDEN):
             if held is not None and response.is_success:
-                self._source.accepted()
+                self._source.accepted(held.generation)
             return None
         challenge = _challenge(response)
         wanted = (challenge.scopes if challenge else None) or ()
@@ -196,7 +196,7 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         if held is None:
             message = f"{self._source.server} wants a sign-in."
             return LoginRequired(message, server=self._source.server, scopes=wanted)
-        if not _replayable(request) and self._source.worth_renewing(held.generation, wanted):
+        if request.headers.get("Authorization") != f"Bearer {held.token.reveal()}":
             return LoginRequired(
                 f"{self._source.server} rejected the token. It was renewed, but the body of this "
                 "request cannot be sent twice: send the request again.",

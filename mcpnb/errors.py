@@ -17,7 +17,8 @@
     │   ├── ClientIdRequired                 no way to register: a client id has to be given
     │   └── GrantError                       the token endpoint refused; ``error`` has its code
     ├── StoreError                           logins cannot be read or written
-    │   └── StoreLocked                      they exist, but their key cannot be reached
+    │   ├── StoreLocked                      they exist, but their key cannot be reached
+    │   └── NewerFormat                      a newer mcpnb wrote them; they stay as they are
     └── CallError                            a call of a signed-in server failed
         ├── ToolError                        the tool itself reported an error
         ├── CallTimeout (TimeoutError)       no result in time
@@ -43,6 +44,7 @@ __all__ = [
     "LoginRequired",
     "LoginTimeout",
     "McpnbError",
+    "NewerFormat",
     "ProtocolError",
     "ScopeRefused",
     "ServerError",
@@ -204,6 +206,10 @@ class StoreError(McpnbError):
 
 class StoreLocked(StoreError):
     """A stored login exists, but the key that opens it cannot be reached."""
+
+
+class NewerFormat(StoreError):
+    """A newer mcpnb wrote it: it is left as it is, also by a new sign-in."""
 
 
 class CallError(McpnbError):

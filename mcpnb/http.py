@@ -21,6 +21,8 @@ import threading
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin
 
@@ -82,10 +84,30 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """``Retry-After`` in seconds, where it is given as a number (RFC 9110 section 10.2.3)."""
+        """``Retry-After`` in seconds, a number or a date (RFC 9110 section 10.2.3), at most 3600.
+
+        A date is measured against the server's own clock where it says what that shows.
+        """
         value = self.headers.get("retry-after", "")
         # isascii: “²” is a digit, too, and no number.
-        return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None
+        if value.isascii() and value.isdigit():
+            return min(float(value), _LONGEST_WAIT)
+        until = _date(value)
+        if until is None:
+            return None
+        now = _date(self.headers.get("date", "")) or datetime.now(UTC)
+        return min(max((until - now).total_seconds(), 0.0), _LONGEST_WAIT)
+
+
+_LONGEST_WAIT = 3600.0
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 # IPv6 prefixes whose last 32 bits are an IPv4 address: NAT64, the well-known one (RFC 6052) and the

@@ -362,8 +362,7 @@ class Login(Generic[OwnerT]):
         with self._changed:
             kept = not self._over()
             if kept:
-                with self._source.store.lock(self._source.key, _LOCK_TIMEOUT):
-                    self._source.store.write(self._source.key, record.to_dict())
+                self._source.store_login(record)
                 self._registrations.confirm(record.registration)
                 self._finish("signed_in", None)
         if not kept:

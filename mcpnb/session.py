@@ -242,7 +242,7 @@ class Session:
         Raises:
             LoginRequired: Nobody is signed in.
         """
-        return self._source.fresh().token.reveal()
+        return self._source.fresh(eager=True).token.reveal()
 
     def headers(self) -> dict[str, str]:
         """Give a fresh ``Authorization`` header, for what takes headers only.

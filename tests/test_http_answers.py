@@ -338,15 +338,29 @@ class TestAnswers:
             ("soon", None),
             ("", None),
             ("²", None),
-            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0),
+            ("Wed, 21 Oct 9999 07:28:00 GMT", 3600.0),
+            ("Wed, 99 Oct 2026 07:28:00 GMT", None),
         ],
     )
-    def test_retry_after_is_understood_as_seconds_or_not_at_all(
+    def test_retry_after_is_understood_as_seconds_or_as_a_date(
         self, fake: FakeServer, http: Http, header: str, seconds: float | None
     ) -> None:
         fake.always("/x", Reply(503, b"", {"Retry-After": header}))
 
         assert http.get(f"{fake.base}/x").retry_after == seconds
+
+    def test_a_date_to_retry_after_is_read_by_the_servers_own_clock(
+        self, fake: FakeServer, http: Http
+    ) -> None:
+        """It may differ from ours by hours."""
+        dates = {
+            "Date": "Wed, 21 Oct 2015 07:28:00 GMT",
+            "Retry-After": "Wed, 21 Oct 2015 07:28:30 GMT",
+        }
+        fake.always("/x", Reply(429, b"", dates))
+
+        assert http.get(f"{fake.base}/x").retry_after == 30.0
 
     def test_nothing_about_this_machine_is_told(self, fake: FakeServer, http: Http) -> None:
         http.get(f"{fake.base}/x")

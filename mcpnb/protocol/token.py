@@ -91,7 +91,7 @@ def read_tokens(
         document: The JSON body.
         now: When the request was sent, seconds since the epoch (so a slow answer expires early).
         asked: The scopes asked for, which hold where the answer names none.
-        previous: What is refreshed: a missing refresh token or scope stays as it was.
+        previous: What is refreshed: a missing refresh token, scope or lifetime stays as it was.
 
     Raises:
         GrantError: The answer is no usable bearer token.
@@ -109,6 +109,8 @@ def read_tokens(
     refresh_token = document.get("refresh_token")
     scope = document.get("scope")
     lifetime = _seconds(document.get("expires_in"))
+    if lifetime is None and previous is not None:
+        lifetime = previous.lifetime
     if isinstance(scope, str) and scope.strip():
         scopes = tuple(dict.fromkeys(scope.split()))
     else:

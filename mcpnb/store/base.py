@@ -5,16 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from mcpnb.errors import StoreError
-
-__all__ = ["Key", "NewerFormat", "Record", "TokenStore"]
+__all__ = ["Key", "Record", "TokenStore"]
 
 Record = dict[str, Any]
 """A JSON object. It holds secrets: a store keeps it in memory or encrypted, never otherwise."""
-
-
-class NewerFormat(StoreError):
-    """A record was written by a newer mcpnb: it is left as it is, also by a new sign-in."""
 
 
 class Key(NamedTuple):

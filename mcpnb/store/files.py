@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mcpnb.errors import StoreError, plain
-from mcpnb.store.base import Key, NewerFormat, Record
+from mcpnb.errors import NewerFormat, StoreError, plain
+from mcpnb.store.base import Key, Record
 from mcpnb.store.crypto import StoreKey
 from mcpnb.store.durable import TEMPORARY, check_owner, read_file, remove_file, write_file
 from mcpnb.store.keys import KeyChoice, StoreKeys
@@ -204,12 +204,14 @@ class FileStore:
         return head, sealed
 
     def _sealing(self, path: Path) -> StoreKey:
-        with contextlib.suppress(StoreError):  # what cannot be read is replaced
+        try:
             head, sealed = self._load(path)
-            kept = self._keys.for_existing(str(head.get("key_id"))) if head and sealed else None
-            if kept is not None:
-                return kept
-        return self._keys.for_new()
+        except NewerFormat:
+            raise
+        except StoreError:  # what cannot be read is replaced
+            head, sealed = None, b""
+        kept = self._keys.for_existing(str(head.get("key_id"))) if head and sealed else None
+        return kept or self._keys.for_new()
 
     def _make_folder(self) -> None:
         try:

@@ -111,7 +111,8 @@ class _Connection(BaseHTTPRequestHandler):
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             body, headers = reply.encoded()
-            self.send_response(reply.status)
+            self.send_response_only(reply.status)
+            headers = {"Date": self.date_time_string()} | headers
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))

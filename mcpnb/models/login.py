@@ -1,0 +1,227 @@
+"""A login, and its form at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from mcpnb.errors import NewerFormat, StoreError
+from mcpnb.models.values import Secret
+
+__all__ = [
+    "AuthMethod",
+    "LoginRecord",
+    "Registration",
+    "RegistrationMethod",
+    "Setback",
+    "Tokens",
+]
+
+AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
+RegistrationMethod = Literal["preregistered", "cimd", "dcr"]
+
+FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A client id, and how it came about. Bound to `issuer` and of use nowhere else (SEP-2352)."""
+
+    issuer: str
+    client_id: str
+    method: RegistrationMethod
+    auth_method: AuthMethod = "none"
+    client_secret: Secret | None = None
+    secret_expires_at: float | None = None
+    redirect_uri: str | None = None
+    scopes: tuple[str, ...] | None = None
+    """Scopes the client was registered for; `None` where the server set no bound."""
+
+    @property
+    def name(self) -> str:
+        """What it is kept under: one client per issuer and redirect."""
+        return f"{self.issuer}\n{self.redirect_uri}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form, secrets included: only for an encrypting store."""
+        return {
+            "issuer": self.issuer,
+            "client_id": self.client_id,
+            "method": self.method,
+            "auth_method": self.auth_method,
+            "client_secret": self.client_secret.reveal() if self.client_secret else None,
+            "secret_expires_at": self.secret_expires_at,
+            "redirect_uri": self.redirect_uri,
+            "scopes": None if self.scopes is None else list(self.scopes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Registration:
+        """Read the JSON form back."""
+        secret = data.get("client_secret")
+        scopes = data.get("scopes")
+        return cls(
+            issuer=data["issuer"],
+            client_id=data["client_id"],
+            method=data["method"],
+            auth_method=data["auth_method"],
+            client_secret=Secret(secret) if secret else None,
+            secret_expires_at=data.get("secret_expires_at"),
+            redirect_uri=data.get("redirect_uri"),
+            scopes=None if scopes is None else tuple(scopes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One answer of a token endpoint, with absolute times (seconds since the epoch)."""
+
+    access_token: Secret
+    obtained_at: float
+    expires_at: float | None = None
+    """`None` where the server did not say: then only a 401 tells."""
+    refresh_token: Secret | None = None
+    scopes: tuple[str, ...] = ()
+    """Scopes granted: the answer's, else those asked for (RFC 6749 section 5.1)."""
+
+    @property
+    def lifetime(self) -> float | None:
+        """Whole lifetime in seconds, as far as the server gave one."""
+        return None if self.expires_at is None else self.expires_at - self.obtained_at
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Why a login was not renewed the last time; all who share the login see it."""
+
+    kind: Literal["unknown", "unreachable", "refused", "ended"]
+    """``unknown``: the request was sent, and its answer not written (yet). ``unreachable`` and
+    ``refused``: the server did not process it. ``ended``: the server ended the login."""
+    at: float
+    """Seconds since the epoch."""
+    error: str = ""
+    """The server's error code (RFC 6749 section 5.2), where it sent one."""
+    said: str = ""
+    """For a person, safe to print."""
+    until: float = 0.0
+    """Not to be tried again before, seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRecord:
+    """Everything that one login needs after a restart, in one record (design section 3)."""
+
+    server: str
+    account: str | None
+    resource: str
+    registration: Registration
+    token_endpoint: str
+    tokens: Tokens
+    generation: int = 1
+    """Counts token answers; a 401 for an older generation is no reason to refresh."""
+    requested_scopes: tuple[str, ...] = ()
+    """What was last asked for: step-up asks for this and more (SEP-2350)."""
+    revocation_endpoint: str | None = None
+    signed_in_at: float = 0.0
+    """When a person last signed in, seconds since the epoch; a refresh leaves it."""
+    setback: Setback | None = None
+    """Set before a renewal is sent, cleared as its answer is written."""
+    doubted_at: float | None = None
+    """When the server rejected the generation before; until it accepts one, all are in doubt."""
+
+    @property
+    def issuer(self) -> str:
+        """The authorization server that granted this login."""
+        return self.registration.issuer
+
+    def renewed(self, tokens: Tokens) -> LoginRecord:
+        """Give the record after a refresh: one generation on."""
+        return replace(self, tokens=tokens, generation=self.generation + 1, setback=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form, secrets included: only for an encrypting store."""
+        t = self.tokens
+        return {
+            "version": FORMAT_VERSION,
+            "server": self.server,
+            "account": self.account,
+            "resource": self.resource,
+            "registration": self.registration.to_dict(),
+            "token_endpoint": self.token_endpoint,
+            "revocation_endpoint": self.revocation_endpoint,
+            "generation": self.generation,
+            "signed_in_at": self.signed_in_at,
+            "requested_scopes": list(self.requested_scopes),
+            "setback": asdict(self.setback) if self.setback else None,
+            "doubted_at": self.doubted_at,
+            "tokens": {
+                "access_token": t.access_token.reveal(),
+                "refresh_token": t.refresh_token.reveal() if t.refresh_token else None,
+                "obtained_at": t.obtained_at,
+                "expires_at": t.expires_at,
+                "scopes": list(t.scopes),
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> LoginRecord:
+        """Read the JSON form back.
+
+        Raises:
+            StoreError: The record is from a newer mcpnb, or is not a login.
+        """
+        data = _upgraded(data)
+        try:
+            t, setback = data["tokens"], data["setback"]
+            refresh = t.get("refresh_token")
+            return cls(
+                server=data["server"],
+                account=data["account"],
+                resource=data["resource"],
+                registration=Registration.from_dict(data["registration"]),
+                token_endpoint=data["token_endpoint"],
+                revocation_endpoint=data.get("revocation_endpoint"),
+                generation=data["generation"],
+                signed_in_at=data.get("signed_in_at", 0.0),
+                requested_scopes=tuple(data["requested_scopes"]),
+                setback=Setback(**setback) if setback else None,
+                doubted_at=data["doubted_at"],
+                tokens=Tokens(
+                    access_token=Secret(t["access_token"]),
+                    refresh_token=Secret(refresh) if refresh else None,
+                    obtained_at=t["obtained_at"],
+                    expires_at=t["expires_at"],
+                    scopes=tuple(t["scopes"]),
+                ),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"A stored login is incomplete ({error}). Sign out of that server and in again."
+            ) from None
+
+
+def _from_1(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "version": 2, "setback": None, "doubted_at": None}
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+"""From each earlier format to the one after it. The next write of the record stores the newest."""
+
+
+def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    version = data.get("version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise NewerFormat(
+            f"A stored login has format {version}, this mcpnb knows {FORMAT_VERSION}. "
+            "Update mcpnb; the record was left as it is."
+        )
+    while (version := data.get("version")) != FORMAT_VERSION:
+        upgrade = _UPGRADES.get(version) if isinstance(version, int) else None
+        if upgrade is None:
+            raise StoreError(
+                f"A stored login has an unknown format ({version!r:.20}). Sign out of that server "
+                "and in again."
+            )
+        data = upgrade(data)
+    return data

@@ -1,0 +1,166 @@
+"""Secrets, metadata, configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn, Self
+
+from mcpnb.errors import DiscoveryError, plain
+
+__all__ = [
+    "AuthorizationServer",
+    "Discovery",
+    "ProtectedResource",
+    "Secret",
+    "ServerConfig",
+    "Step",
+]
+
+
+class Secret:
+    """A string that shows nowhere: not in `repr`, `str`, a format, a pickle or a locals dump."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the string itself, for the one line that sends or encrypts it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled or copied out of the process")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedResource:
+    """Protected-resource metadata (RFC 9728 section 2) that passed validation."""
+
+    resource: str
+    """The identifier, byte for byte as the server wrote it: what goes into ``resource``."""
+    authorization_servers: tuple[str, ...]
+    scopes_supported: tuple[str, ...] = ()
+    name: str | None = None
+    url: str = ""
+    """Where the document came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationServer:
+    """Authorization-server metadata (RFC 8414 section 2, OIDC Discovery) that passed validation."""
+
+    issuer: str
+    """Byte for byte as the document has it; what RFC 9207's ``iss`` is compared with."""
+    authorization_endpoint: str
+    token_endpoint: str
+    registration_endpoint: str | None = None
+    revocation_endpoint: str | None = None
+    device_authorization_endpoint: str | None = None
+    scopes_supported: tuple[str, ...] = ()
+    code_challenge_methods: tuple[str, ...] | None = None
+    token_auth_methods: tuple[str, ...] | None = None
+    iss_in_response: bool = False
+    client_id_metadata: bool = False
+    url: str = ""
+    """Where the document came from; empty for the 2025-03-26 default endpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of discovery: what was asked, what came, which rule decided."""
+
+    request: str
+    answer: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Discovery:
+    """How to sign in to one MCP server; no `authorization_server`: it needs no sign-in."""
+
+    server: str
+    resource: str
+    protected_resource: ProtectedResource | None
+    authorization_server: AuthorizationServer | None
+    challenged_scopes: tuple[str, ...] | None = None
+    """Scopes of the 401 challenge; `None` where it named none."""
+    steps: tuple[Step, ...] = ()
+
+    def facts(self) -> dict[str, str]:
+        """Give what a person wants to know, a line each, safe to print."""
+        server = self.authorization_server
+        if server is None:
+            return {"Server": self.server, "Sign-in": "not needed"}
+        ways = [
+            *(["client metadata document"] if server.client_id_metadata else []),
+            *(["dynamic registration"] if server.registration_endpoint else []),
+        ]
+        facts = {
+            "Server": self.server,
+            "Resource": self.resource,
+            "Authorization server": server.issuer,
+            "Scopes": " ".join(self.challenged_scopes or self.scopes_supported)
+            or "(the server decides)",
+            "Registration": ", ".join(ways) or "by hand: a client id has to be given",
+            "PKCE": ", ".join(server.code_challenge_methods or ()) or "not announced",
+            "Answers carry iss": "yes" if server.iss_in_response else "no",
+            "Device sign-in": "yes" if server.device_authorization_endpoint else "no",
+            "Revocation": "yes" if server.revocation_endpoint else "no",
+        }
+        return {name: plain(value) for name, value in facts.items()}
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name + ':':<22}{value}" for name, value in self.facts().items())
+
+    @property
+    def scopes_supported(self) -> tuple[str, ...]:
+        """The scopes that the protected resource announces."""
+        return self.protected_resource.scopes_supported if self.protected_resource else ()
+
+    @property
+    def sign_in_at(self) -> AuthorizationServer:
+        """The authorization server.
+
+        Raises:
+            DiscoveryError: The server needs no sign-in.
+        """
+        if self.authorization_server is None:
+            raise DiscoveryError(f"{self.server} needs no sign-in: just call it.")
+        return self.authorization_server
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What is known of one server before anybody is contacted: arguments over configuration."""
+
+    url: str
+    name: str | None = None
+    account: str | None = None
+    scopes: tuple[str, ...] | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    issuer: str | None = None
+    registration: Literal["auto", "preregistered", "cimd", "dcr"] = "auto"
+    client_metadata_url: str | None = None
+    resource: str | None = None
+    """Replaces the discovered value in every request (``oauth_resource``)."""
+    callback_port: int | None = None
+    callback_url: str | None = None
+    allow_missing_pkce: bool = False
+    allow_private_network: bool = False
+    tool_timeout: float | None = None
+    source: str | None = None
+    """Which configuration file named it; `None` for a bare URL."""

@@ -1,0 +1,304 @@
+"""Renewing one login, once for everybody: lock, re-read, adopt, else refresh, write, release."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from dataclasses import replace
+
+from mcpnb.ages import expired
+from mcpnb.errors import (
+    GrantError,
+    LoginRequired,
+    McpnbError,
+    ServerUnreachable,
+    StoreError,
+    bare,
+    quoted,
+)
+from mcpnb.models import LoginRecord, Registration, ServerConfig, Setback, Tokens
+from mcpnb.store import Key
+from mcpnb.tokens.stored import LOCK_TIMEOUT, StoredLogin
+from mcpnb.tokens.workers import workers
+
+__all__ = ["Renewals", "hindered"]
+
+_log = logging.getLogger(__name__)
+
+_RETRY_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
+"""Seconds that a renewal waits to be tried again by itself, everybody behind it."""
+_LATER = 30.0
+"""Seconds until a renewal that failed is tried again while the token still lives, at most."""
+
+
+class Renewals:
+    """Renews one login; what came of it is stored with it, so that siblings need not ask, too."""
+
+    def __init__(self, config: ServerConfig, login: StoredLogin) -> None:
+        """Renew `login`, at the server that it names."""
+        self._config = config
+        self._login = login
+        self._doubted: set[int] = set()
+        self._unwritable_until = 0.0
+
+    def doubt(self, generation: int) -> None:
+        """Note that the server rejects this generation: it does not count as alive any more."""
+        self._doubted.add(generation)
+
+    @property
+    def unwritable(self) -> bool:
+        """Whether the store has just refused a write: then nothing is given away either."""
+        return time.time() < self._unwritable_until
+
+    def renew(self, seen: int, since: float) -> LoginRecord:
+        """Give a newer login than the generation `seen`, or one that is as good.
+
+        Args:
+            seen: The generation that is stale, expired or rejected.
+            since: When the caller began to wait, seconds since the epoch: it shares the failure of
+                a sibling that tried after that.
+
+        Raises:
+            LoginRequired: There is no login, or it cannot be renewed.
+            ServerUnreachable: The authorization server cannot be reached now; the login is kept.
+            GrantError: It does not renew now; the login is kept.
+            StoreError: The login cannot be read, locked or written.
+        """
+        with self._login.store.lock(self._login.key, LOCK_TIMEOUT):
+            record = self._login.record()
+            if record is None:
+                raise self.missing()
+            if record.generation != seen and not expired(record):
+                return record  # a sibling was here
+            return self._renewed(record, since)
+
+    def _renewed(self, record: LoginRecord, since: float) -> LoginRecord:
+        lives = self._lives(record)
+        if record.tokens.refresh_token is None:
+            if lives:
+                return record
+            raise self.ended(record)
+        if (setback := record.setback) and self._in_the_way(setback, record, since, lives=lives):
+            if lives:
+                return record
+            raise self._as_error(record, setback)
+        now = time.time()
+        expires = record.tokens.expires_at or now
+        try:
+            # Before the refresh token is given away: can the new one be written at all? And should
+            # this process die before it is, the next one knows that the answer was lost.
+            self._login.write(replace(record, setback=Setback("unknown", now, until=expires)))
+        except StoreError:
+            if not lives:
+                raise
+            self._unwritable_until = now + _LATER
+            return record
+        try:
+            tokens = self._ask(record)
+        except (GrantError, ServerUnreachable) as error:
+            failure = error
+        else:
+            return self._stored(record, tokens)
+        return self._set_back(record, bare(failure), lives=lives)
+
+    def _lives(self, record: LoginRecord) -> bool:
+        """Whether the access token can still be used, though it is time to renew it."""
+        expires = record.tokens.expires_at
+        alive = expires is None or expires > time.time()
+        return alive and record.generation not in self._doubted
+
+    def _in_the_way(
+        self, setback: Setback, record: LoginRecord, since: float, *, lives: bool
+    ) -> bool:
+        if setback.said and setback.at >= since:
+            return True  # a sibling tried while this one stood in line: its answer is ours
+        if lives:
+            return hindered(record)
+        # Where an answer was lost, and the server takes the old token no more, it is time for the
+        # one try that else comes when that expires.
+        return setback.kind != "unknown" and time.time() < setback.until
+
+    def _ask(self, record: LoginRecord) -> Tokens:
+        from mcpnb import grants  # with the HTTP library: a fresh token needs neither
+        from mcpnb.http import Http
+
+        record = replace(record, registration=_with_secret_of(self._config, record.registration))
+        http = Http(self._config.url, allow_private=self._config.allow_private_network)
+        with contextlib.closing(http):
+            try:
+                return grants.refresh(record, http)
+            except (GrantError, ServerUnreachable) as error:
+                pause = _not_processed(error)
+                if pause is None:
+                    raise
+                threading.Event().wait(pause)
+                return grants.refresh(record, http)
+
+    def _stored(self, record: LoginRecord, tokens: Tokens) -> LoginRecord:
+        doubted = record.generation in self._doubted
+        renewed = replace(
+            record.renewed(tokens),
+            registration=_with_secret_of(self._config, record.registration),
+            doubted_at=time.time() if doubted else record.doubted_at,
+        )
+        if self._login.written_by_others:
+            # Signed out of meanwhile, by somebody who did not wait for the lock.
+            self.revoke_later(renewed)
+            return self._of_others()
+        try:
+            self._login.write(renewed)
+        except StoreError as error:
+            self._login.keep_in_memory(renewed, error)
+        return renewed
+
+    def _of_others(self) -> LoginRecord:
+        found = self._login.record()
+        if found is None or expired(found):
+            raise self.missing()
+        return found
+
+    def _set_back(self, record: LoginRecord, error: Exception, *, lives: bool) -> LoginRecord:
+        setback = _setback(error, record)
+        tokens = record.tokens
+        if setback.kind == "ended":
+            tokens = replace(tokens, refresh_token=None)
+            if not lives:
+                tokens = replace(tokens, expires_at=tokens.obtained_at)
+        if setback.error == "invalid_client" and record.registration.method == "dcr":
+            # The server has forgotten this client: the next sign-in makes a new one.
+            with contextlib.suppress(StoreError):
+                self._login.store.delete(Key("client", record.registration.name))
+        kept = replace(record, setback=setback, tokens=tokens)
+        if self._login.written_by_others:
+            return self._of_others()
+        try:
+            self._login.write(kept)
+        except StoreError as unwritten:
+            _log.warning("What became of a renewal could not be stored: %s", unwritten)
+        if lives:
+            return kept
+        if setback.kind == "ended" or setback.error == "invalid_client":
+            raise self._as_error(kept, setback)
+        raise error
+
+    def revoke_later(self, record: LoginRecord) -> None:
+        """Revoke a login that nobody wants any more, in the background."""
+        workers().submit(self.revoke, record)
+
+    def revoke(self, record: LoginRecord) -> bool:
+        """Revoke a login's tokens at the server; say whether it confirmed."""
+        from mcpnb import grants
+        from mcpnb.http import Http
+
+        http = Http(self._config.url, allow_private=self._config.allow_private_network)
+        with contextlib.closing(http):
+            return grants.revoke(record, http)
+
+    # What to say
+
+    def missing(self) -> LoginRequired:
+        """Say that nobody is signed in, and since when."""
+        server = self._config.url
+        at = self._login.store.deleted_at(self._login.key)
+        said = f"You signed out of {server} {_when(at)}." if at else f"Not signed in to {server}."
+        return LoginRequired(
+            f"{said} Sign in first: session.login(), or mcpnb login.", server=server
+        )
+
+    def ended(self, record: LoginRecord) -> LoginRequired:
+        """Say who ended the login, and when."""
+        server, setback = self._config.url, record.setback
+        if setback is not None and setback.kind == "ended":
+            return LoginRequired(
+                f"The authorization server {quoted(record.issuer)} ended the login for {server} "
+                f"{_when(setback.at)} ({setback.said}). Sign in again.",
+                server=server,
+            )
+        return LoginRequired(
+            f"The login for {server} has ended: its token expired or was rejected, and the server "
+            "gave nothing to renew it with. Sign in again.",
+            server=server,
+        )
+
+    def _as_error(self, record: LoginRecord, setback: Setback) -> McpnbError:
+        server = self._config.url
+        if setback.kind == "ended":
+            return self.ended(record)
+        if setback.error == "invalid_client":
+            return self._unknown_client(record, setback)
+        message = (
+            f"The login for {server} could not be renewed {_when(setback.at)}: "
+            f"{setback.said or 'the answer of the authorization server was lost.'} It is kept"
+        )
+        wait = setback.until - time.time()
+        message += f"; try again {_when(setback.until)}." if wait > 1 else "; try again."
+        if setback.kind == "refused":
+            return GrantError(message, error=setback.error, retry_after=max(wait, 0.0))
+        return ServerUnreachable(message, sent=setback.kind == "unknown")
+
+    def _unknown_client(self, record: LoginRecord, setback: Setback) -> McpnbError:
+        client, issuer = record.registration, quoted(record.issuer)
+        ended = client.secret_expires_at
+        why = f"its secret ended {_when(ended)}" if ended and ended < time.time() else setback.said
+        if client.method != "preregistered":
+            return LoginRequired(
+                f"The authorization server {issuer} no longer knows this client ({why}). Sign in "
+                "again: that makes a new one.",
+                server=self._config.url,
+            )
+        return GrantError(
+            f"The authorization server {issuer} does not accept the client id and secret that you "
+            f"configured ({why}). Correct them; the login is kept.",
+            error=setback.error,
+        )
+
+
+def hindered(record: LoginRecord) -> bool:
+    """Whether a renewal that nobody needs yet would only repeat what went wrong the last time."""
+    setback = record.setback
+    if setback is None:
+        return False
+    pause = min(_LATER, 0.05 * (record.tokens.lifetime or 0.0))
+    return time.time() < max(setback.until, setback.at + pause)
+
+
+def _with_secret_of(config: ServerConfig, registration: Registration) -> Registration:
+    """Give the registration with the secret that a person has configured by now."""
+    own = registration.method == "preregistered" and registration.client_id == config.client_id
+    if not own or config.client_secret is None or config.issuer not in (None, registration.issuer):
+        return registration
+    return replace(registration, client_secret=config.client_secret)
+
+
+def _setback(error: Exception, record: LoginRecord) -> Setback:
+    now, said = time.time(), str(error)
+    if isinstance(error, ServerUnreachable) and not error.sent:
+        return Setback("unreachable", now, said=said)
+    if isinstance(error, GrantError):
+        if error.error == "invalid_grant":
+            return Setback("ended", now, error.error, said)
+        if error.error or 400 <= error.status < 500 or error.status == 503:
+            return Setback("refused", now, error.error, said, now + (error.retry_after or 0.0))
+    # A broken connection, an internal error, an answer that cannot be read: processed or not,
+    # nobody knows.
+    return Setback("unknown", now, said=said, until=record.tokens.expires_at or now)
+
+
+def _not_processed(error: McpnbError) -> float | None:
+    """Seconds before a second try of a refresh that was not processed, else `None`."""
+    if isinstance(error, ServerUnreachable):
+        return None if error.sent else _RETRY_PAUSE
+    if isinstance(error, GrantError) and error.status in (429, 503) and not error.error:
+        pause = error.retry_after if error.retry_after is not None else _RETRY_PAUSE
+        return pause if pause <= _LONGEST_PAUSE else None
+    return None
+
+
+def _when(moment: float) -> str:
+    """Say when: the time, and the day where it is not today's."""
+    then, today = time.localtime(moment), time.localtime()
+    day = "" if then[:3] == today[:3] else time.strftime("on %Y-%m-%d ", then)
+    return day + time.strftime("at %H:%M:%S", then)

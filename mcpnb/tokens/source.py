@@ -1,0 +1,255 @@
+"""One login's fresh token, or `LoginRequired`.
+
+Three ages of a token, scaled to its lifetime: *fresh* is used; *stale* is used, while one renewal
+runs in the background; *expired*, or rejected by the server, is renewed once for everybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import replace
+
+from mcpnb.ages import expired, stale
+from mcpnb.errors import LoginRequired, McpnbError, StoreError, bare
+from mcpnb.models import LoginRecord, ServerConfig
+from mcpnb.store import TokenStore
+from mcpnb.tokens.refusals import Refusals
+from mcpnb.tokens.renewing import Renewals, hindered
+from mcpnb.tokens.stored import LOCK_TIMEOUT, Held, StoredLogin, login_key
+from mcpnb.tokens.workers import workers
+
+__all__ = ["TokenSource"]
+
+_SIGN_OUT_PATIENCE = 5.0
+_DOUBT_LASTS = 60.0
+"""Seconds in which a login that was renewed after a rejection, and rejected again, is not renewed
+once more, by any process."""
+
+
+class TokenSource:
+    """The tokens of one login. Thread-safe, and shared with other processes by the store."""
+
+    def __init__(self, config: ServerConfig, store: TokenStore) -> None:
+        """Serve the login of `config`'s server and account from `store`."""
+        self.server = config.url
+        self.key = login_key(config.url, config.account)
+        self.store = store
+        self._login = StoredLogin(self.key, store, self._ended_elsewhere)
+        self._renewals = Renewals(config, self._login)
+        self._refusals = Refusals(config.url, self._login)
+        self._lock = threading.Lock()
+        self._renewal: tuple[tuple[int, int], Future[Held]] | None = None
+        self._rejected: set[tuple[int, frozenset[str]]] = set()
+        self._accepted: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<TokenSource {self.server}>"
+
+    # What is held
+
+    def record(self) -> LoginRecord | None:
+        """Give the login as stored now, read again only after somebody wrote it.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        return self._login.record()
+
+    def readable(self) -> LoginRecord | None:
+        """Give the login, or `None` also where it cannot be read: for signing in anew, and out."""
+        try:
+            return self.record()
+        except StoreError:
+            return None
+
+    def peek(self) -> Held | None:
+        """Give the token if it is usable; renew it in the background if it is stale."""
+        if (held := self._login.fresh()) is not None:
+            return held
+        record = self.record()
+        if record is None or (expired(record) and not self._last_resort(record)):
+            return None
+        if self._login.to_be_saved:
+            workers().submit(self._login.save)
+        if stale(record) and not self._hindered(record):
+            self.renewal(record.generation)
+        return _held(record)
+
+    def _hindered(self, record: LoginRecord) -> bool:
+        return hindered(record) or self._renewals.unwritable
+
+    def _last_resort(self, record: LoginRecord) -> bool:
+        """Whether a token near its end is all there is for now: it serves to its last second."""
+        lives = (record.tokens.expires_at or 0.0) > time.time()
+        return lives and record.tokens.refresh_token is not None and self._hindered(record)
+
+    def fresh(self, *, eager: bool = False) -> Held:
+        """Give a usable token, renewed if need be.
+
+        Args:
+            eager: Wait for the renewal of a stale token, too: for who cannot come back for a
+                newer one.
+
+        Raises:
+            LoginRequired: There is no login, or it cannot be renewed.
+            ServerUnreachable: The authorization server cannot be reached now; the login is kept.
+            GrantError: It cannot renew now; the login is kept.
+        """
+        held = self.peek()
+        if held is None:
+            return self.renewal().result()
+        renewal = self._renewal
+        if eager and renewal is not None and renewal[0] == (os.getpid(), held.generation):
+            with contextlib.suppress(McpnbError):  # then the stale one has to do
+                return renewal[1].result()
+        return held
+
+    # Renewing
+
+    def renewal(self, generation: int | None = None) -> Future[Held]:
+        """Start the one renewal of a generation, or join it.
+
+        Args:
+            generation: What the caller held; a newer one is adopted instead. `None`: what is
+            stored.
+        """
+        record = self.record()
+        if record is None:
+            return _failed(self._renewals.missing())
+        newer = generation is None or record.generation > generation
+        if newer and not expired(record):
+            return _done(_held(record))
+        # With the process: a fork has its parent's futures, and nobody who would finish them.
+        seen = (os.getpid(), record.generation)
+        with self._lock:
+            if self._renewal is None or self._renewal[0] != seen or self._renewal[1].done():
+                future = workers().submit(self._renew, record.generation, time.time())
+                self._renewal = (seen, future)
+            return self._renewal[1]
+
+    def _renew(self, seen: int, since: float) -> Held:
+        failure: Exception
+        try:
+            return _held(self._renewals.renew(seen, since))
+        except McpnbError as error:
+            failure = bare(error)
+        except Exception as error:  # noqa: BLE001  a foreign store's, say: never into the SDK
+            failure = StoreError(f"Unexpected {type(error).__name__} while renewing the login.")
+        raise failure
+
+    # What the server says of a token
+
+    def rejected(self, generation: int) -> Future[Held]:
+        """After a 401: a sibling's newer token, else one renewal.
+
+        Ask `worth_renewing` first: a generation that was renewed and rejected all the same is not
+        renewed again, or a server that rejects everything would be asked without end.
+        """
+        self._renewals.doubt(generation)
+        return self.renewal(generation)
+
+    def worth_renewing(self, generation: int, scopes: tuple[str, ...]) -> bool:
+        """Whether a renewal may help after a 401 that names these scopes."""
+        if (generation, frozenset(scopes)) in self._rejected:
+            return False
+        record = self.readable()
+        if record is None or record.generation != generation or generation == self._accepted:
+            return True
+        # Renewed after a rejection, here or by a sibling, and never accepted since.
+        return record.doubted_at is None or time.time() > record.doubted_at + _DOUBT_LASTS
+
+    def renewed_in_vain(self, generation: int, scopes: tuple[str, ...]) -> None:
+        """Remember that the server rejects this generation although it was just renewed."""
+        self._rejected.add((generation, frozenset(scopes)))
+
+    def accepted(self, generation: int) -> None:
+        """Note that the server has just accepted this generation."""
+        if generation == self._accepted:
+            return
+        self._accepted = generation
+        self._refusals.accepted()
+        record = self.readable()
+        if record is not None and record.doubted_at is not None:
+            workers().submit(self._trust, generation)
+
+    def _trust(self, generation: int) -> None:
+        with (
+            contextlib.suppress(McpnbError),  # then siblings stay careful for a minute
+            self.store.lock(self.key, LOCK_TIMEOUT),
+        ):
+            record = self.record()
+            if record is not None and record.generation == generation:
+                self._login.write(replace(record, doubted_at=None))
+
+    def refused(self) -> McpnbError:
+        """Say that the server rejects a token that should be good."""
+        self._accepted = None
+        return self._refusals.refused()
+
+    def insufficient(self, scopes: tuple[str, ...]) -> McpnbError:
+        """Say which scopes a call wants beyond those held.
+
+        Args:
+            scopes: From the challenge; may be empty, or name what is held already.
+        """
+        record = self.record()
+        if record is not None:
+            return self._refusals.insufficient(record, scopes)
+        missing = self._renewals.missing()
+        missing.scopes = scopes
+        return missing
+
+    @property
+    def wanted(self) -> tuple[str, ...] | None:
+        """Scopes a call was refused for since the last sign-in; empty: none were named."""
+        return self._refusals.wanted(self.readable())
+
+    # Signing in and out
+
+    def store_login(self, record: LoginRecord) -> None:
+        """Put a new login in the place of an earlier one.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        with self.store.lock(self.key, LOCK_TIMEOUT):
+            self._login.write(record)
+
+    def forget(self) -> bool:
+        """Forget the login, then revoke it at the server.
+
+        Returns:
+            Whether the server confirmed the revocation.
+        """
+        with contextlib.ExitStack() as held:
+            # A sibling that hangs does not keep anybody signed in: it finds the mark, and revokes
+            # what it gets.
+            with contextlib.suppress(StoreError):
+                held.enter_context(self.store.lock(self.key, _SIGN_OUT_PATIENCE))
+            record = self.readable()
+            # Forgotten first: whatever the network does, this machine no longer holds the login.
+            self.store.delete(self.key, leave_mark=True)
+        return record is not None and self._renewals.revoke(record)
+
+    def _ended_elsewhere(self, record: LoginRecord) -> None:
+        self._renewals.revoke_later(record)
+
+
+def _held(record: LoginRecord) -> Held:
+    return Held(record.tokens.access_token, record.generation)
+
+
+def _done(held: Held) -> Future[Held]:
+    future: Future[Held] = Future()
+    future.set_result(held)
+    return future
+
+
+def _failed(error: LoginRequired) -> Future[Held]:
+    future: Future[Held] = Future()
+    future.set_exception(error)
+    return future

@@ -1,0 +1,146 @@
+"""One login as it is stored, read again only after somebody wrote it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mcpnb.ages import fresh_until
+from mcpnb.errors import StoreError
+from mcpnb.models import LoginRecord, Secret
+from mcpnb.store import Key, TokenStore
+
+__all__ = ["LOCK_TIMEOUT", "Held", "StoredLogin", "login_key"]
+
+_log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT = 60.0
+"""Seconds to wait for a sibling that renews; its request is bounded by half of it."""
+_SAVE_AGAIN = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An access token and its generation."""
+
+    token: Secret
+    generation: int
+
+
+def login_key(server: str, account: str | None) -> Key:
+    """Name the record of one login."""
+    return Key("login", f"{server}\n{account}" if account else server)
+
+
+class StoredLogin:
+    """The record of one login. Thread-safe; who writes holds the record's lock."""
+
+    def __init__(
+        self, key: Key, store: TokenStore, ended_elsewhere: Callable[[LoginRecord], object]
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            key: Names the record.
+            store: Holds it.
+            ended_elsewhere: Told of a login that is only in memory, and was signed out of in the
+                store by somebody else.
+        """
+        self.key = key
+        self.store = store
+        self._ended_elsewhere = ended_elsewhere
+        self._lock = threading.Lock()
+        self._version: object = object()
+        self._record: LoginRecord | None = None
+        self._unsaved = False
+        self._save_again = 0.0
+        self._quick: tuple[object, float, Held] | None = None
+
+    def fresh(self) -> Held | None:
+        """Give the token if it is fresh and nobody wrote since: every request comes by here."""
+        quick = self._quick
+        if quick and time.time() < quick[1] and self.store.version(self.key) == quick[0]:
+            return quick[2]
+        return None
+
+    def record(self) -> LoginRecord | None:
+        """Give the login as stored now.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        version = self.store.version(self.key)
+        gone: LoginRecord | None = None
+        with self._lock:
+            if version != self._version or version is None:
+                stored = self.store.read(self.key) if version is not None else None
+                found = LoginRecord.from_dict(stored) if stored else None
+                if self._unsaved and self._record is not None and not _older(found, self._record):
+                    gone, self._unsaved = (self._record if found is None else None), False
+                self._take(version, self._record if self._unsaved else found)
+            record = self._record
+        if gone is not None:
+            self._ended_elsewhere(gone)
+        return record
+
+    def write(self, record: LoginRecord) -> None:
+        """Store the login in the place of the earlier one.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        self.store.write(self.key, record.to_dict())
+        version = self.store.version(self.key)
+        with self._lock:
+            self._unsaved = False
+            self._take(version, record)
+
+    def keep_in_memory(self, record: LoginRecord, error: StoreError) -> None:
+        """Go on with a login that could not be written: what it replaces is spent."""
+        _log.warning("The renewed login is kept in memory only: %s", error)
+        version = self.store.version(self.key)
+        with self._lock:
+            self._unsaved, self._save_again = True, time.time() + _SAVE_AGAIN
+            self._take(version, record)
+
+    @property
+    def to_be_saved(self) -> bool:
+        """Whether it is time to try again to write what is in memory only."""
+        return self._unsaved and time.time() >= self._save_again
+
+    def save(self) -> None:
+        """Try again to write what is in memory only."""
+        self._save_again = time.time() + _SAVE_AGAIN
+        try:
+            with self.store.lock(self.key, LOCK_TIMEOUT):
+                record = self.record()  # a sibling's, by now, perhaps
+                if self._unsaved and record is not None:
+                    self.write(record)
+        except StoreError as error:
+            _log.warning("The renewed login is still kept in memory only: %s", error)
+
+    @property
+    def written_by_others(self) -> bool:
+        """Whether somebody wrote since it was last read or written here."""
+        return self.store.version(self.key) != self._version
+
+    def _take(self, version: object, record: LoginRecord | None) -> None:
+        self._version, self._record = version, record
+        if record is None or version is None or self._unsaved:
+            self._quick = None
+        else:
+            held = Held(record.tokens.access_token, record.generation)
+            self._quick = (version, fresh_until(record), held)
+
+
+def _older(found: LoginRecord | None, ours: LoginRecord) -> bool:
+    """Whether the stored one is from before ours, and of the same sign-in."""
+    return (
+        found is not None
+        and found.signed_in_at == ours.signed_in_at
+        and found.generation < ours.generation
+        and (found.setback is None or found.setback.kind != "ended")
+    )
