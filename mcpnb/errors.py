@@ -18,6 +18,7 @@
     │   └── GrantError                       the token endpoint refused; ``error`` has its code
     ├── StoreError                           logins cannot be read or written
     │   ├── StoreLocked                      they exist, but their key cannot be reached
+    │   ├── StoreBusy                        another program holds one of them just now
     │   └── NewerFormat                      a newer mcpnb wrote them; they stay as they are
     └── CallError                            a call of a signed-in server failed
         ├── ToolError                        the tool itself reported an error
@@ -49,6 +50,7 @@ __all__ = [
     "ScopeRefused",
     "ServerError",
     "ServerUnreachable",
+    "StoreBusy",
     "StoreError",
     "StoreLocked",
     "ToolError",
@@ -206,6 +208,10 @@ class StoreError(McpnbError):
 
 class StoreLocked(StoreError):
     """A stored login exists, but the key that opens it cannot be reached."""
+
+
+class StoreBusy(StoreError):
+    """Another program holds it, and has for longer than one can wait."""
 
 
 class NewerFormat(StoreError):

@@ -13,7 +13,7 @@ from mcpnb.channels import DEFAULT_PORT, LoopbackListener
 from mcpnb.models import AuthorizationServer, RegistrationMethod, ServerConfig
 from mcpnb.protocol.urls import is_loopback_host
 
-__all__ = ["address", "listen", "open_browser"]
+__all__ = ["address", "listen", "listen_again", "open_browser"]
 
 
 def listen(config: ServerConfig, note: Callable[[str], object]) -> LoopbackListener:
@@ -37,6 +37,17 @@ def listen(config: ServerConfig, note: Callable[[str], object]) -> LoopbackListe
     if listener.fell_back:
         note(f"Port {port} is in use by another program; listening on {listener.port}.")
     return listener
+
+
+def listen_again(redirect_uri: str) -> LoopbackListener:
+    """Bind the port that an address leads to which a person was shown before.
+
+    Raises:
+        LoginError: The port cannot be had.
+    """
+    parts = urlsplit(redirect_uri)
+    public = not is_loopback_host(parts.hostname)
+    return LoopbackListener(parts.port or DEFAULT_PORT, everywhere=public, fallback=False)
 
 
 def address(

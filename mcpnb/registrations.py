@@ -76,6 +76,11 @@ class Registrations:
         if registration.method == "preregistered":
             self._store.write(self._pin(), {"issuer": registration.issuer})
 
+    def reuse(self, registration: Registration) -> None:
+        """Note that a sign-in begun by somebody else goes on with this registration."""
+        if registration.method == "dcr":
+            self._reused = Key("client", registration.name)
+
     def drop_reused(self) -> None:
         """Forget a reused registration that the server seems not to know any more.
 

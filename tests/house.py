@@ -45,7 +45,7 @@ FLOORS = (
     ("models", "config"),
     ("protocol", "http"),
     ("ages", "discovery", "grants", "store", "channels"),
-    ("redirects", "registrations", "tokens"),
+    ("pending", "redirects", "registrations", "tokens"),
     ("auth", "login"),
     ("calls",),
     ("session", "connecting"),

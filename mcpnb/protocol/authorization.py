@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
@@ -87,6 +88,40 @@ class AuthorizationRequest:
             **extra,
         )
         return url
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form, secrets included: only for an encrypting store."""
+        return {
+            "server": asdict(self.server),
+            "registration": self.registration.to_dict(),
+            "redirect_uri": self.redirect_uri,
+            "resource": self.resource,
+            "scopes": list(self.scopes),
+            "state": self.state.reveal(),
+            "verifier": self.verifier.reveal(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> AuthorizationRequest:
+        """Read the JSON form back.
+
+        Raises:
+            KeyError: It is incomplete.
+            TypeError: It is something else.
+        """
+        server: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in data["server"].items()
+        }
+        return cls(
+            server=AuthorizationServer(**server),
+            registration=Registration.from_dict(data["registration"]),
+            redirect_uri=data["redirect_uri"],
+            resource=data["resource"],
+            scopes=tuple(data["scopes"]),
+            state=Secret(data["state"]),
+            verifier=Secret(data["verifier"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,5 +73,6 @@ class TokenStore(Protocol):
         """Hold the key's lock across threads and, for stores on disk, processes.
 
         Raises:
-            StoreError: It was not free within `timeout` seconds, or cannot be had at all.
+            StoreBusy: It was not free within `timeout` seconds.
+            StoreError: It cannot be had at all.
         """

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mcpnb.errors import NewerFormat, StoreError, plain
+from mcpnb.errors import NewerFormat, StoreBusy, StoreError, plain
 from mcpnb.store.base import Key, Record
 from mcpnb.store.crypto import StoreKey
 from mcpnb.store.durable import TEMPORARY, check_owner, read_file, remove_file, write_file
@@ -159,7 +159,7 @@ class FileStore:
         try:
             lock.acquire()
         except Timeout:
-            raise StoreError(
+            raise StoreBusy(
                 f"Another program has held this login for more than {timeout:.0f} seconds ({path})."
             ) from None
         except (OSError, NotImplementedError) as error:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mcpnb.errors import StoreError
+from mcpnb.errors import StoreBusy
 from mcpnb.store.base import Key, Record
 
 __all__ = ["MemoryStore"]
@@ -76,7 +76,7 @@ class MemoryStore:
         with self._guard:
             lock = self._locks[key]
         if not lock.acquire(timeout=timeout):
-            raise StoreError(
+            raise StoreBusy(
                 f"Another thread has held this login for more than {timeout:.0f} seconds."
             )
         try:

@@ -1,0 +1,127 @@
+"""Taking an answer: checked, claimed, exchanged, stored."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from mcpnb import grants
+from mcpnb.channels import Reply
+from mcpnb.errors import (
+    AnswerRefused,
+    GrantError,
+    LoginCancelled,
+    LoginDenied,
+    LoginError,
+    McpnbError,
+    ProtocolError,
+    bare,
+)
+from mcpnb.http import Http
+from mcpnb.login.progress import Progress
+from mcpnb.models import ServerConfig, Tokens
+from mcpnb.pending import PendingLogin, PendingLogins
+from mcpnb.protocol import token
+from mcpnb.protocol.authorization import ValidatedAnswer, read_answer
+from mcpnb.registrations import Registrations
+from mcpnb.tokens import TokenSource
+
+__all__ = ["Answering"]
+
+
+class Answering(Progress):
+    """The half of a sign-in that begins when an answer comes, from wherever it comes."""
+
+    def __init__(self, config: ServerConfig, source: TokenSource) -> None:
+        super().__init__()
+        self._config = config
+        self._source = source
+        self._http = Http(config.url, allow_private=config.allow_private_network)
+        self._registrations = Registrations(config, source.store, self._http)
+        self._pendings = PendingLogins(source.store, source.key)
+        self._pending: PendingLogin | None = None
+        self._heard = False
+        self._exchange_under_way = threading.Lock()
+
+    def _deliver(self, text: str) -> Reply:
+        try:
+            location = self._receive(text)
+        except AnswerRefused as error:
+            self._note(f"An answer that was not the awaited one was ignored: {error}")
+            return Reply("refused", str(error))
+        except McpnbError as error:
+            return Reply("failed", str(error))
+        if location is not None:
+            return Reply("again", location=location)
+        return Reply("done", "You can close this tab and go back to where you came from.")
+
+    def _receive(self, text: str) -> str | None:
+        """Take an answer through to its end. Gives an address where the browser has to go on."""
+        with self._changed:
+            pending = self._pending
+            if self._state != "waiting" or pending is None:
+                raise AnswerRefused("This sign-in is not waiting for an answer (any more).")
+            answer = self._checked(text, pending)
+            if answer is None:
+                return self._again_without_scopes(pending)
+            # Stored, so that no other process gives the same code away: it is good once.
+            if not self._pendings.claim(pending.request):
+                raise AnswerRefused("This sign-in is being completed elsewhere, or was ended.")
+            self._enter("exchanging")
+        failure: McpnbError
+        try:
+            with self._exchange_under_way:
+                self._keep(answer, grants.exchange(answer, self._http))
+        except McpnbError as error:
+            if isinstance(error, GrantError) and error.error == "invalid_client":
+                self._registrations.drop_reused()  # the next sign-in makes a new one
+            failure = error
+        except Exception as error:  # noqa: BLE001  a foreign store's, say
+            failure = LoginError(f"Unexpected {type(error).__name__} while signing in.")
+        except BaseException:  # interrupted: nobody else would end it
+            self._fail(LoginCancelled("The sign-in was interrupted. Nothing was stored."), pending)
+            raise
+        else:
+            return None
+        self._fail(failure, pending)
+        raise bare(failure)
+
+    def _checked(self, text: str, pending: PendingLogin) -> ValidatedAnswer | None:
+        """Give the answer; `None` where the server shall be asked again without scopes."""
+        try:
+            answer = read_answer(text, pending.request)
+        except LoginDenied as error:
+            self._heard = True
+            if error.error == "invalid_scope" and pending.retry_without_scopes:
+                return None
+            self._fail(error, pending)
+            raise
+        except ProtocolError as error:
+            self._fail(error, pending)
+            raise
+        self._heard = True
+        return answer
+
+    def _fail(self, error: McpnbError, pending: PendingLogin) -> None:
+        self._pendings.drop(pending.request)
+        self._finish("failed", error)
+
+    def _again_without_scopes(self, pending: PendingLogin) -> str:
+        self._pending = again = pending.without_scopes()
+        self._pendings.put(again)
+        self._note("The server refused the scopes that it announces; asking once more without any.")
+        return again.request.url
+
+    def _keep(self, answer: ValidatedAnswer, tokens: Tokens) -> None:
+        record = token.login_record(answer, tokens, self._config, now=time.time())
+        with self._changed:
+            kept = not self._over() and self._pendings.is_claimed(answer.request)
+            if kept:
+                self._source.store_login(record)
+                self._registrations.confirm(record.registration)
+                self._pendings.drop(answer.request)
+                self._finish("signed_in", None)
+        if not kept:
+            # Cancelled or signed out while the code was exchanged: nothing is kept, here or there.
+            grants.revoke(record, self._http)
+            raise self._error or LoginCancelled("The sign-in was cancelled.")

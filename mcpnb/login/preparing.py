@@ -1,0 +1,102 @@
+"""From what is known of a server to the authorization request that a person opens."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit
+
+from mcpnb import redirects
+from mcpnb.channels import LoopbackListener
+from mcpnb.models import AuthorizationServer, Discovery, ServerConfig
+from mcpnb.pending import PendingLogin
+from mcpnb.protocol import registration as registering
+from mcpnb.protocol.authorization import AuthorizationRequest
+from mcpnb.protocol.scopes import chosen, union
+from mcpnb.protocol.urls import same_issuer
+from mcpnb.registrations import Registrations
+from mcpnb.tokens import TokenSource
+
+__all__ = ["fits", "prepared"]
+
+
+def prepared(  # noqa: PLR0913  what a request depends on
+    config: ServerConfig,
+    source: TokenSource,
+    discovery: Discovery,
+    listener: LoopbackListener,
+    registrations: Registrations,
+    *,
+    added: tuple[str, ...] | None,
+    lasts: float,
+) -> PendingLogin:
+    """Choose scopes, redirect and registration, and make the authorization request.
+
+    Args:
+        config: The server and how to sign in to it.
+        source: The login so far.
+        discovery: What was found out of the server.
+        listener: Has the port that the answer comes to.
+        registrations: Gives the client id.
+        added: Scopes to add to those asked for before (step-up, SEP-2350).
+        lasts: Seconds that it may take until the answer comes.
+
+    Raises:
+        LoginError: There is no way to a client id, or the given one is another issuer's.
+        GrantError: The server does not register a client.
+        ServerError: It cannot be reached or understood.
+    """
+    server = discovery.sign_in_at
+    scopes, discovered = _scopes(config, source, discovery, server, added)
+    method = registering.choose(config, server, default_redirect=not listener.fell_back)
+    redirect_uri = redirects.address(config, listener.port, server, method)
+    registration = registrations.obtain(
+        method,
+        server,
+        redirect_uri,
+        wanted=scopes,
+        bound=union(scopes, discovery.scopes_supported),
+        keep=not listener.fell_back and config.callback_port != 0,
+    )
+    request = AuthorizationRequest.new(
+        server,
+        registration,
+        redirect_uri=redirect_uri,
+        resource=discovery.resource,
+        scopes=scopes,
+    )
+    return PendingLogin(
+        request,
+        expires_at=time.time() + lasts,
+        retry_without_scopes=discovered and bool(scopes),
+    )
+
+
+def _scopes(
+    config: ServerConfig,
+    source: TokenSource,
+    discovery: Discovery,
+    server: AuthorizationServer,
+    added: tuple[str, ...] | None,
+) -> tuple[tuple[str, ...], bool]:
+    """Give the scopes to ask for, and whether they were discovered."""
+    if added is None:
+        challenged = discovery.challenged_scopes
+        return chosen(config.scopes, challenged, discovery.scopes_supported, server)
+    # Step-up (SEP-2350); where the challenge named none, all that the resource announces.
+    record = source.readable()
+    held = record.requested_scopes if record else config.scopes
+    return union(held, added or discovery.scopes_supported), False
+
+
+def fits(pending: PendingLogin, config: ServerConfig, added: tuple[str, ...] | None) -> bool:
+    """Whether a pending sign-in is what a person asks for now, too."""
+    request = pending.request
+    wanted = config.scopes if added is None else added
+    return (
+        set(wanted or ()) <= set(request.scopes)
+        and config.client_id in (None, request.registration.client_id)
+        and (config.issuer is None or same_issuer(config.issuer, request.server.issuer))
+        and config.resource in (None, request.resource)
+        and config.callback_url in (None, request.redirect_uri)
+        and config.callback_port in (None, 0, urlsplit(request.redirect_uri).port)
+    )

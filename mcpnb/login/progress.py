@@ -1,0 +1,91 @@
+"""Where a sign-in stands: what views show, and what programs wait for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Literal, Self, get_args
+
+from mcpnb.errors import LoginCancelled, LoginTimeout, McpnbError
+from mcpnb.listeners import Listeners
+
+__all__ = ["Progress", "State"]
+
+State = Literal[
+    "discovering", "registering", "waiting", "exchanging", "signed_in", "failed", "cancelled"
+]
+_ENDED: tuple[State, ...] = ("signed_in", "failed", "cancelled")
+
+
+class Progress:
+    """A state, what is to be said beside it, and who is told of changes. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.RLock())
+        self._state: State = "discovering"
+        self._error: McpnbError | None = None
+        self._notes: list[str] = []
+        self._listeners = Listeners()
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    @property
+    def error(self) -> McpnbError | None:
+        """Why it failed or was cancelled."""
+        return self._error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the person should know, in the order in which it happened."""
+        return tuple(self._notes)
+
+    def on_change(self, listener: Callable[[Self], object]) -> None:
+        """Call `listener(login)` after every change, from any thread."""
+        self._listeners.add(lambda: listener(self))
+
+    def until(self, state: State, timeout: float | None = None) -> None:
+        """Wait until `state` is reached, or passed on the way to a login.
+
+        Raises:
+            LoginTimeout: It was not, in time.
+            McpnbError: It ended without.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._over() or _passed(self._state, state), timeout)
+            reached, error = _passed(self._state, state), self._error
+        if reached:
+            return
+        raise error or LoginTimeout(f"The sign-in is {self._state}, not {state}.")
+
+    def _over(self) -> bool:
+        return self._state in _ENDED
+
+    def _note(self, text: str) -> None:
+        self._notes.append(text)
+        self._listeners.tell()
+
+    def _enter(self, state: State) -> None:
+        with self._changed:
+            if self._over():
+                raise self._error or LoginCancelled("The sign-in was cancelled.")
+            self._state = state
+            self._changed.notify_all()
+        self._listeners.tell()
+
+    def _finish(self, state: State, error: McpnbError | None) -> None:
+        with self._changed:
+            if self._over():
+                return
+            self._state, self._error = state, error
+            self._changed.notify_all()
+        self._listeners.tell()
+
+
+def _passed(now: State, wanted: State) -> bool:
+    order = get_args(State)
+    return now == wanted or (
+        now not in ("failed", "cancelled") and order.index(now) > order.index(wanted)
+    )

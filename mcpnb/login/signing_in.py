@@ -1,0 +1,378 @@
+"""The `Login` state machine: one sign-in, from the address of a server to a stored login."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Generic, TypeVar
+
+from mcpnb import redirects
+from mcpnb.channels import LoopbackListener
+from mcpnb.discovery import discover
+from mcpnb.errors import (
+    AnswerRefused,
+    LoginCancelled,
+    LoginError,
+    LoginTimeout,
+    McpnbError,
+    NewerFormat,
+    StoreBusy,
+    StoreError,
+)
+from mcpnb.login.answering import Answering
+from mcpnb.login.preparing import fits, prepared
+from mcpnb.models import ServerConfig
+from mcpnb.pending import PendingLogin
+from mcpnb.tokens import TokenSource
+
+__all__ = ["Login"]
+
+OwnerT = TypeVar("OwnerT")
+
+# Servers that refuse a request show a page of their own and never send the browser back (measured).
+_HINT_AFTER = 20.0
+_HINT = (
+    "If the browser shows an error page of the server, it will not come back by itself: cancel, "
+    "and sign in again."
+)
+_LOCK_TIMEOUT = 10.0
+_LAST_PAGE = 3.0
+_LOOK_AROUND = 0.5
+_EXCHANGE_TAKES = 60.0
+
+
+class Login(Answering, Generic[OwnerT]):
+    """One sign-in. It runs in a thread of its own; a panel and a terminal are views of it.
+
+    `url` is the address to open once `state` is ``waiting``. An answer arrives through the loopback
+    listener or through `submit`, whichever is first; a wrong or forged one is refused and the wait
+    goes on. There is one pending sign-in per server and account: a second one, in whatever process,
+    follows the first, and goes on with it where that process has died.
+    """
+
+    def __init__(  # noqa: PLR0913  what a sign-in depends on
+        self,
+        owner: OwnerT,
+        config: ServerConfig,
+        source: TokenSource,
+        *,
+        scopes: tuple[str, ...] | None = None,
+        open_browser: bool = False,
+        timeout: float = 300,
+        after: Login[OwnerT] | None = None,
+        only_complete: bool = False,
+    ) -> None:
+        """Start it; returns at once.
+
+        Args:
+            owner: What `wait` returns.
+            config: The server and how to sign in to it.
+            source: Where the login goes.
+            scopes: Scopes to add to those asked for before (step-up, SEP-2350).
+            open_browser: Open `url` in a browser on this machine.
+            timeout: Seconds to wait for the person.
+            after: An earlier one of the same session: it is cancelled, and gives its port back.
+            only_complete: Begin nothing and listen nowhere: take the answer to what is pending.
+        """
+        super().__init__(config, source)
+        self._after = after
+        self._owner = owner
+        self._added = scopes
+        self._open_browser = open_browser
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._only_complete = only_complete
+        self._signed_in_before = self._last_sign_in()
+        self._follows = False
+        self._left = False
+        self._thread = threading.Thread(target=self._run, name="mcpnb-login", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        line = f"<Login to {self._config.url}, {self._state.replace('_', ' ')}>"
+        # The address has to be seen by a person; it holds `state`, and nothing that signs in.
+        return f"{line}\nopen: {self.url}" if self._state == "waiting" else line
+
+    # What a view shows
+
+    @property
+    def url(self) -> str | None:
+        """The authorization URL, `None` until it is known. It may change: see `notes`."""
+        return self._pending.request.url if self._pending else None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that are asked for; empty until known, or where the server decides."""
+        return self._pending.request.scopes if self._pending else ()
+
+    @property
+    def redirect_uri(self) -> str | None:
+        """Where the browser will be sent at the end."""
+        return self._pending.request.redirect_uri if self._pending else None
+
+    @property
+    def issuer(self) -> str | None:
+        """The authorization server, once it is known."""
+        return self._pending.request.server.issuer if self._pending else None
+
+    @property
+    def expires_at(self) -> float | None:
+        """Until when an answer is awaited, seconds since the epoch."""
+        return self._pending.expires_at if self._pending else None
+
+    # What a person does
+
+    def submit(self, text: str | None = None) -> None:
+        """Give the address that the browser ended at. Returns after the exchange.
+
+        Args:
+            text: The full redirected URL; asked for without echo when left out.
+
+        Raises:
+            AnswerRefused: It is not this sign-in's answer; the wait goes on.
+            LoginDenied: The authorization server reports an error.
+            ProtocolError: It came from the wrong issuer.
+            GrantError: The code was not accepted.
+        """
+        if text is None:
+            import getpass
+
+            # Not input(): JupyterLab saves its echo in the notebook (measured).
+            text = getpass.getpass("Address the browser ended at: ")
+        if (location := self._receive(text)) is not None:
+            raise AnswerRefused(
+                f"The server refused the scopes. Open this address instead: {location}"
+            )
+
+    def cancel(self) -> None:
+        """End it, unless it has ended. Its port is free afterwards, for the next one.
+
+        One that follows another process's sign-in stops following; that one goes on.
+        """
+        self._finish("cancelled", LoginCancelled("The sign-in was cancelled. Nothing was stored."))
+        self._join()
+
+    def leave(self) -> None:
+        """Stop waiting here, and leave it pending until `expires_at`: any process can complete it.
+
+        See `mcpnb.Session.finish`.
+        """
+        self._left = True
+        self._finish("cancelled", LoginCancelled("The sign-in was left to be completed later."))
+        self._join()
+
+    def _join(self) -> None:
+        if self._pending is not None and threading.current_thread() is not self._thread:
+            self._thread.join(_LAST_PAGE)
+
+    def wait(self, timeout: float | None = None) -> OwnerT:
+        """Wait for the end.
+
+        Args:
+            timeout: Seconds to wait here; the sign-in itself has its own time-out.
+
+        Raises:
+            LoginTimeout: It has not ended in time.
+            LoginError: It failed; see the subclasses.
+            ServerError: A server could not be reached, understood or trusted.
+        """
+        with self._changed:
+            if not self._changed.wait_for(self._over, timeout):
+                raise LoginTimeout(
+                    f"Not signed in to {self._config.url} within {timeout:g} s; it goes on. "
+                    f"Open: {self.url or '(the address is not known yet)'}"
+                )
+        if self._state != "cancelled":
+            # A program that ends now would take the browser's last page with it.
+            self._thread.join(_LAST_PAGE)
+        if self._error is not None:
+            raise self._error
+        return self._owner
+
+    # How it runs
+
+    def _run(self) -> None:
+        try:
+            self._check_store()
+            if self._after is not None:
+                self._after.cancel()
+            if self._only_complete:
+                self._await_paste()
+            while not self._over():
+                self._lead_or_follow()
+        except McpnbError as error:
+            self._finish("failed", error)
+        except Exception as error:  # noqa: BLE001  a fault of ours ends the wait, too
+            self._finish(
+                "failed", LoginError(f"Unexpected {type(error).__name__} while signing in.")
+            )
+        finally:
+            with self._exchange_under_way:
+                self._http.close()
+            self._listeners.close()
+
+    def _check_store(self) -> None:
+        """Find out before the browser opens whether a login could be kept."""
+        with self._source.store.lock(self._source.key, _LOCK_TIMEOUT):
+            try:
+                self._source.record()
+            except NewerFormat:
+                raise
+            except StoreError:
+                pass  # what cannot be read is replaced
+
+    def _lead_or_follow(self) -> None:
+        with contextlib.ExitStack() as closing, contextlib.ExitStack() as turn:
+            try:
+                turn.enter_context(self._pendings.turn())
+            except StoreBusy:
+                self._follow()
+                return
+            turn.callback(self._tidy_up)
+            if self._signed_in_elsewhere():
+                return
+            pending = self._pendings.current()
+            if pending is not None and fits(pending, self._config, self._added):
+                self._resume(pending, closing)
+            elif self._follows and self._pending is not None:
+                raise LoginError(
+                    "The sign-in that this one followed has ended without a login. Sign in again."
+                )
+            else:
+                self._begin(closing)
+            self._await_answer()
+
+    def _tidy_up(self) -> None:
+        if not self._heard and self._state != "signed_in":
+            self._registrations.drop_reused()
+        if self._pending is not None and not self._left:
+            self._pendings.drop(self._pending.request)
+
+    def _begin(self, closing: contextlib.ExitStack) -> None:
+        self._enter("discovering")
+        discovery = discover(self._config, self._http)
+        self._enter("registering")
+        listener = redirects.listen(self._config, self._note)
+        closing.callback(listener.close)
+        pending = prepared(
+            self._config,
+            self._source,
+            discovery,
+            listener,
+            self._registrations,
+            added=self._added,
+            lasts=self._timeout,
+        )
+        # Written before anybody can open the address: it also shows that the store can be written.
+        self._pendings.put(pending)
+        self._open(pending, listener)
+
+    def _resume(self, pending: PendingLogin, closing: contextlib.ExitStack) -> None:
+        """Go on where a process died: the same address, so that a tab that is open still counts."""
+        pending = pending.lasting(self._timeout)
+        self._pendings.put(pending)
+        self._registrations.reuse(pending.request.registration)
+        listener: LoopbackListener | None = None
+        try:
+            listener = redirects.listen_again(pending.request.redirect_uri)
+            closing.callback(listener.close)
+        except LoginError as error:
+            self._note(f"{error} Paste the address that the browser ends at.")
+        if not self._follows:
+            self._note("Going on with the sign-in that was begun before. Cancel to begin anew.")
+        self._open(pending, listener)
+
+    def _open(self, pending: PendingLogin, listener: LoopbackListener | None) -> None:
+        request = pending.request
+        if listener is not None:
+            listener.listen(request.redirect_uri, self._deliver)
+        self._pending = pending
+        self._enter("waiting")
+        if self._open_browser and not redirects.open_browser(request.url):
+            self._note("No browser could be opened here: open the address yourself.")
+
+    def _follow(self) -> None:
+        """Show the sign-in of another process for a moment, or until that one has ended."""
+        if not self._follows:
+            self._follows = True
+            self._note(
+                "Being signed in in another notebook or terminal already: this one follows it."
+            )
+        if self._signed_in_elsewhere():
+            return
+        pending = self._pendings.current()
+        if pending is not None and not fits(pending, self._config, self._added):
+            # It does not ask for what is wanted here. Its process sees that it is gone, and leaves.
+            self._pendings.drop(pending.request)
+        elif pending is not None and self._state != "exchanging":
+            self._pending = pending
+            if self._state != "waiting":
+                self._enter("waiting")
+        with self._changed:
+            self._changed.wait_for(self._over, _LOOK_AROUND)
+        self._give_up_in_time()
+
+    def _await_paste(self) -> None:
+        self._follows = True
+        pending = self._pendings.current()
+        if pending is None:
+            raise LoginError(
+                f"No sign-in to {self._config.url} is waiting for its answer (any more): it was "
+                "completed, cancelled, or took too long. Begin again."
+            )
+        self._pending = pending
+        self._enter("waiting")
+        with self._changed:
+            while not self._over():
+                self._changed.wait_for(self._over, _LOOK_AROUND)
+                self._give_up_in_time()
+
+    def _await_answer(self) -> None:
+        hint_at = time.monotonic() + _HINT_AFTER if self._timeout > _HINT_AFTER else float("inf")
+        seen = self._pendings.version
+        # An exchange that has begun is waited for: it ends by its own time-outs.
+        while not self._over():
+            with self._changed:
+                self._changed.wait_for(self._over, min(_LOOK_AROUND, self._left_to_wait))
+            if time.monotonic() > hint_at:
+                hint_at = float("inf")
+                self._note(_HINT)
+            if self._state == "waiting" and self._pendings.version != seen:
+                seen = self._pendings.version
+                self._look_around()
+            self._give_up_in_time()
+
+    def _look_around(self) -> None:
+        """See what another process made of this sign-in: completed, claimed, or gone."""
+        current = self._pendings.current()
+        if self._state != "waiting" or self._signed_in_elsewhere():
+            return
+        if current is None or self._pending is None or not current.is_for(self._pending.request):
+            raise LoginCancelled(
+                "The sign-in was ended or replaced in another notebook or terminal."
+            )
+        if current.claimed_at is not None:
+            # Somebody exchanges the code; if that fails, the pending sign-in goes away.
+            self._deadline = min(self._deadline, time.monotonic() + _EXCHANGE_TAKES)
+
+    @property
+    def _left_to_wait(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.05)
+
+    def _give_up_in_time(self) -> None:
+        if self._state != "exchanging" and not self._over() and time.monotonic() > self._deadline:
+            raise LoginTimeout(
+                f"No answer came from the browser within {self._timeout:g} s. "
+                "Where a server shows an error page of its own, none ever comes."
+            )
+
+    def _last_sign_in(self) -> float:
+        record = self._source.readable()
+        return record.signed_in_at if record else 0.0
+
+    def _signed_in_elsewhere(self) -> bool:
+        if self._last_sign_in() in (0.0, self._signed_in_before):
+            return False
+        self._finish("signed_in", None)
+        return True

@@ -1,0 +1,135 @@
+"""A sign-in that waits for its answer: kept encrypted, so that any process can complete it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from mcpnb.errors import StoreError
+from mcpnb.protocol.authorization import AuthorizationRequest
+from mcpnb.store import Key, TokenStore
+
+__all__ = ["PendingLogin", "PendingLogins"]
+
+_FORMAT = 1
+_LOCK_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogin:
+    """One authorization request that a person was shown, with all that completes it."""
+
+    request: AuthorizationRequest
+    expires_at: float
+    """Seconds since the epoch."""
+    retry_without_scopes: bool = False
+    """Whether it may be asked once more without scopes, where the server refuses them."""
+    claimed_at: float | None = None
+    """When somebody began to exchange its code: a code is good once."""
+
+    def is_for(self, request: AuthorizationRequest) -> bool:
+        """Whether it is this request's."""
+        return self.request.state == request.state
+
+    def lasting(self, seconds: float) -> PendingLogin:
+        """Give it with a new end, so many seconds from now."""
+        return replace(self, expires_at=time.time() + seconds)
+
+    def without_scopes(self) -> PendingLogin:
+        """Give it with a new request that leaves the scopes to the server."""
+        request = self.request.without_scopes()
+        return replace(self, request=request, retry_without_scopes=False)
+
+
+class PendingLogins:
+    """The one pending sign-in of a server and account, shared by all who use the store."""
+
+    def __init__(self, store: TokenStore, login: Key) -> None:
+        """Look after the sign-in that leads to the record `login`."""
+        self._store = store
+        self._key = Key("pending", login.name)
+        self._turn = Key("waiting", login.name)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Hold what only one process may do: wait for the browser. It is free when that one dies.
+
+        Raises:
+            StoreBusy: Another one does.
+        """
+        return self._store.lock(self._turn, 0)
+
+    @property
+    def version(self) -> object:
+        """Changes with every change."""
+        return self._store.version(self._key)
+
+    def current(self) -> PendingLogin | None:
+        """Give it, unless it has expired or cannot be read."""
+        found = self._read()
+        return found if found is not None and found.expires_at > time.time() else None
+
+    def _read(self) -> PendingLogin | None:
+        data = None
+        with contextlib.suppress(StoreError):
+            data = self._store.read(self._key)
+        if data is None or data.get("format") != _FORMAT:
+            return None
+        try:
+            return PendingLogin(
+                request=AuthorizationRequest.from_dict(data["request"]),
+                expires_at=data["expires_at"],
+                retry_without_scopes=data["retry_without_scopes"],
+                claimed_at=data["claimed_at"],
+            )
+        except (KeyError, TypeError, AttributeError):
+            return None
+
+    def put(self, pending: PendingLogin) -> None:
+        """Store it in the place of an earlier one.
+
+        Raises:
+            StoreError: It could not be stored.
+        """
+        with self._store.lock(self._key, _LOCK_TIMEOUT):
+            self._write(pending)
+
+    def claim(self, request: AuthorizationRequest) -> bool:
+        """Begin to exchange its code; say whether nobody else does.
+
+        Raises:
+            StoreError: That could not be stored.
+        """
+        with self._store.lock(self._key, _LOCK_TIMEOUT):
+            current = self.current()
+            if current is None or not current.is_for(request) or current.claimed_at is not None:
+                return False
+            self._write(replace(current, claimed_at=time.time()))
+            return True
+
+    def is_claimed(self, request: AuthorizationRequest) -> bool:
+        """Whether its code is still to be exchanged: nobody has ended it since it was claimed."""
+        current = self._read()
+        return current is not None and current.is_for(request) and current.claimed_at is not None
+
+    def drop(self, request: AuthorizationRequest | None = None) -> None:
+        """Forget it.
+
+        Args:
+            request: Only if it is still this one's; left out: whichever it is.
+        """
+        with contextlib.suppress(StoreError), self._store.lock(self._key, _LOCK_TIMEOUT):
+            current = self._read()
+            if request is None or current is None or current.is_for(request):
+                self._store.delete(self._key)
+
+    def _write(self, pending: PendingLogin) -> None:
+        record = {
+            "format": _FORMAT,
+            "request": pending.request.to_dict(),
+            "expires_at": pending.expires_at,
+            "retry_without_scopes": pending.retry_without_scopes,
+            "claimed_at": pending.claimed_at,
+        }
+        self._store.write(self._key, record)
