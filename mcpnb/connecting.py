@@ -9,12 +9,12 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mcpnb.config import read_configuration
-from mcpnb.errors import ConfigError, StoreError, plain
+from mcpnb.errors import ConfigError, McpnbError, StoreError, StoreLocked, plain
 from mcpnb.models import Discovery, Secret, ServerConfig
 from mcpnb.protocol.scopes import scopes_from
 from mcpnb.protocol.urls import canonical_server, is_loopback_host
 from mcpnb.session import Session
-from mcpnb.store import TokenStore, open_store
+from mcpnb.store import Key, TokenStore, open_store
 from mcpnb.tokens import TokenSource
 
 _LAST_PORT = 65_535
@@ -52,7 +52,10 @@ def connect(  # noqa: PLR0913  each an option of its own
         resource: The resource indicator (RFC 8707) to send instead of the discovered one.
         callback_port: The loopback port for the answer; 0 for any free one. Usually 27182.
         callback_url: The full callback address, where a proxy or an ingress leads to this machine.
-        store: ``auto`` or ``file`` (encrypted files), ``memory``, or a `mcpnb.stores.TokenStore`.
+        store: Where the login rests. Encrypted files with their key in the system's keyring, or
+            where that cannot be used, in ``MCPNB_STORE_KEY`` or a file (``auto``); in the keyring
+            or not at all (``keyring``); never in the keyring (``file``); in ``memory``; or in a
+            `mcpnb.stores.TokenStore`.
         config: A configuration file to read first.
 
     Raises:
@@ -155,17 +158,26 @@ def overview(config: str | os.PathLike[str] | None = None) -> list[dict[str, Any
         ``store``, ``source``. A login that cannot be read is listed with what is wrong.
     """
     store = open_store("auto")
+    # Whether there is a keyring is found out once: it can take seconds.
+    new = _kept(store, Key("login", ""))
     configured = read_configuration(config).servers
-    rows = [_row(replace(c, url=canonical_server(c.url)), store) for c in configured.values()]
+    rows = [_row(replace(c, url=canonical_server(c.url)), store, new) for c in configured.values()]
     seen = {(row["url"], row["account"]) for row in rows}
     for key in store.keys("login"):
         url, _, account = key.name.partition("\n")
         if (url, account or None) not in seen:
-            rows.append(_row(ServerConfig(url=url, account=account or None), store))
+            rows.append(_row(ServerConfig(url=url, account=account or None), store, new))
     return rows
 
 
-def _row(config: ServerConfig, store: TokenStore) -> dict[str, Any]:
+def _kept(store: TokenStore, key: Key) -> str:
+    try:
+        return store.kept(key)
+    except McpnbError as error:
+        return str(error)
+
+
+def _row(config: ServerConfig, store: TokenStore, new: str) -> dict[str, Any]:
     source = TokenSource(config, store)
     row: dict[str, Any] = {
         "name": config.name,
@@ -174,17 +186,51 @@ def _row(config: ServerConfig, store: TokenStore) -> dict[str, Any]:
         "auth_status": "none",
         "scopes": [],
         "expires_at": None,
-        "store": store.where,
+        "store": new,
         "source": config.source,
     }
     try:
         record = source.record()
+        if record is None:
+            return row
         row["auth_status"] = Session(config, store).status
-    except StoreError as error:
-        return {**row, "auth_status": "reauth_required", "error": str(error)}
-    if record is not None:
         row |= {"scopes": list(record.tokens.scopes), "expires_at": record.tokens.expires_at}
-    return row
+    except StoreLocked as error:
+        row |= {"auth_status": "unreachable", "error": str(error)}
+    except StoreError as error:
+        row |= {"auth_status": "reauth_required", "error": str(error)}
+    return row | {"store": _kept(store, source.key)}
+
+
+def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str | None, str]]:
+    """Sign out of every stored login, also of those that cannot be read.
+
+    Returns:
+        Server, account, and what became of it: ``revoked``, ``forgotten`` (the server did not
+        confirm), ``unread`` (so that nothing could be revoked), or what went wrong.
+    """
+    opened, done = open_store(store), []
+    for kind in ("pending", "login"):
+        for key in opened.keys(kind):
+            server, _, account = key.name.partition("\n")
+            try:
+                config = replace(resolve(server), account=account or None)
+                session = Session(config, opened)
+                outcome = _signed_out(session)
+            except McpnbError as error:
+                outcome = str(error)
+            if kind == "login":
+                done.append((server, account or None, outcome))
+    return done
+
+
+def _signed_out(session: Session) -> str:
+    try:
+        readable = session.status is not None
+    except StoreError:
+        readable = False
+    revoked = session.logout()
+    return "revoked" if revoked else ("forgotten" if readable else "unread")
 
 
 def allow_nested_asyncio() -> None:

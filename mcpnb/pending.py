@@ -11,7 +11,10 @@ from mcpnb.errors import StoreError
 from mcpnb.protocol.authorization import AuthorizationRequest
 from mcpnb.store import Key, TokenStore
 
-__all__ = ["PendingLogin", "PendingLogins"]
+__all__ = ["EXCHANGE_TAKES", "PendingLogin", "PendingLogins"]
+
+EXCHANGE_TAKES = 60.0
+"""Seconds in which the exchange of a code has ended, one way or the other."""
 
 _FORMAT = 1
 _LOCK_TIMEOUT = 10.0
@@ -32,6 +35,11 @@ class PendingLogin:
     def is_for(self, request: AuthorizationRequest) -> bool:
         """Whether it is this request's."""
         return self.request.state == request.state
+
+    @property
+    def claimed_lately(self) -> bool:
+        """Whether somebody may still be exchanging its code."""
+        return self.claimed_at is not None and time.time() < self.claimed_at + EXCHANGE_TAKES
 
     def lasting(self, seconds: float) -> PendingLogin:
         """Give it with a new end, so many seconds from now."""

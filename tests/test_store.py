@@ -166,8 +166,8 @@ def test_the_lock_is_freed_when_its_holder_fails(store: TokenStore) -> None:
 def test_it_says_where_records_rest_and_shows_none(store: TokenStore) -> None:
     store.write(KEY, RECORD)
 
-    assert "memory" in store.where or "encrypted" in store.where
-    assert "a-secret" not in repr(store) + store.where
+    assert "memory" in store.kept(KEY) or "encrypted" in store.kept(KEY)
+    assert "a-secret" not in repr(store) + store.kept(KEY) + store.protection(KEY)
 
 
 @pytest.fixture(scope="module")

@@ -161,8 +161,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.send_header("Location", reply.location)
             for name in ("Referrer-Policy", "Cache-Control"):
                 self.send_header(name, HEADERS[name])
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._end_of_head(0)
             return
         good = reply.outcome == "done"
         status = {"done": 200, "failed": 400, "refused": 400}.get(reply.outcome, 400)
@@ -172,9 +171,14 @@ class _Connection(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in HEADERS.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self._end_of_head(len(body))
         self.wfile.write(body)
+
+    def _end_of_head(self, length: int) -> None:
+        self.send_header("Content-Length", str(length))
+        # Said, too: who thinks that the connection stays open may send the next request into it.
+        self.send_header("Connection", "close")
+        self.end_headers()
 
     def send_error(
         self,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
 
 import click
 
-from mcpnb.errors import plain
+from mcpnb.errors import McpnbError, plain
 
 __all__ = ["call_tool", "show_tools"]
 
 
 def show_tools(session: Any, *, as_json: bool) -> None:
     """Print a server's tools as a table, or whole as JSON."""
+    _freshen(session)
     tools = session.tools()
     if as_json:
         rows = [t.raw.model_dump(by_alias=True, mode="json", exclude_none=True) for t in tools]
@@ -34,6 +36,7 @@ def call_tool(
 ) -> None:
     """Call a tool and print the text of its result, or the whole result as JSON."""
     arguments = _arguments(pairs, text)
+    _freshen(session)
     result = session.options(timeout=timeout).call(tool, arguments)
     if as_json:
         click.echo(
@@ -49,6 +52,12 @@ def call_tool(
     )
     for image in result.images:
         click.echo(f"({image!r}: save it from Python, or use --json)", err=True)
+
+
+def _freshen(session: Any) -> None:
+    """Renew a stale token first: this process ends too soon to do so beside the call."""
+    with contextlib.suppress(McpnbError):  # the call itself says it better
+        session.headers()
 
 
 def _arguments(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:

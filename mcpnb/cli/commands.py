@@ -16,6 +16,7 @@ from mcpnb.version import __version__
 __all__ = ["run"]
 
 _CHOOSING = ("--account", "--config")
+_TIMEOUT = 300.0
 DONE, FAILED, USAGE, SIGN_IN_REQUIRED, CANCELLED = 0, 1, 2, 3, 130
 
 _server = click.argument("server", metavar="SERVER")
@@ -26,9 +27,10 @@ _config = click.option(
 )
 _store = click.option(
     "--store",
-    type=click.Choice(["auto", "file", "memory"]),
+    type=click.Choice(["auto", "keyring", "file", "memory"]),
     default="auto",
-    help="Where logins rest. Default: auto (encrypted files).",
+    help="Where the key of stored logins rests. Default: auto, the system's keyring if there is "
+    "one, else a file.",
 )
 
 
@@ -123,9 +125,8 @@ def cli() -> None:
 @click.option(
     "--timeout",
     type=click.FloatRange(min=1),
-    default=300,
     metavar="S",
-    help="Seconds to wait. Default: 300.",
+    help="Seconds to wait. Default: 300; with --begin 900.",
 )
 @click.option("--client-id", metavar="ID", help="Client id registered at the authorization server.")
 @click.option("--issuer", metavar="URL", help="The authorization server the client id belongs to.")
@@ -135,6 +136,15 @@ def cli() -> None:
     default="auto",
     help="Which way to a client id to take.",
 )
+@click.option(
+    "--begin", is_flag=True, help="Print the address and end; --finish completes the sign-in later."
+)
+@click.option(
+    "--finish",
+    metavar="URL",
+    help="Complete a sign-in with the address that the browser ended at; - reads it from stdin.",
+)
+@_json
 @_store
 @_common
 def login(
@@ -143,10 +153,13 @@ def login(
     no_browser: bool,
     port: int | None,
     callback_url: str | None,
-    timeout: float,
+    timeout: float | None,
     client_id: str | None,
     issuer: str | None,
     registration: str,
+    begin: bool,
+    finish: str | None,
+    as_json: bool,
     store: str,
     account: str | None,
     config: str | None,
@@ -156,9 +169,17 @@ def login(
     \b
     mcpnb login https://mcp.example.com/mcp
     mcpnb login https://mcp.example.com/mcp --no-browser   over SSH: paste
+    mcpnb login https://mcp.example.com/mcp --begin        in two steps, for scripts:
+    mcpnb login https://mcp.example.com/mcp --finish -     the second reads the answer
     """
-    from mcpnb.cli.signing_in import sign_in
+    from mcpnb.cli import signing_in
 
+    if begin and finish is not None:
+        raise click.UsageError("--begin and --finish are two steps: one at a time.")
+    if as_json and not begin:
+        raise click.UsageError("--json goes with --begin.")
+    if begin and store == "memory":
+        raise click.UsageError("--begin has to leave something behind: not with --store memory.")
     session = _session(
         server,
         account,
@@ -170,33 +191,33 @@ def login(
         issuer=issuer,
         registration=registration,
     )
-    return sign_in(session, scopes=scopes, browser=not no_browser, timeout=timeout)
+    if begin:
+        return signing_in.begin(session, scopes=scopes, timeout=timeout, as_json=as_json)
+    if finish is not None:
+        return signing_in.finish(session, finish)
+    return signing_in.sign_in(
+        session, scopes=scopes, browser=not no_browser, timeout=timeout or _TIMEOUT
+    )
 
 
 @cli.command()
-@_server
+@click.argument("server", metavar="SERVER", required=False)
+@click.option("--all", "everywhere", is_flag=True, help="Sign out of every stored login.")
 @_common
-def logout(server: str, account: str | None, config: str | None) -> int:
-    """Sign out: revoke the login at the server, and forget it."""
-    session = _session(server, account, config)
-    if _nothing_stored(session):
-        _say(f"Not signed in to {session.server}: nothing to do.")
-        return DONE
-    revoked = session.logout()
-    how = (
-        "revoked at the server"
-        if revoked
-        else "forgotten here; the server did not confirm that it is revoked"
-    )
-    _say(f"Signed out of {session.server}: {how}.")
-    return DONE
+def logout(server: str | None, everywhere: bool, account: str | None, config: str | None) -> int:
+    """Sign out: revoke the login at the server, and forget it.
 
+    \b
+    mcpnb logout https://mcp.example.com/mcp
+    mcpnb logout --all
+    """
+    from mcpnb.cli.signing_out import sign_out, sign_out_everywhere
 
-def _nothing_stored(session: Any) -> bool:
-    try:
-        return bool(session.status == "none")
-    except errors.StoreError:
-        return False  # there is something, if nothing that can be read: it can still be forgotten
+    if everywhere == (server is not None) or (everywhere and account):
+        raise click.UsageError("Give either SERVER, or --all.")
+    if everywhere:
+        return sign_out_everywhere()
+    return sign_out(_session(str(server), account, config))
 
 
 @cli.command("list")

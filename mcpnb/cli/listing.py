@@ -29,7 +29,7 @@ def show_list(config: str | None, *, as_json: bool) -> None:
         )
     else:
         _table(
-            ("Name", "Server", "Account", "Status", "Scopes", "Source"),
+            ("Name", "Server", "Account", "Status", "Scopes", "Source", "Kept"),
             [
                 (
                     r["name"],
@@ -38,6 +38,8 @@ def show_list(config: str | None, *, as_json: bool) -> None:
                     r["auth_status"],
                     " ".join(r["scopes"]),
                     r["source"],
+                    # The folder is the same for all; what protects a login is not.
+                    None if r["auth_status"] == "none" else r["store"].rpartition(", ")[2],
                 )
                 for r in rows
             ],

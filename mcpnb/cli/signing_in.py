@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +16,10 @@ import click
 
 from mcpnb.errors import AnswerRefused, McpnbError
 
-__all__ = ["sign_in"]
+__all__ = ["begin", "finish", "sign_in"]
+
+_BEGUN_LASTS = 900.0
+"""Seconds in which a sign-in that was begun can be completed."""
 
 
 def sign_in(session: Any, *, scopes: str | None, browser: bool, timeout: float) -> int:
@@ -35,6 +40,42 @@ def sign_in(session: Any, *, scopes: str | None, browser: bool, timeout: float) 
         raise
     finally:
         view.update(login)
+    return _done(session)
+
+
+def begin(session: Any, *, scopes: str | None, timeout: float | None, as_json: bool) -> int:
+    """Print the address to open and end; `finish` completes it, in any process, in time."""
+    login = session.login(scopes=scopes, timeout=timeout or _BEGUN_LASTS)
+    try:
+        login.until("waiting")
+        url, expires_at = login.url, login.expires_at
+    finally:
+        login.leave()
+    for note in login.notes:
+        click.echo(f"Note: {note}", err=True)
+    if as_json:
+        click.echo(json.dumps({"authorization_url": url, "expires_at": expires_at}))
+        return 0
+    click.echo(url)
+    minutes = max(round((expires_at - time.time()) / 60), 1)
+    click.echo(
+        f"Open it within {minutes} min and approve. The browser may then say that a page cannot be "
+        f"reached. Complete the sign-in with the address it ends at:\n"
+        f"mcpnb login {session.server} --finish -",
+        err=True,
+    )
+    return 0
+
+
+def finish(session: Any, text: str) -> int:
+    """Complete a sign-in that was begun; ``-`` reads the address from stdin."""
+    if text == "-":
+        text = _prompted() if sys.stdin.isatty() else sys.stdin.readline()
+    session.finish(text)
+    return _done(session)
+
+
+def _done(session: Any) -> int:
     click.echo(f"Signed in to {session.server}. The login is kept {session.kept}.", err=True)
     return 0
 

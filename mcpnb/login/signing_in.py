@@ -23,7 +23,7 @@ from mcpnb.errors import (
 from mcpnb.login.answering import Answering
 from mcpnb.login.preparing import fits, prepared
 from mcpnb.models import ServerConfig
-from mcpnb.pending import PendingLogin
+from mcpnb.pending import EXCHANGE_TAKES, PendingLogin
 from mcpnb.tokens import TokenSource
 
 __all__ = ["Login"]
@@ -39,7 +39,6 @@ _HINT = (
 _LOCK_TIMEOUT = 10.0
 _LAST_PAGE = 3.0
 _LOOK_AROUND = 0.5
-_EXCHANGE_TAKES = 60.0
 
 
 class Login(Answering, Generic[OwnerT]):
@@ -151,7 +150,8 @@ class Login(Answering, Generic[OwnerT]):
         One that follows another process's sign-in stops following; that one goes on.
         """
         self._finish("cancelled", LoginCancelled("The sign-in was cancelled. Nothing was stored."))
-        self._join()
+        if self._pending is not None:  # else it may still be waiting for a server
+            self.join(_LAST_PAGE)
 
     def leave(self) -> None:
         """Stop waiting here, and leave it pending until `expires_at`: any process can complete it.
@@ -160,11 +160,16 @@ class Login(Answering, Generic[OwnerT]):
         """
         self._left = True
         self._finish("cancelled", LoginCancelled("The sign-in was left to be completed later."))
-        self._join()
+        self.join(_LAST_PAGE)
 
-    def _join(self) -> None:
-        if self._pending is not None and threading.current_thread() is not self._thread:
-            self._thread.join(_LAST_PAGE)
+    def join(self, timeout: float) -> None:
+        """Wait until an ended one has given back what it held: its port, its turn.
+
+        Args:
+            timeout: Seconds to wait at most.
+        """
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
 
     def wait(self, timeout: float | None = None) -> OwnerT:
         """Wait for the end.
@@ -185,7 +190,7 @@ class Login(Answering, Generic[OwnerT]):
                 )
         if self._state != "cancelled":
             # A program that ends now would take the browser's last page with it.
-            self._thread.join(_LAST_PAGE)
+            self.join(_LAST_PAGE)
         if self._error is not None:
             raise self._error
         return self._owner
@@ -197,6 +202,7 @@ class Login(Answering, Generic[OwnerT]):
             self._check_store()
             if self._after is not None:
                 self._after.cancel()
+                self._after.join(_LAST_PAGE)
             if self._only_complete:
                 self._await_paste()
             while not self._over():
@@ -233,7 +239,10 @@ class Login(Answering, Generic[OwnerT]):
             if self._signed_in_elsewhere():
                 return
             pending = self._pendings.current()
-            if pending is not None and fits(pending, self._config, self._added):
+            if pending is not None and pending.claimed_lately:
+                self._follow()  # one that holds no turn exchanges the code
+                return
+            if pending is not None and self._can_be_resumed(pending):
                 self._resume(pending, closing)
             elif self._follows and self._pending is not None:
                 raise LoginError(
@@ -242,6 +251,9 @@ class Login(Answering, Generic[OwnerT]):
             else:
                 self._begin(closing)
             self._await_answer()
+
+    def _can_be_resumed(self, pending: PendingLogin) -> bool:
+        return pending.claimed_at is None and fits(pending, self._config, self._added)
 
     def _tidy_up(self) -> None:
         if not self._heard and self._state != "signed_in":
@@ -345,16 +357,17 @@ class Login(Answering, Generic[OwnerT]):
 
     def _look_around(self) -> None:
         """See what another process made of this sign-in: completed, claimed, or gone."""
-        current = self._pendings.current()
-        if self._state != "waiting" or self._signed_in_elsewhere():
-            return
-        if current is None or self._pending is None or not current.is_for(self._pending.request):
-            raise LoginCancelled(
-                "The sign-in was ended or replaced in another notebook or terminal."
-            )
-        if current.claimed_at is not None:
-            # Somebody exchanges the code; if that fails, the pending sign-in goes away.
-            self._deadline = min(self._deadline, time.monotonic() + _EXCHANGE_TAKES)
+        with self._changed:  # not while an answer changes it here
+            if self._state != "waiting" or self._signed_in_elsewhere():
+                return
+            current, ours = self._pendings.current(), self._pending
+            if current is None or ours is None or not current.is_for(ours.request):
+                raise LoginCancelled(
+                    "The sign-in was ended or replaced in another notebook or terminal."
+                )
+            if current.claimed_at is not None:
+                # Somebody exchanges the code; if that fails, the pending sign-in goes away.
+                self._deadline = min(self._deadline, time.monotonic() + EXCHANGE_TAKES)
 
     @property
     def _left_to_wait(self) -> float:

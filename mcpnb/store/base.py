@@ -27,12 +27,19 @@ class TokenStore(Protocol):
     `connect`.
     """
 
-    @property
-    def where(self) -> str:
-        """Where a new record would rest and what would protect it, in a few honest words."""
+    def kept(self, key: Key) -> str:
+        """Where this record rests and what protects it, in a few honest words; or would.
+
+        Raises:
+            StoreError: It could not be kept at all.
+        """
 
     def protection(self, key: Key) -> str:
-        """What protects this record, in a few honest words; without one, what would."""
+        """The part of `kept` that fits on a short line.
+
+        Raises:
+            StoreError: It could not be kept at all.
+        """
 
     def read(self, key: Key) -> Record | None:
         """Give the record, or `None` if there is none.

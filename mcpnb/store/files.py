@@ -58,18 +58,17 @@ class FileStore:
         """The folder that holds records and, without a better place, their key."""
         return self._folder
 
-    @property
-    def where(self) -> str:
-        """See `TokenStore.where`."""
-        return f"encrypted in {self._folder}, {self._keys.where}"
+    def kept(self, key: Key) -> str:
+        """See `TokenStore.kept`."""
+        return f"encrypted in {self._folder}, {self.protection(key)}"
 
     def protection(self, key: Key) -> str:
         """See `TokenStore.protection`. Only the file's head is read for it, and no key."""
-        try:
+        with contextlib.suppress(StoreError):
             head, sealed = self._load(self._path(key))
-        except StoreError:
-            head = None
-        return plain(head["where"], 80) if head and sealed and "where" in head else self._keys.where
+            if head is not None and sealed and "where" in head:
+                return plain(head["where"], 80)
+        return self._keys.where
 
     def read(self, key: Key) -> Record | None:
         """See `TokenStore.read`."""

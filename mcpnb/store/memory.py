@@ -28,14 +28,11 @@ class MemoryStore:
     def __repr__(self) -> str:
         return f"<MemoryStore, {len(self._records)} records>"
 
-    @property
-    def where(self) -> str:
-        """See `TokenStore.where`."""
+    def kept(self, key: Key) -> str:  # noqa: ARG002  all alike
+        """See `TokenStore.kept`."""
         return "in memory only, gone when this process ends"
 
-    def protection(self, key: Key) -> str:  # noqa: ARG002  all alike
-        """See `TokenStore.protection`."""
-        return self.where
+    protection = kept
 
     def read(self, key: Key) -> Record | None:
         """See `TokenStore.read`."""

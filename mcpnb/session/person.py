@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import os
 import sys
 import threading
 import time
-import weakref
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Generator
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from mcpnb.errors import LoginTimeout, McpnbError, StoreError, bare
+from mcpnb.errors import LoginTimeout, StoreError
 from mcpnb.models import ServerConfig
 from mcpnb.protocol.scopes import scopes_from
+from mcpnb.session.calling import Calling
 from mcpnb.store import TokenStore
 from mcpnb.tokens import TokenSource
 
 if TYPE_CHECKING:
-    from mcpnb.auth import BearerAuth
-    from mcpnb.calls.connection import SignedInClient
-    from mcpnb.calls.live import LiveClient
-    from mcpnb.calls.results import ResourceContents, ToolResult
-    from mcpnb.calls.tools import Tools
     from mcpnb.login import Login
 
 __all__ = ["Session"]
 
-T = TypeVar("T")
-Progress = Callable[[float, float | None, str | None], object]
 _POLL = 0.5
 _UNDER_WAY = ("discovering", "registering", "waiting", "exchanging")
 
 
-class _Shared:
-    """What all views of a session have together."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.login: Login[Session] | None = None
-        self.live: LiveClient | None = None
-
-
-class Session:
+class Session(Calling):
     """One MCP server, to sign in to and to call. Thread-safe; made by `mcpnb.connect`."""
 
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:
@@ -56,12 +36,8 @@ class Session:
             config: The server and how to sign in to it.
             store: Where the login rests.
         """
-        self._config = config
+        super().__init__(config, TokenSource(config, store))
         self._store = store
-        self._source = TokenSource(config, store)
-        self._shared = _Shared()
-        self._timeout: float | None = config.tool_timeout
-        self._progress: Progress | None = None
 
     # Who and where
 
@@ -92,7 +68,9 @@ class Session:
         expires = record.tokens.expires_at
         if expires is None or expires > time.time():
             return "authenticated"
-        return "expired" if record.tokens.refresh_token else "reauth_required"
+        forgotten = record.setback is not None and record.setback.error == "invalid_client"
+        renewable = record.tokens.refresh_token is not None and not forgotten
+        return "expired" if renewable else "reauth_required"
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -102,8 +80,8 @@ class Session:
 
     @property
     def kept(self) -> str:
-        """Where the login rests and what protects it, in a few words."""
-        return self._store.where
+        """Where the login rests, or would, and what protects it, in a few words."""
+        return self._store.kept(self._source.key)
 
     def __repr__(self) -> str:
         name = self.server.partition("://")[2]
@@ -122,7 +100,7 @@ class Session:
         expires = record.tokens.expires_at
         left = "" if expires is None else f", {_duration(expires - time.time())}"
         renews = ", renews itself" if record.tokens.refresh_token else ""
-        return f"signed in{left}{renews}, {self._store.where}"
+        return f"signed in{left}{renews}, {self._store.protection(self._source.key)}"
 
     # Signing in and out
 
@@ -165,16 +143,40 @@ class Session:
             )
         return login
 
+    def finish(self, text: str | None = None) -> Session:
+        """Complete a sign-in that was begun earlier, also in a process that is no more.
+
+        Args:
+            text: The full address the browser ended at; asked for without echo when left out.
+
+        Raises:
+            LoginError: None is pending, or this is not its answer (`AnswerRefused`: try again).
+        """
+        from mcpnb.login import Login
+
+        login = Login(self, self._config, self._source, only_complete=True)
+        try:
+            login.until("waiting")
+            login.submit(text)
+        finally:
+            login.cancel()  # unless it has ended: what is pending stays pending
+        return self
+
     def logout(self) -> bool:
         """Revoke the login at the server (RFC 7009), then forget it.
+
+        A sign-in under way ends, too, in whatever process it waits.
 
         Returns:
             Whether the server confirmed the revocation. It is forgotten here in any case.
         """
+        from mcpnb.pending import PendingLogins
+
         if (login := self._shared.login) is not None:
             login.cancel()
         if self._shared.live is not None:
             self._shared.live.close()
+        PendingLogins(self._store, self._source.key).drop()
         return self._source.forget()
 
     def wait(self, timeout: float = 300) -> Session:
@@ -226,16 +228,6 @@ class Session:
 
     # Tokens for clients of one's own
 
-    @cached_property
-    def auth(self) -> BearerAuth:
-        """An `httpx.Auth` and `httpx2.Auth` in one, for sync and async clients.
-
-        It gives the token to this server's origin only.
-        """
-        from mcpnb.auth import BearerAuth
-
-        return BearerAuth(self._source)
-
     def access_token(self) -> str:
         """Give a fresh access token, for what cannot take `auth`. Whoever has it can act as you.
 
@@ -251,142 +243,6 @@ class Session:
             LoginRequired: Nobody is signed in.
         """
         return {"Authorization": f"Bearer {self.access_token()}"}
-
-    # Calls
-
-    def options(self, *, timeout: float | None = None, progress: Progress | None = None) -> Session:
-        """Give a view of this session whose calls have other options.
-
-        Args:
-            timeout: Seconds for one call.
-            progress: Called with ``(progress, total, message)`` as the server reports.
-        """
-        view = copy.copy(self)
-        own = {"_timeout": timeout, "_progress": progress}
-        vars(view).update({name: value for name, value in own.items() if value is not None})
-        return view
-
-    def call(self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any) -> ToolResult:
-        """Call a tool and wait for its result.
-
-        Args:
-            tool: Its name at the server.
-            arguments: Its arguments; those given by name come on top.
-            **kw: Arguments by name.
-
-        Raises:
-            LoginRequired: Somebody has to sign in; `scopes` names what is missing.
-            ToolError: The tool reports an error.
-            CallError: The call failed.
-            ServerUnreachable: The server cannot be reached.
-        """
-        from mcpnb.calls.progress import ProgressLine
-
-        with ProgressLine(tool) as line:
-            shown = self._progress or line.report
-            return self._blocking(self._calling(tool, {**(arguments or {}), **kw}, shown))
-
-    async def acall(
-        self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any
-    ) -> ToolResult:
-        """Call a tool: the async twin of `call`."""
-        return await self._awaiting(
-            self._calling(tool, {**(arguments or {}), **kw}, self._progress)
-        )
-
-    def tools(self) -> Tools:
-        """List the server's tools, all pages: a table to look at, callables to use."""
-        return self._blocking(self._listing)
-
-    async def atools(self) -> Tools:
-        """List the server's tools: the async twin of `tools`."""
-        return await self._awaiting(self._listing)
-
-    def resources(self) -> list[Any]:
-        """List the server's resources, all pages, as the SDK's own values."""
-        from mcpnb.calls.reading import all_pages
-
-        return self._blocking(lambda client: all_pages(client.list_resources, "resources"))
-
-    def read(self, uri: str) -> ResourceContents:
-        """Read a resource."""
-        from mcpnb.calls.reading import read_resource
-
-        return self._blocking(lambda client: read_resource(client, uri))
-
-    async def aread(self, uri: str) -> ResourceContents:
-        """Read a resource: the async twin of `read`."""
-        from mcpnb.calls.reading import read_resource
-
-        return await self._awaiting(lambda client: read_resource(client, uri))
-
-    def client(self, **options: Any) -> AbstractAsyncContextManager[SignedInClient]:
-        """Give the whole MCP SDK client, signed in, for the loop it is used on.
-
-        Args:
-            **options: Keyword arguments of `mcp.Client`, such as ``elicitation_callback``.
-        """
-        from mcpnb.calls.connection import connected
-
-        return connected(self._source, self.auth, options)
-
-    @property
-    def _live(self) -> LiveClient:
-        with self._shared.lock:
-            live = self._shared.live
-            if live is None or live.process != os.getpid():  # a fork has none of its connections
-                from mcpnb.calls.live import LiveClient  # loads the SDK: half a second
-
-                live = self._shared.live = LiveClient(self._source, self.auth)
-                # The connection does not outlive the last view of the session.
-                weakref.finalize(self._shared, live.close).atexit = False
-            return live
-
-    def _blocking(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
-        from mcpnb.calls.background import result_of
-
-        return result_of(self._live.start(operation, self._timeout))
-
-    async def _awaiting(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
-        try:
-            return await asyncio.wrap_future(self._live.start(operation, self._timeout))
-        except McpnbError as error:
-            failure = error
-        raise bare(failure)
-
-    def _calling(
-        self, tool: str, arguments: dict[str, Any], told: Progress | None
-    ) -> Callable[[SignedInClient], Coroutine[Any, Any, ToolResult]]:
-        from mcpnb.calls.arguments import as_json
-        from mcpnb.calls.results import ToolResult, tool_error
-
-        sent = as_json(tool, arguments)
-
-        async def report(progress: float, total: float | None, message: str | None) -> None:
-            if told is not None:
-                told(progress, total, message)
-
-        async def operation(client: SignedInClient) -> ToolResult:
-            await self._live.list_once(client)
-            raw = await client.call_tool(
-                tool,
-                sent,
-                read_timeout_seconds=self._timeout,
-                progress_callback=report if told is not None else None,
-            )
-            result = ToolResult(raw, name=tool)
-            if result.is_error:
-                raise tool_error(tool, result)
-            return result
-
-        return operation
-
-    async def _listing(self, client: SignedInClient) -> Tools:
-        from mcpnb.calls.reading import all_pages
-        from mcpnb.calls.tools import Tool, Tools
-
-        found = await all_pages(client.list_tools, "tools")
-        return Tools(Tool(raw, self.call, self.acall) for raw in found)
 
 
 def _duration(seconds: float) -> str:

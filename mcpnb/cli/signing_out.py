@@ -1,0 +1,48 @@
+"""``mcpnb logout``: what became of it, honestly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mcpnb.errors import StoreError
+
+__all__ = ["sign_out", "sign_out_everywhere"]
+
+_SAID = {
+    "revoked": "revoked at the server",
+    "forgotten": "forgotten here; the server did not confirm that it is revoked",
+    "unread": "forgotten here; it could not be read, so the server was not told: end it there",
+}
+
+
+def sign_out(session: Any) -> int:
+    """Sign out of one server."""
+    try:
+        held, unreadable = session.status != "none", False
+    except StoreError:
+        held, unreadable = True, True
+    revoked = session.logout()  # a sign-in that waits ends, too
+    if not held:
+        click.echo(f"Not signed in to {session.server}: nothing to do.", err=True)
+        return 0
+    outcome = "revoked" if revoked else ("unread" if unreadable else "forgotten")
+    click.echo(f"Signed out of {session.server}: {_SAID[outcome]}.", err=True)
+    return 0
+
+
+def sign_out_everywhere() -> int:
+    """Sign out of all that is stored; fails if anything of it is still there."""
+    from mcpnb.connecting import sign_out_everywhere as everywhere
+
+    done = everywhere()
+    for server, account, outcome in done:
+        label = f" ({account})" if account else ""
+        if outcome in _SAID:
+            click.echo(f"Signed out of {server}{label}: {_SAID[outcome]}.", err=True)
+        else:
+            click.echo(f"Still signed in to {server}{label}: {outcome}", err=True)
+    if not done:
+        click.echo("No login is stored: nothing to do.", err=True)
+    return 0 if all(outcome in _SAID for _, _, outcome in done) else 1

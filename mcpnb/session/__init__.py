@@ -1,0 +1,5 @@
+"""What a person holds: one server, signed in or not."""
+
+from mcpnb.session.person import Session
+
+__all__ = ["Session"]

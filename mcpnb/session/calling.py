@@ -1,0 +1,195 @@
+"""What a session calls, and how."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from mcpnb.errors import McpnbError, bare
+from mcpnb.models import ServerConfig
+from mcpnb.tokens import TokenSource
+
+if TYPE_CHECKING:
+    from mcpnb.auth import BearerAuth
+    from mcpnb.calls.connection import SignedInClient
+    from mcpnb.calls.live import LiveClient
+    from mcpnb.calls.results import ResourceContents, ToolResult
+    from mcpnb.calls.tools import Tools
+    from mcpnb.login import Login
+    from mcpnb.session.person import Session
+
+__all__ = ["Calling"]
+
+T = TypeVar("T")
+Progress = Callable[[float, float | None, str | None], object]
+
+
+class _Shared:
+    """What all views of a session have together."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.login: Login[Session] | None = None
+        self.live: LiveClient | None = None
+
+
+class Calling:
+    """The half of a session that calls the server."""
+
+    def __init__(self, config: ServerConfig, source: TokenSource) -> None:
+        self._config = config
+        self._source = source
+        self._shared = _Shared()
+        self._timeout: float | None = config.tool_timeout
+        self._progress: Progress | None = None
+
+    @cached_property
+    def auth(self) -> BearerAuth:
+        """An `httpx.Auth` and `httpx2.Auth` in one, for sync and async clients.
+
+        It gives the token to this server's origin only.
+        """
+        from mcpnb.auth import BearerAuth
+
+        return BearerAuth(self._source)
+
+    def options(self, *, timeout: float | None = None, progress: Progress | None = None) -> Self:
+        """Give a view of this session whose calls have other options.
+
+        Args:
+            timeout: Seconds for one call.
+            progress: Called with ``(progress, total, message)`` as the server reports.
+        """
+        view = copy.copy(self)
+        own = {"_timeout": timeout, "_progress": progress}
+        vars(view).update({name: value for name, value in own.items() if value is not None})
+        return view
+
+    def call(self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any) -> ToolResult:
+        """Call a tool and wait for its result.
+
+        Args:
+            tool: Its name at the server.
+            arguments: Its arguments; those given by name come on top.
+            **kw: Arguments by name.
+
+        Raises:
+            LoginRequired: Somebody has to sign in; `scopes` names what is missing.
+            ToolError: The tool reports an error.
+            CallError: The call failed.
+            ServerUnreachable: The server cannot be reached.
+        """
+        from mcpnb.calls.progress import ProgressLine
+
+        with ProgressLine(tool) as line:
+            shown = self._progress or line.report
+            return self._blocking(self._calling(tool, {**(arguments or {}), **kw}, shown))
+
+    async def acall(
+        self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any
+    ) -> ToolResult:
+        """Call a tool: the async twin of `call`."""
+        return await self._awaiting(
+            self._calling(tool, {**(arguments or {}), **kw}, self._progress)
+        )
+
+    def tools(self) -> Tools:
+        """List the server's tools, all pages: a table to look at, callables to use."""
+        return self._blocking(self._listing)
+
+    async def atools(self) -> Tools:
+        """List the server's tools: the async twin of `tools`."""
+        return await self._awaiting(self._listing)
+
+    def resources(self) -> list[Any]:
+        """List the server's resources, all pages, as the SDK's own values."""
+        from mcpnb.calls.reading import all_pages
+
+        return self._blocking(lambda client: all_pages(client.list_resources, "resources"))
+
+    def read(self, uri: str) -> ResourceContents:
+        """Read a resource."""
+        from mcpnb.calls.reading import read_resource
+
+        return self._blocking(lambda client: read_resource(client, uri))
+
+    async def aread(self, uri: str) -> ResourceContents:
+        """Read a resource: the async twin of `read`."""
+        from mcpnb.calls.reading import read_resource
+
+        return await self._awaiting(lambda client: read_resource(client, uri))
+
+    def client(self, **options: Any) -> AbstractAsyncContextManager[SignedInClient]:
+        """Give the whole MCP SDK client, signed in, for the loop it is used on.
+
+        Args:
+            **options: Keyword arguments of `mcp.Client`, such as ``elicitation_callback``.
+        """
+        from mcpnb.calls.connection import connected
+
+        return connected(self._source, self.auth, options)
+
+    @property
+    def _live(self) -> LiveClient:
+        with self._shared.lock:
+            live = self._shared.live
+            if live is None or live.process != os.getpid():  # a fork has none of its connections
+                from mcpnb.calls.live import LiveClient  # loads the SDK: half a second
+
+                live = self._shared.live = LiveClient(self._source, self.auth)
+                # The connection does not outlive the last view of the session.
+                weakref.finalize(self._shared, live.close).atexit = False
+            return live
+
+    def _blocking(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
+        from mcpnb.calls.background import result_of
+
+        return result_of(self._live.start(operation, self._timeout))
+
+    async def _awaiting(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
+        try:
+            return await asyncio.wrap_future(self._live.start(operation, self._timeout))
+        except McpnbError as error:
+            failure = error
+        raise bare(failure)
+
+    def _calling(
+        self, tool: str, arguments: dict[str, Any], told: Progress | None
+    ) -> Callable[[SignedInClient], Coroutine[Any, Any, ToolResult]]:
+        from mcpnb.calls.arguments import as_json
+        from mcpnb.calls.results import ToolResult, tool_error
+
+        sent = as_json(tool, arguments)
+
+        async def report(progress: float, total: float | None, message: str | None) -> None:
+            if told is not None:
+                told(progress, total, message)
+
+        async def operation(client: SignedInClient) -> ToolResult:
+            await self._live.list_once(client)
+            raw = await client.call_tool(
+                tool,
+                sent,
+                read_timeout_seconds=self._timeout,
+                progress_callback=report if told is not None else None,
+            )
+            result = ToolResult(raw, name=tool)
+            if result.is_error:
+                raise tool_error(tool, result)
+            return result
+
+        return operation
+
+    async def _listing(self, client: SignedInClient) -> Tools:
+        from mcpnb.calls.reading import all_pages
+        from mcpnb.calls.tools import Tool, Tools
+
+        found = await all_pages(client.list_tools, "tools")
+        return Tools(Tool(raw, self.call, self.acall) for raw in found)
