@@ -1,4 +1,4 @@
-"""One pending sign-in per server and account: begun in one process, seen and completed in others."""
+"""One pending sign-in per server and account: begun in one process, seen and ended in others."""
 
 from __future__ import annotations
 

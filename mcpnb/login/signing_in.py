@@ -342,7 +342,7 @@ class Login(Answering, Generic[OwnerT]):
 
     def _await_answer(self) -> None:
         hint_at = time.monotonic() + _HINT_AFTER if self._timeout > _HINT_AFTER else float("inf")
-        seen: object = None  # so that what happened before this moment is seen, too
+        seen = object()  # so that what happened before this moment is seen, too
         # An exchange that has begun is waited for: it ends by its own time-outs.
         while not self._over():
             with self._changed:
