@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from mcpnb.models import LoginRecord
 
-__all__ = ["expired", "fresh_until", "stale"]
+__all__ = ["expired", "fresh_from", "fresh_until", "stale"]
 
 _CLOCKS_DIFFER = 120.0
 """Seconds that two machines with one home folder may differ by."""
@@ -32,6 +32,14 @@ def _usable_until(record: LoginRecord) -> float:
     return expires - _margin(lifetime)
 
 
+def fresh_from(record: LoginRecord) -> float:
+    """The moment before which the token cannot have been obtained by this clock.
+
+    One from the future is of a clock that was set back since: when it ends, nobody knows.
+    """
+    return record.tokens.obtained_at - _CLOCKS_DIFFER
+
+
 def fresh_until(record: LoginRecord) -> float:
     """The moment from which the token is stale: time to renew it, while it can still be used.
 
@@ -49,14 +57,9 @@ def _jitter(process: int) -> float:
 
 
 def stale(record: LoginRecord) -> bool:
-    """Whether it is time to renew the token while it can still be used.
-
-    One that was obtained in the future is of a clock that was set back since: its end is unknown.
-    """
-    if record.tokens.refresh_token is None:
-        return False
-    now = time.time()
-    return now >= fresh_until(record) or now < record.tokens.obtained_at - _CLOCKS_DIFFER
+    """Whether it is time to renew the token while it can still be used."""
+    renewable = record.tokens.refresh_token is not None
+    return renewable and not fresh_from(record) <= time.time() < fresh_until(record)
 
 
 def expired(record: LoginRecord) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mcpnb.ages import fresh_until
+from mcpnb.ages import fresh_from, fresh_until
 from mcpnb.errors import StoreError
 from mcpnb.models import LoginRecord, Secret
 from mcpnb.store import Key, TokenStore
@@ -28,6 +28,16 @@ class Held:
 
     token: Secret
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Quick:
+    """What is needed to give a fresh token without a lock."""
+
+    version: object
+    begins: float
+    ends: float
+    held: Held
 
 
 def login_key(server: str, account: str | None) -> Key:
@@ -57,13 +67,17 @@ class StoredLogin:
         self._record: LoginRecord | None = None
         self._unsaved = False
         self._save_again = 0.0
-        self._quick: tuple[object, float, Held] | None = None
+        self._quick: _Quick | None = None
 
     def fresh(self) -> Held | None:
         """Give the token if it is fresh and nobody wrote since: every request comes by here."""
         quick = self._quick
-        if quick and time.time() < quick[1] and self.store.version(self.key) == quick[0]:
-            return quick[2]
+        if (
+            quick is not None
+            and quick.begins <= time.time() < quick.ends
+            and self.store.version(self.key) == quick.version
+        ):
+            return quick.held
         return None
 
     def record(self) -> LoginRecord | None:
@@ -133,7 +147,7 @@ class StoredLogin:
             self._quick = None
         else:
             held = Held(record.tokens.access_token, record.generation)
-            self._quick = (version, fresh_until(record), held)
+            self._quick = _Quick(version, fresh_from(record), fresh_until(record), held)
 
 
 def _older(found: LoginRecord | None, ours: LoginRecord) -> bool:
