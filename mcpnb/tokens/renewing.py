@@ -96,13 +96,14 @@ class Renewals:
                 raise
             self._unwritable_until = now + _LATER
             return record
+        marked = self._login.version
         try:
             tokens = self._ask(record)
         except (GrantError, ServerUnreachable) as error:
             failure = error
         else:
-            return self._stored(record, tokens)
-        return self._set_back(record, bare(failure), lives=lives)
+            return self._stored(record, tokens, marked)
+        return self._set_back(record, bare(failure), marked, lives=lives)
 
     def _lives(self, record: LoginRecord) -> bool:
         """Whether the access token can still be used, though it is time to renew it."""
@@ -137,14 +138,14 @@ class Renewals:
                 threading.Event().wait(pause)
                 return grants.refresh(record, http)
 
-    def _stored(self, record: LoginRecord, tokens: Tokens) -> LoginRecord:
+    def _stored(self, record: LoginRecord, tokens: Tokens, marked: object) -> LoginRecord:
         doubted = record.generation in self._doubted
         renewed = replace(
             record.renewed(tokens),
             registration=_with_secret_of(self._config, record.registration),
             doubted_at=time.time() if doubted else record.doubted_at,
         )
-        if self._login.written_by_others:
+        if self._login.version != marked:
             # Signed out of meanwhile, by somebody who did not wait for the lock.
             self.revoke_later(renewed)
             return self._of_others()
@@ -160,7 +161,9 @@ class Renewals:
             raise self.missing()
         return found
 
-    def _set_back(self, record: LoginRecord, error: Exception, *, lives: bool) -> LoginRecord:
+    def _set_back(
+        self, record: LoginRecord, error: Exception, marked: object, *, lives: bool
+    ) -> LoginRecord:
         setback = _setback(error, record)
         tokens = record.tokens
         if setback.kind == "ended":
@@ -172,7 +175,7 @@ class Renewals:
             with contextlib.suppress(StoreError):
                 self._login.store.delete(Key("client", record.registration.name))
         kept = replace(record, setback=setback, tokens=tokens)
-        if self._login.written_by_others:
+        if self._login.version != marked:
             return self._of_others()
         try:
             self._login.write(kept)

@@ -137,9 +137,9 @@ class StoredLogin:
             _log.warning("The renewed login is still kept in memory only: %s", error)
 
     @property
-    def written_by_others(self) -> bool:
-        """Whether somebody wrote since it was last read or written here."""
-        return self.store.version(self.key) != self._version
+    def version(self) -> object:
+        """Changes with every write, by whomever."""
+        return self.store.version(self.key)
 
     def _take(self, version: object, record: LoginRecord | None) -> None:
         self._version, self._record = version, record
