@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,56 +15,11 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.ages import fresh_until
-from mcpnb.models import LoginRecord
 from mcpnb.stores import FileStore, Key
-from tests.fakes.people import connect, free_port, refresh_tokens, sign_in, until
+from tests.fakes.kernels import Kernel, change, make_expired, make_stale, stored
+from tests.fakes.people import free_port, refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "logins"
-
-
-@pytest.fixture
-def kernel(fake: FakeServer, folder: Path) -> Callable[..., mcpnb.Session]:
-    """Open sessions as kernels of their own would: nothing is shared but the folder."""
-    return lambda **given: connect(fake.url, store=FileStore(folder), **given)
-
-
-Kernel = Callable[..., mcpnb.Session]
-
-
-def change(folder: Path, **changes: Any) -> None:
-    """Change the stored login, and its tokens where the names are theirs."""
-    store = FileStore(folder)
-    (key,) = store.keys("login")
-    with store.lock(key, 5):
-        record = store.read(key)
-        assert record is not None
-        for name, value in changes.items():
-            (record["tokens"] if name in record["tokens"] else record)[name] = value
-        store.write(key, record)
-
-
-def stored(folder: Path) -> dict[str, Any]:
-    store = FileStore(folder)
-    record = store.read(store.keys("login")[0])
-    assert record is not None
-    return record
-
-
-def make_stale(folder: Path) -> None:
-    """Ten seconds left of an hour: usable, and time to renew."""
-    now = time.time()
-    change(folder, obtained_at=now - 3580, expires_at=now + 20)
-
-
-def make_expired(folder: Path) -> None:
-    now = time.time()
-    change(folder, obtained_at=now - 3700, expires_at=now - 100)
 
 
 class TestOutcomeUnknown:
@@ -386,6 +338,45 @@ class TestDoubt:
 
         assert len(refresh_tokens(fake)) == 1
 
+    def test_one_tool_that_always_says_401_costs_one_renewal_whatever_else_succeeds(
+        self, fake: FakeServer, kernel: Kernel
+    ) -> None:
+        """Too little scope said as 401, and no scope named; two notebooks take turns."""
+        fake.tool_scopes, fake.lacking = {"publish": "admin"}, "401 without scope"
+        notebooks = kernel(), kernel()
+        sign_in(notebooks[0])
+
+        for _ in range(3):
+            for session in notebooks:
+                assert session.call("echo", text="fine").text == "fine"
+                with pytest.raises(errors.McpnbError):
+                    session.call("publish", text="no")
+
+        assert len(refresh_tokens(fake)) == 1
+
+    def test_an_outage_that_has_passed_is_forgotten_after_a_while(
+        self, fake: FakeServer, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rejected, renewed, rejected again; then accepted, and rejected for good reason."""
+        monkeypatch.setattr("mcpnb.tokens.source._DOUBT_LASTS", 0.3)
+        session = kernel()
+        sign_in(session)
+        fake.always("/mcp", Reply(401, headers={"WWW-Authenticate": "Bearer"}))
+        with pytest.raises(errors.LoginRequired):
+            session.call("echo", text="no")
+        fake.restore("/mcp")
+        assert session.call("echo", text="back").text == "back"
+        fake.expire()
+
+        def works_again() -> bool:
+            try:
+                return session.call("echo", text="renewed").text == "renewed"
+            except errors.LoginRequired:
+                return False
+
+        until(works_again)
+        assert len(refresh_tokens(fake)) == 2
+
     def test_a_token_that_was_accepted_once_is_renewed_when_it_is_rejected_later(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -397,119 +388,3 @@ class TestDoubt:
             until(lambda: stored(folder)["doubted_at"] is None)
 
         assert len(refresh_tokens(fake)) == 3
-
-
-class TestTime:
-    def test_a_clock_that_was_set_back_leads_to_a_renewal_and_no_waiting(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        """The record is from the future: when it ends, nobody knows."""
-        sign_in(kernel())
-        future = time.time() + 86_400
-        change(folder, obtained_at=future, expires_at=future + 3600)
-
-        session = kernel()
-        assert session.call("echo", text="now").text == "now"
-
-        until(lambda: stored(folder)["tokens"]["obtained_at"] < time.time())
-        assert len(refresh_tokens(fake)) == 1
-
-    def test_a_refresh_answer_without_lifetime_keeps_the_earlier_one(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        """Else nobody would renew it before a call is refused."""
-        sign_in(kernel())
-        make_expired(folder)
-        change(folder, obtained_at=time.time() - 1000, expires_at=time.time() - 900)
-        fake.refresh_changes = {"expires_in": None}
-
-        kernel().access_token()
-
-        tokens = stored(folder)["tokens"]
-        assert tokens["expires_at"] - tokens["obtained_at"] == pytest.approx(100, abs=1)
-
-    def test_headers_wait_for_the_renewal_of_a_stale_token(
-        self, kernel: Kernel, folder: Path
-    ) -> None:
-        """Who takes headers cannot come back for newer ones; a call of ours does not wait."""
-        sign_in(kernel())
-        make_stale(folder)
-        old = stored(folder)["tokens"]["access_token"]
-
-        assert kernel().access_token() != old
-
-    def test_kernels_begin_to_renew_at_different_moments(
-        self, kernel: Kernel, folder: Path
-    ) -> None:
-        """The first renews and the others find its token."""
-        sign_in(kernel())
-        record = LoginRecord.from_dict(stored(folder))
-        here = fresh_until(record)
-        code = (
-            "import sys, json; from mcpnb.ages import fresh_until; "
-            "from mcpnb.models import LoginRecord; "
-            "print(fresh_until(LoginRecord.from_dict(json.load(sys.stdin))))"
-        )
-        others = {
-            float(
-                subprocess.run(
-                    [sys.executable, "-c", code],
-                    input=json.dumps(stored(folder)),
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                    env=dict(os.environ),
-                ).stdout
-            )
-            for _ in range(3)
-        }
-
-        assert len(others | {here}) > 1
-        expires = record.tokens.expires_at or 0.0
-        assert all(expires - 320 <= moment <= expires - 150 for moment in others | {here})
-
-
-class TestFormats:
-    def test_a_login_of_the_first_format_is_read_and_stored_in_the_newest(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        sign_in(kernel())
-        record = stored(folder)
-        for added in ("setback", "doubted_at"):
-            del record[added]
-        FileStore(folder).write(Key("login", fake.url), record | {"version": 1})
-
-        assert kernel().call("echo", text="old").text == "old"
-        make_expired_in(record)
-        FileStore(folder).write(Key("login", fake.url), record | {"version": 1})
-        assert kernel().call("echo", text="renewed").text == "renewed"
-        assert stored(folder)["version"] == 2
-
-    @pytest.mark.parametrize("where", ["record", "file"])
-    def test_a_newer_one_is_an_error_everywhere_and_nothing_replaces_it(
-        self, fake: FakeServer, kernel: Kernel, folder: Path, where: str
-    ) -> None:
-        """Not a new sign-in either: the newer mcpnb still has the login."""
-        sign_in(kernel())
-        (file,) = folder.glob("login-*.mcpnb")
-        if where == "record":
-            FileStore(folder).write(Key("login", fake.url), stored(folder) | {"version": 3})
-        else:
-            file.write_bytes(file.read_bytes().replace(b'"format": 1', b'"format": 2'))
-        before = file.read_bytes()
-
-        session = kernel()
-        with pytest.raises(errors.NewerFormat, match="Update mcpnb"):
-            session.headers()
-        login = session.login()
-        with pytest.raises(errors.NewerFormat):
-            login.wait(10)
-
-        assert login.url is None
-        assert file.read_bytes() == before
-        assert "Update mcpnb" in repr(session)
-
-
-def make_expired_in(record: dict[str, Any]) -> None:
-    now = time.time()
-    record["tokens"] |= {"obtained_at": now - 3700, "expires_at": now - 100}

@@ -129,6 +129,8 @@ class LoginRecord:
     """Set before a renewal is sent, cleared as its answer is written."""
     doubted_at: float | None = None
     """When the server rejected the generation before; until it accepts one, all are in doubt."""
+    vain_at: float = 0.0
+    """When a renewal after a rejection was last in vain: the server rejected that token, too."""
 
     @property
     def issuer(self) -> str:
@@ -155,6 +157,7 @@ class LoginRecord:
             "requested_scopes": list(self.requested_scopes),
             "setback": asdict(self.setback) if self.setback else None,
             "doubted_at": self.doubted_at,
+            "vain_at": self.vain_at,
             "tokens": {
                 "access_token": t.access_token.reveal(),
                 "refresh_token": t.refresh_token.reveal() if t.refresh_token else None,
@@ -187,6 +190,7 @@ class LoginRecord:
                 requested_scopes=tuple(data["requested_scopes"]),
                 setback=Setback(**setback) if setback else None,
                 doubted_at=data["doubted_at"],
+                vain_at=data["vain_at"],
                 tokens=Tokens(
                     access_token=Secret(t["access_token"]),
                     refresh_token=Secret(refresh) if refresh else None,
@@ -202,7 +206,7 @@ class LoginRecord:
 
 
 def _from_1(data: dict[str, Any]) -> dict[str, Any]:
-    return {**data, "version": 2, "setback": None, "doubted_at": None}
+    return {**data, "version": 2, "setback": None, "doubted_at": None, "vain_at": 0.0}
 
 
 _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}

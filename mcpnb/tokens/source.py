@@ -27,7 +27,7 @@ __all__ = ["TokenSource"]
 _SIGN_OUT_PATIENCE = 5.0
 _DOUBT_LASTS = 60.0
 """Seconds in which a login that was renewed after a rejection, and rejected again, is not renewed
-once more, by any process."""
+for that once more, by any process."""
 
 
 class TokenSource:
@@ -43,7 +43,7 @@ class TokenSource:
         self._refusals = Refusals(config.url, self._login)
         self._lock = threading.Lock()
         self._renewal: tuple[tuple[int, int], Future[Held]] | None = None
-        self._rejected: set[tuple[int, frozenset[str]]] = set()
+        self._in_vain: dict[tuple[int, frozenset[str]], float] = {}
         self._accepted: int | None = None
 
     def __repr__(self) -> str:
@@ -153,18 +153,31 @@ class TokenSource:
         return self.renewal(generation)
 
     def worth_renewing(self, generation: int, scopes: tuple[str, ...]) -> bool:
-        """Whether a renewal may help after a 401 that names these scopes."""
-        if (generation, frozenset(scopes)) in self._rejected:
+        """Whether a renewal may help after a 401 that names these scopes.
+
+        Not within a minute of one that did not: whether the server rejects everything, or one tool
+        says 401 for too little scope (measured), another token changes nothing.
+        """
+        now = time.time()
+        if now < self._in_vain.get((generation, frozenset(scopes)), 0.0) + _DOUBT_LASTS:
             return False
         record = self.readable()
-        if record is None or record.generation != generation or generation == self._accepted:
+        if record is None or record.generation != generation:
+            return True
+        if now < record.vain_at + _DOUBT_LASTS:
+            return False
+        if generation == self._accepted:
             return True
         # Renewed after a rejection, here or by a sibling, and never accepted since.
-        return record.doubted_at is None or time.time() > record.doubted_at + _DOUBT_LASTS
+        return record.doubted_at is None or now > record.doubted_at + _DOUBT_LASTS
 
     def renewed_in_vain(self, generation: int, scopes: tuple[str, ...]) -> None:
-        """Remember that the server rejects this generation although it was just renewed."""
-        self._rejected.add((generation, frozenset(scopes)))
+        """Note that the server rejects this generation although it was just renewed."""
+        now, said = time.time(), (generation, frozenset(scopes))
+        if now < self._in_vain.get(said, 0.0) + _DOUBT_LASTS:
+            return  # rejected again, and not renewed in between: the minute runs from the first
+        self._in_vain[said] = now
+        workers().submit(self._note, generation, vain_at=now)
 
     def accepted(self, generation: int) -> None:
         """Note that the server has just accepted this generation."""
@@ -174,16 +187,17 @@ class TokenSource:
         self._refusals.accepted()
         record = self.readable()
         if record is not None and record.doubted_at is not None:
-            workers().submit(self._trust, generation)
+            workers().submit(self._note, generation, doubted_at=None)
 
-    def _trust(self, generation: int) -> None:
+    def _note(self, generation: int, **facts: float | None) -> None:
+        """Store what the server said of a generation, for siblings."""
         with (
-            contextlib.suppress(McpnbError),  # then siblings stay careful for a minute
+            contextlib.suppress(McpnbError),  # then they find it out by themselves
             self.store.lock(self.key, LOCK_TIMEOUT),
         ):
             record = self.record()
             if record is not None and record.generation == generation:
-                self._login.write(replace(record, doubted_at=None))
+                self._login.write(replace(record, **facts))  # type: ignore[arg-type]
 
     def refused(self) -> McpnbError:
         """Say that the server rejects a token that should be good."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from mcpnb.stores import FileStore
+from tests.fakes.kernels import Kernel
+from tests.fakes.people import connect
 from tests.fakes.server import FakeServer
 
 
@@ -22,6 +26,18 @@ def fakes() -> Iterator[Callable[[], FakeServer]]:
 
         yield start
     assert [problem for server in started for problem in server.broken] == []
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where logins rest; not there yet."""
+    return tmp_path / "logins"
+
+
+@pytest.fixture
+def kernel(fake: FakeServer, folder: Path) -> Kernel:
+    """Open sessions at the fake as kernels of their own would."""
+    return lambda **given: connect(fake.url, store=FileStore(folder), **given)
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 def free_socket() -> socket.socket:
     """Bind a free port now: servers here must know their own address before they are made."""
-    bound = socket.socket()
+    # With the protocol's number: without it asyncio leaves Nagle's delay on (measured: 40 ms an
+    # answer that comes in two pieces).
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", 0))
     return bound
