@@ -44,6 +44,8 @@ class Authorization:
         self.issuer = f"{base}/as"
         self.resource = f"{base}/mcp"
         self.expires_in = 3600
+        self.rejects_all = False
+        """Accept no access token, although granting goes on."""
         self.granted: Counter[str] = Counter()
         """How often each grant type succeeded."""
         self._access: dict[str, Grant] = {}
@@ -53,7 +55,9 @@ class Authorization:
     def grant_of(self, header: str) -> Grant | None:
         """Give what the `Authorization` header's token stands for; `None` for no valid one."""
         scheme, _, token = header.partition(" ")
-        return self._access.get(token) if scheme.lower() == "bearer" else None
+        if self.rejects_all or scheme.lower() != "bearer":
+            return None
+        return self._access.get(token)
 
     def expire(self) -> None:
         """Make every access token that is out there worthless."""

@@ -16,7 +16,7 @@ from tests.bench.contestants import FASTMCP, MCPNB, MISSING, peers, sign_in
 from tests.bench.server import remote
 from tests.bench.table import Row, Table
 
-__all__ = ["run"]
+__all__ = ["rotated", "run"]
 
 STATIC = "static header"
 PARALLEL = 50
@@ -59,7 +59,7 @@ async def _measure(rounds: int) -> list[Table]:
 async def _single(contestants: dict[str, httpx2.AsyncClient], url: str, calls: int) -> Table:
     took: dict[str, list[float]] = {name: [] for name in contestants}
     for call in range(calls):
-        for name in _rotated(contestants, call):
+        for name in rotated(contestants, call):
             started = time.perf_counter()
             answer = await contestants[name].get(url)
             took[name].append(time.perf_counter() - started)
@@ -71,7 +71,7 @@ async def _single(contestants: dict[str, httpx2.AsyncClient], url: str, calls: i
 async def _parallel(contestants: dict[str, httpx2.AsyncClient], url: str, rounds: int) -> Table:
     took: dict[str, list[float]] = {name: [] for name in contestants}
     for load in range(rounds + 1):
-        for name in _rotated(contestants, load):
+        for name in rotated(contestants, load):
             serial = took[name] and took[name][0] > 5 * DELAY_MS / 1000
             if serial and load % SLOW_EVERY:
                 continue
@@ -88,7 +88,8 @@ async def _parallel(contestants: dict[str, httpx2.AsyncClient], url: str, rounds
     return _table(title, warm, limit=1.1)
 
 
-def _rotated(names: Iterable[str], by: int) -> list[str]:
+def rotated(names: Iterable[str], by: int) -> list[str]:
+    """Give them in another order each time: nobody is always the first."""
     each = list(names)
     return each[by % len(each) :] + each[: by % len(each)]
 

@@ -1,0 +1,196 @@
+"""However many meet a token that is over, at one moment, in however many processes: one refresh."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+import mcpnb
+from mcpnb.errors import LoginRequired
+from mcpnb.stores import FileStore
+from tests.bench.crowd import ANSWERED, CROWDS, SIDE_BY_SIDE, Crowd, Kind, let_expire
+from tests.fakes.people import connect, refresh_tokens, sign_in, until
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply, Request
+
+pytestmark = pytest.mark.timeout(120)
+
+HEADERS = Kind("8 threads that ask for headers", threads=8, through="headers")
+CALLS = Kind("3 processes that call tools", processes=3, threads=2, coroutines=3, through="call")
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+
+
+def crowds(*kinds: Kind) -> pytest.MarkDecorator:
+    """Run a test with each of these; the large ones take seconds."""
+
+    def marks(kind: Kind) -> list[pytest.MarkDecorator]:
+        return [pytest.mark.slow] if kind.processes > 1 or kind.calls > 8 else []
+
+    each = [pytest.param(kind, id=kind.name, marks=marks(kind)) for kind in kinds]
+    return pytest.mark.parametrize("kind", each)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    """A folder that all processes share."""
+    return FileStore(tmp_path / "store")
+
+
+@pytest.fixture
+def session(fake: FakeServer, store: FileStore) -> mcpnb.Session:
+    """Somebody signed in, kept there; requests count from here on."""
+    made = connect(fake.url, store=store)
+    sign_in(made)
+    fake.requests.clear()
+    return made
+
+
+def reject_everything(fake: FakeServer) -> None:
+    """Let every token be refused from now on, although refreshing still gives new ones."""
+    fake.really_lives = 0
+    fake.expire()
+
+
+def renewing_waits_for(fake: FakeServer, condition: Callable[[], bool]) -> None:
+    """Hold every refresh back until `condition`: so long nobody can profit from another's."""
+    answer = fake.routes["/token"]
+
+    def late(request: Request) -> Reply:
+        until(condition, timeout=30)
+        return answer(request)
+
+    fake.routes["/token"] = late
+
+
+def shown(fake: FakeServer) -> Counter[str | None]:
+    """Count the requests by the token they carried."""
+    return Counter(request.bearer for request in fake.asked("/mcp"))
+
+
+@crowds(*CROWDS, HEADERS, CALLS)
+def test_an_expired_token_is_refreshed_once(
+    kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore
+) -> None:
+    """Nobody sends the old token, and everybody is answered.
+
+    The refresh is answered only after everybody was under way, so that each had to find out that
+    somebody else is at it.
+    """
+    let_expire(store)
+    fake.expire()
+    under_way = threading.Event()
+    renewing_waits_for(fake, under_way.is_set)
+
+    with Crowd(kind, fake.url, store.folder) as crowd:
+        crowd.go()
+        under_way.set()
+        outcomes = crowd.outcomes()
+
+    assert Counter(outcomes) == {ANSWERED: kind.calls}
+    assert len(refresh_tokens(fake)) == 1
+    assert set(shown(fake)) == {session.access_token()}
+
+
+@crowds(*CROWDS, CALLS)
+def test_a_rejected_token_is_refreshed_once(
+    kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore
+) -> None:
+    """Everybody's 401 comes before the refresh is answered: all but one adopt what it gave."""
+    old = session.access_token()
+    fake.expire()
+    in_each = 1 if kind.through == "call" else min(kind.threads + kind.coroutines, SIDE_BY_SIDE)
+    renewing_waits_for(fake, lambda: shown(fake)[old] >= kind.processes * in_each)
+
+    with Crowd(kind, fake.url, store.folder) as crowd:
+        outcomes = crowd.all()
+
+    assert Counter(outcomes) == {ANSWERED: kind.calls}
+    assert len(refresh_tokens(fake)) == 1
+    new = session.access_token()
+    if kind.through == "call":  # there, one request is the handshake of many calls
+        assert set(shown(fake)) == {old, new}
+    else:
+        assert shown(fake) == {old: kind.calls, new: kind.calls}
+
+
+@crowds(Kind("2 processes", processes=2, coroutines=2))
+def test_a_token_that_worked_and_is_rejected_later_is_refreshed_again(
+    kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore
+) -> None:
+    """Processes that come later learn from the store that the server had accepted it."""
+    assert session.signed_in
+    for times in (1, 2):
+        fake.expire()
+        with Crowd(kind, fake.url, store.folder) as crowd:
+            outcomes = crowd.all()
+
+        assert Counter(outcomes) == {ANSWERED: kind.calls}
+        assert len(refresh_tokens(fake)) == times
+
+
+class TestAServerThatRejectsEveryToken:
+    """Although it refreshes them: without an end to it, every call would be a refresh."""
+
+    @crowds(
+        Kind("5 processes", processes=5, coroutines=2, times=2),
+        Kind("2 processes that call tools", processes=2, threads=2, times=2, through="call"),
+    )
+    def test_costs_one_refresh_for_all_processes_and_those_after_them(
+        self, kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore
+    ) -> None:
+        """They find the new token in the store, see it refused, and leave it at that."""
+        assert session.signed_in
+        reject_everything(fake)
+
+        with Crowd(kind, fake.url, store.folder) as crowd:
+            first = crowd.all()
+        refreshes = len(refresh_tokens(fake))
+        with Crowd(kind, fake.url, store.folder) as crowd:
+            later = crowd.all()
+
+        assert [told for told in first + later if not _wants_a_sign_in(told)] == []
+        assert len(first) == len(later) == kind.calls
+        assert 1 <= refreshes <= 2
+        assert len(refresh_tokens(fake)) == refreshes
+
+    def test_costs_one_refresh_however_often_it_is_called(
+        self, fake: FakeServer, session: mcpnb.Session
+    ) -> None:
+        """Each call asks for the sign-in that is needed."""
+        reject_everything(fake)
+
+        for _ in range(5):
+            with pytest.raises(LoginRequired):
+                session.call("echo", text="hello")
+
+        assert len(refresh_tokens(fake)) == 1
+
+    def test_costs_one_refresh_however_many_requests_are_made(
+        self, fake: FakeServer, session: mcpnb.Session
+    ) -> None:
+        """Also where a client of one's own gets the 401 itself."""
+        reject_everything(fake)
+
+        with httpx2.Client(auth=session.auth, trust_env=False) as client:
+            told = [_made(client, fake) for _ in range(5)]
+
+        assert [each for each in told if not _wants_a_sign_in(each)] == []
+        assert len(refresh_tokens(fake)) == 1
+
+
+def _made(client: httpx2.Client, fake: FakeServer) -> str:
+    try:
+        answer = client.post(fake.url, json=CALL)
+    except LoginRequired:
+        return "LoginRequired"
+    return f"{answer.status_code} {answer.extensions['mcpnb']}"
+
+
+def _wants_a_sign_in(told: str) -> bool:
+    # A client of one's own gets the server's answer, and in it what to do.
+    return told == "LoginRequired" or (told.startswith("401 ") and "Sign in again" in told)
