@@ -27,6 +27,8 @@ _FOLDERS = {
 }
 # A browser that somebody has open must never be reached from here.
 _UNWANTED = {"BROWSER", "CODEX_HOME", "DISPLAY", "WAYLAND_DISPLAY"}
+# Nor the keyring of who runs the tests. `tests/peers/secret_service.py` starts one of its own.
+_NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
 # What tests/run says to the tests.
 _OURS = {"MCPNB_CI", "MCPNB_TEST_NODE"}
 
@@ -49,6 +51,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     for name in filter(_is_unwanted, list(os.environ)):
         monkeypatch.delenv(name)
     place = tmp_path_factory.mktemp("world")
+    for name, value in _NO_KEYRING.items():
+        monkeypatch.setenv(name, value)
     for name, folder in _FOLDERS.items():
         path = place / folder
         # A runtime folder that others can read is refused by those who use it.

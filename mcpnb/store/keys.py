@@ -19,9 +19,11 @@ from mcpnb.store.crypto import (
     key_from_file,
     make_key_file,
 )
-from mcpnb.store.system_keyring import SystemKeyring, system_keyring
+from mcpnb.store.system_keyring import SERVICE, SystemKeyring, system_keyring
 
 __all__ = ["KeyChoice", "StoreKeys"]
+
+_ELSE = IN_FILE.removeprefix("key in: ")
 
 KeyChoice = Literal["auto", "keyring", "file"]
 
@@ -43,7 +45,8 @@ class StoreKeys:
         self._choice = choice
         self._lock = lock
         self._keyring: SystemKeyring = system_keyring()
-        self._from_keyring: StoreKey | None = None
+        self._known: dict[str, StoreKey] = {}
+        self._newest: bytes | None = None
 
     @property
     def path(self) -> Path:
@@ -59,6 +62,8 @@ class StoreKeys:
         """
         if self._choice != "file":
             name = self._keyring_name()
+            if name is not None and self._choice == "auto" and self._keyring.is_locked:
+                return f"key in: {name}, if it is unlocked, else {_ELSE}"
             if name is not None:
                 return f"key in: {name}"
         return IN_ENVIRONMENT if key_from_environment() else IN_FILE
@@ -106,9 +111,11 @@ class StoreKeys:
             StoreLocked: It cannot be reached.
             ConfigError: ``MCPNB_STORE_KEY`` is malformed.
         """
+        if (known := self._known.get(key_id)) is not None:
+            return known
         problems: list[str] = []
-        for source, absent in (
-            (self._kept, ""),
+        absent: list[str] = []
+        for source, without in (
             (key_from_environment, f"{ENVIRONMENT} is not set."),
             (self._in_file, "There is no key file."),
             (self._asked_keyring, ""),
@@ -120,16 +127,18 @@ class StoreKeys:
                 continue
             if key is not None and key.key_id == key_id:
                 return key
-            problems += [absent] if key is None and absent else []
+            absent += [without] if key is None and without else []
         was = f" ({where})" if where else ""
+        if problems:
+            raise StoreLocked(
+                f"The login for {what} is kept, but its key{was} cannot be reached. "
+                + " ".join(problems)
+            )
         raise StoreLocked(
             f"The login for {what} was stored with another key than the ones at hand{was}. "
-            + "".join(f"{problem} " for problem in problems)
+            + "".join(f"{text} " for text in absent)
             + "It is kept: give that key back, or sign out and in again."
         )
-
-    def _kept(self) -> StoreKey | None:
-        return self._from_keyring
 
     def _in_file(self) -> StoreKey | None:
         return key_from_file(self.path)
@@ -140,24 +149,24 @@ class StoreKeys:
         return self._of_keyring(make=False)
 
     def _of_keyring(self, *, make: bool) -> StoreKey:
-        if self._from_keyring is not None:
-            return self._from_keyring
+        """Ask the keyring, whatever is known: its entry may have been deleted or replaced since."""
         name, username = self._keyring_name(), self._username()
         found = self._keyring.find(username)
         if found is None:
             if not make:
                 raise StoreError(f"{name} holds no key of {self._folder}.")
             with self._lock():
+                # What this process still knows, so that what it sealed can be opened again.
                 found = self._keyring.find(username) or self._keyring.keep(
-                    username, os.urandom(KEY_BYTES)
+                    username, self._newest or os.urandom(KEY_BYTES)
                 )
         if len(found) != KEY_BYTES:
             raise StoreError(
-                f"{name} holds something else than a key under mcpnb, {username}. Delete that "
+                f"{name} holds something else than a key under {SERVICE}, {username}. Delete that "
                 "entry; logins that were encrypted with the key have to be made anew."
             )
-        self._from_keyring = StoreKey(found, f"key in: {name}")
-        return self._from_keyring
+        key, self._newest = StoreKey(found, f"key in: {name}"), found
+        return self._known.setdefault(key.key_id, key)
 
     def _keyring_name(self) -> str | None:
         try:
@@ -174,8 +183,10 @@ class StoreKeys:
         return name
 
     def _username(self) -> str:
-        # Relative to the home folder: that may be mounted elsewhere tomorrow.
+        # One for the folder, by whatever path it is called; and relative to the home folder, which
+        # may be mounted elsewhere tomorrow.
+        folder = self._folder.resolve()
         try:
-            return f"key of ~/{self._folder.relative_to(Path.home()).as_posix()}"
+            return f"key of ~/{folder.relative_to(Path.home().resolve()).as_posix()}"
         except (ValueError, RuntimeError):
-            return f"key of {self._folder}"
+            return f"key of {folder}"
