@@ -82,8 +82,10 @@ def _scopes(
     if added is None:
         challenged = discovery.challenged_scopes
         return chosen(config.scopes, challenged, discovery.scopes_supported, server)
-    # Step-up (SEP-2350); where the challenge named none, all that the resource announces.
     record = source.readable()
+    if record is None and added:
+        return added, False
+    # Step-up (SEP-2350); where the challenge named none, all that the resource announces.
     held = record.requested_scopes if record else config.scopes
     return union(held, added or discovery.scopes_supported), False
 

@@ -82,7 +82,7 @@ class Login(Answering, Generic[OwnerT]):
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._only_complete = only_complete
-        self._signed_in_before = self._last_sign_in()
+        self._signed_in_before = 0.0
         self._follows = False
         self._left = False
         self._thread = threading.Thread(target=self._run, name="mcpnb-login", daemon=True)
@@ -200,6 +200,8 @@ class Login(Answering, Generic[OwnerT]):
     def _run(self) -> None:
         try:
             self._check_store()
+            self._signed_in_before = self._last_sign_in()
+            self._added = self._source.wanted if self._added is None else self._added
             if self._after is not None:
                 self._after.cancel()
                 self._after.join(_LAST_PAGE)

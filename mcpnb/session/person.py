@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcpnb.errors import LoginTimeout, StoreError
@@ -122,19 +121,13 @@ class Session(Calling):
         from mcpnb.login import Login  # with the HTTP library: most sessions are signed in
 
         added = scopes_from(scopes)
-        record = self._source.readable()
         with self._shared.lock:
             before = self._shared.login
             if before is not None and added is None and before.state in _UNDER_WAY:
                 return before
-            config = self._config
-            if added is None:
-                added = self._source.wanted
-            if added is not None and record is None:
-                config, added = replace(config, scopes=added), None
             login = self._shared.login = Login(
                 self,
-                config,
+                self._config,
                 self._source,
                 scopes=added,
                 open_browser=open_browser,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
-from mcpnb.errors import CallError, LoginRequired, McpnbError, ScopeRefused, quoted
+from mcpnb.errors import CallError, LoginRequired, McpnbError, ScopeRefused, StoreError, quoted
 from mcpnb.models import LoginRecord
 from mcpnb.protocol.scopes import covers
 from mcpnb.tokens.stored import StoredLogin
@@ -69,11 +70,15 @@ class Refusals:
             scopes=missing,
         )
 
-    def wanted(self, record: LoginRecord | None) -> tuple[str, ...] | None:
+    def wanted(self) -> tuple[str, ...] | None:
         """Scopes a call was refused for since the last sign-in; empty: none were named."""
-        if self._wanted is None or record is None or record.signed_in_at != self._wanted[0]:
+        if self._wanted is None:
             return None
-        return self._wanted[1]
+        with contextlib.suppress(StoreError):
+            record = self._login.record()
+            if record is not None and record.signed_in_at == self._wanted[0]:
+                return self._wanted[1]
+        return None
 
     def _asked_before(self, what: frozenset[str]) -> bool:
         # Memory of failed elevations (specification, step-up): asked for at an earlier sign-in.

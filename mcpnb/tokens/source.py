@@ -220,7 +220,7 @@ class TokenSource:
     @property
     def wanted(self) -> tuple[str, ...] | None:
         """Scopes a call was refused for since the last sign-in; empty: none were named."""
-        return self._refusals.wanted(self.readable())
+        return self._refusals.wanted()
 
     # Signing in and out
 

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable, Sequence
 
 import mcpnb
-from tests.bench import overhead, refreshes, requests, restart, startup, together
+from tests.bench import overhead, refreshes, requests, restart, startup, stored, together
 from tests.bench.table import Table, printed
 
 __all__ = ["MEASUREMENTS", "main"]
@@ -20,6 +20,7 @@ MEASUREMENTS: dict[str, tuple[Callable[[int], list[Table]], int]] = {
     "requests": (requests.run, 1),
     "startup": (startup.run, 15),
     "restart": (restart.run, 1),
+    "stored": (stored.run, 7),
     "refreshes": (refreshes.run, 1),
     "together": (together.run, 5),
 }
