@@ -307,7 +307,8 @@ class TestMarks:
             leftover.write_bytes(b"half a record")
         os.utime(old, (1, 1))
 
-        store.delete(third, leave_mark=True)
+        FileStore(folder).delete(third, leave_mark=True)
+        FileStore(folder).write(KEY, RECORD)
 
         assert not mark.exists()
         assert not old.exists()

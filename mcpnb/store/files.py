@@ -111,7 +111,7 @@ class FileStore:
         mark = {"format": _FORMAT, "kind": key.kind, "name": key.name, "deleted_at": time.time()}
         try:
             if leave_mark:
-                self._sweep()
+                self._sweep_marks()
                 with contextlib.suppress(StoreError):  # a full disk still takes a deletion
                     self._replace(key, mark)
                     return
@@ -219,6 +219,7 @@ class FileStore:
                 found = self._folder.stat()
                 check_owner(found)
                 self._checked = True
+                self._sweep_leftovers()
         except OSError as error:
             raise StoreError(
                 f"The folder {self._folder} cannot be used: {error.strerror}. Set MCPNB_HOME to "
@@ -234,13 +235,15 @@ class FileStore:
                 f"{path} cannot be written: {error.strerror}. What was stored before is as it was."
             ) from None
 
-    def _sweep(self) -> None:
-        """Remove old marks of deletion, and what killed writers left behind."""
-        now = time.time()
+    def _sweep_leftovers(self) -> None:
+        """Remove what killed writers left behind."""
         for path in self._folder.glob(f"{TEMPORARY}*"):
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime < now - _LEFTOVERS_STAY:
+                if path.stat().st_mtime < time.time() - _LEFTOVERS_STAY:
                     path.unlink()
+
+    def _sweep_marks(self) -> None:
+        now = time.time()
         for path in self._folder.glob(f"*{_SUFFIX}"):
             with contextlib.suppress(StoreError, OSError):
                 head, _ = self._load(path)

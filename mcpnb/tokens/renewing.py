@@ -21,7 +21,7 @@ from mcpnb.errors import (
 from mcpnb.models import LoginRecord, Registration, ServerConfig, Setback, Tokens
 from mcpnb.store import Key
 from mcpnb.tokens.stored import LOCK_TIMEOUT, StoredLogin
-from mcpnb.tokens.workers import workers
+from mcpnb.tokens.workers import in_background
 
 __all__ = ["Renewals", "hindered"]
 
@@ -189,7 +189,7 @@ class Renewals:
 
     def revoke_later(self, record: LoginRecord) -> None:
         """Revoke a login that nobody wants any more, in the background."""
-        workers().submit(self.revoke, record)
+        in_background(self.revoke, record)
 
     def revoke(self, record: LoginRecord) -> bool:
         """Revoke a login's tokens at the server; say whether it confirmed."""

@@ -20,7 +20,7 @@ from mcpnb.store import TokenStore
 from mcpnb.tokens.refusals import Refusals
 from mcpnb.tokens.renewing import Renewals, hindered
 from mcpnb.tokens.stored import LOCK_TIMEOUT, Held, StoredLogin, login_key
-from mcpnb.tokens.workers import workers
+from mcpnb.tokens.workers import in_background
 
 __all__ = ["TokenSource"]
 
@@ -71,21 +71,13 @@ class TokenSource:
         if (held := self._login.fresh()) is not None:
             return held
         record = self.record()
-        if record is None or (expired(record) and not self._last_resort(record)):
+        if record is None or expired(record):
             return None
         if self._login.to_be_saved:
-            workers().submit(self._login.save)
-        if stale(record) and not self._hindered(record):
+            in_background(self._login.save)
+        if stale(record) and not (hindered(record) or self._renewals.unwritable):
             self.renewal(record.generation)
         return _held(record)
-
-    def _hindered(self, record: LoginRecord) -> bool:
-        return hindered(record) or self._renewals.unwritable
-
-    def _last_resort(self, record: LoginRecord) -> bool:
-        """Whether a token near its end is all there is for now: it serves to its last second."""
-        lives = (record.tokens.expires_at or 0.0) > time.time()
-        return lives and record.tokens.refresh_token is not None and self._hindered(record)
 
     def fresh(self, *, eager: bool = False) -> Held:
         """Give a usable token, renewed if need be.
@@ -127,7 +119,7 @@ class TokenSource:
         seen = (os.getpid(), record.generation)
         with self._lock:
             if self._renewal is None or self._renewal[0] != seen or self._renewal[1].done():
-                future = workers().submit(self._renew, record.generation, time.time())
+                future = in_background(self._renew, record.generation, time.time())
                 self._renewal = (seen, future)
             return self._renewal[1]
 
@@ -177,7 +169,7 @@ class TokenSource:
         if now < self._in_vain.get(said, 0.0) + _DOUBT_LASTS:
             return  # rejected again, and not renewed in between: the minute runs from the first
         self._in_vain[said] = now
-        workers().submit(self._note, generation, vain_at=now)
+        in_background(self._note, generation, vain_at=now)
 
     def accepted(self, generation: int) -> None:
         """Note that the server has just accepted this generation."""
@@ -187,7 +179,7 @@ class TokenSource:
         self._refusals.accepted()
         record = self.readable()
         if record is not None and record.doubted_at is not None:
-            workers().submit(self._note, generation, doubted_at=None)
+            in_background(self._note, generation, doubted_at=None)
 
     def _note(self, generation: int, **facts: float | None) -> None:
         """Store what the server said of a generation, for siblings."""
