@@ -12,6 +12,6 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 sign-in required, 130 cancelled.
     """
-    from mcpnb.cli.commands import run
+    from mcpnb.cli.running import run
 
     sys.exit(run(sys.argv[1:]))

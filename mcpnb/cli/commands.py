@@ -2,118 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-import warnings
-from collections.abc import Sequence
-from typing import Any
-
 import click
 
-from mcpnb import errors
-from mcpnb.version import __version__
+from mcpnb.cli.group import (
+    DONE,
+    cli,
+    common_options,
+    config_option,
+    json_option,
+    server_argument,
+    session_for,
+    store_option,
+)
 
-__all__ = ["run"]
+__all__ = ["cli"]
 
-_CHOOSING = ("--account", "--config")
 _TIMEOUT = 300.0
-DONE, FAILED, USAGE, SIGN_IN_REQUIRED, CANCELLED = 0, 1, 2, 3, 130
-
-_server = click.argument("server", metavar="SERVER")
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_account = click.option("--account", metavar="NAME", help="Which of several logins at one server.")
-_config = click.option(
-    "--config", metavar="FILE", type=click.Path(), help="Read this configuration file first."
-)
-_store = click.option(
-    "--store",
-    type=click.Choice(["auto", "keyring", "file", "memory"]),
-    default="auto",
-    help="Where the key of stored logins rests. Default: auto, the system's keyring if there is "
-    "one, else a file.",
-)
-
-
-def _common(command: Any) -> Any:
-    return _account(_config(command))
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line and give its exit code. No error a user can cause shows a traceback."""
-    warnings.showwarning = _warned
-    try:
-        code = cli.main(args=list(arguments), prog_name="mcpnb", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt, errors.LoginCancelled):
-        return _cancelled()
-    except click.ClickException as error:
-        error.show()
-        return USAGE if isinstance(error, click.UsageError) else FAILED
-    except errors.McpnbError as error:
-        return _explained(error, arguments)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; nothing is left to be said to it
-        return FAILED
-    return code if isinstance(code, int) else DONE
-
-
-def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    _say(f"Warning: {message}")
-
-
-def _explained(error: errors.McpnbError, arguments: Sequence[str]) -> int:
-    if isinstance(error, errors.LoginRequired):
-        _say(f"Sign-in required: {error}")
-        scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
-        _say(f"Run: mcpnb login {_same_server(arguments, error.server)}{scopes}")
-        return SIGN_IN_REQUIRED
-    _say(f"Error: {error}")
-    return USAGE if isinstance(error, errors.ConfigError) else FAILED
-
-
-def _same_server(arguments: Sequence[str], server: str) -> str:
-    """Give the server with the options of this command line that choose the login."""
-    kept = [server]
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if word in _CHOOSING:
-            kept += [word, shlex.quote(following)]
-        elif word.startswith(tuple(f"{option}=" for option in _CHOOSING)):
-            kept.append(shlex.quote(word))
-    return " ".join(kept)
-
-
-def _cancelled() -> int:
-    _say("Cancelled.")
-    return CANCELLED
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _session(
-    server: str, account: str | None, config: str | None, store: str = "auto", **given: Any
-) -> Any:
-    from mcpnb.connecting import connect
-
-    return connect(server, account=account, config=config, store=store, **given)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="mcpnb")
-def cli() -> None:
-    """Sign in to MCP servers, and stay signed in.
-
-    SERVER is the address of an MCP server or the name of a configured one.
-
-    \b
-    mcpnb login https://mcp.example.com/mcp     sign in, once
-    mcpnb tools https://mcp.example.com/mcp     what it can do
-    mcpnb call  https://mcp.example.com/mcp search query=report
-    """
 
 
 @cli.command()
-@_server
+@server_argument
 @click.option("--scopes", metavar="A,B", help="Ask for these scopes instead of the announced ones.")
 @click.option(
     "--no-browser", is_flag=True, help="Open no browser: print the address, read a pasted answer."
@@ -144,9 +52,9 @@ def cli() -> None:
     metavar="URL",
     help="Complete a sign-in with the address that the browser ended at; - reads it from stdin.",
 )
-@_json
-@_store
-@_common
+@json_option
+@store_option
+@common_options
 def login(
     server: str,
     scopes: str | None,
@@ -180,7 +88,7 @@ def login(
         raise click.UsageError("--json goes with --begin.")
     if begin and store == "memory":
         raise click.UsageError("--begin has to leave something behind: not with --store memory.")
-    session = _session(
+    session = session_for(
         server,
         account,
         config,
@@ -203,7 +111,7 @@ def login(
 @cli.command()
 @click.argument("server", metavar="SERVER", required=False)
 @click.option("--all", "everywhere", is_flag=True, help="Sign out of every stored login.")
-@_common
+@common_options
 def logout(server: str | None, everywhere: bool, account: str | None, config: str | None) -> int:
     """Sign out: revoke the login at the server, and forget it.
 
@@ -217,12 +125,12 @@ def logout(server: str | None, everywhere: bool, account: str | None, config: st
         raise click.UsageError("Give either SERVER, or --all.")
     if everywhere:
         return sign_out_everywhere()
-    return sign_out(_session(str(server), account, config))
+    return sign_out(session_for(str(server), account, config))
 
 
 @cli.command("list")
-@_json
-@_config
+@json_option
+@config_option
 def list_(as_json: bool, config: str | None) -> int:
     """List configured servers and stored logins. Nobody is contacted."""
     from mcpnb.cli.listing import show_list
@@ -233,8 +141,8 @@ def list_(as_json: bool, config: str | None) -> int:
 
 @cli.command()
 @click.argument("url", metavar="URL")
-@_json
-@_config
+@json_option
+@config_option
 def discover(url: str, as_json: bool, config: str | None) -> int:
     """Look how one would sign in to a server. Nothing is registered.
 
@@ -248,10 +156,10 @@ def discover(url: str, as_json: bool, config: str | None) -> int:
 
 
 @cli.command()
-@_server
+@server_argument
 @click.option("--header", is_flag=True, help="Print the whole Authorization header.")
-@_json
-@_common
+@json_option
+@common_options
 def token(server: str, header: bool, as_json: bool, account: str | None, config: str | None) -> int:
     """Print a fresh access token, alone on stdout. Whoever has it can act as you.
 
@@ -262,7 +170,7 @@ def token(server: str, header: bool, as_json: bool, account: str | None, config:
 
     if as_json and not header:
         raise click.UsageError("--json goes with --header.")
-    held = _session(server, account, config).access_token()
+    held = session_for(server, account, config).access_token()
     if as_json:
         click.echo(json.dumps({"Authorization": f"Bearer {held}"}))
     else:
@@ -271,19 +179,19 @@ def token(server: str, header: bool, as_json: bool, account: str | None, config:
 
 
 @cli.command()
-@_server
-@_json
-@_common
+@server_argument
+@json_option
+@common_options
 def tools(server: str, as_json: bool, account: str | None, config: str | None) -> int:
     """List a server's tools."""
     from mcpnb.cli.calling import show_tools
 
-    show_tools(_session(server, account, config), as_json=as_json)
+    show_tools(session_for(server, account, config), as_json=as_json)
     return DONE
 
 
 @cli.command()
-@_server
+@server_argument
 @click.argument("tool")
 @click.argument("pairs", metavar="[K=V]...", nargs=-1)
 @click.option(
@@ -292,8 +200,8 @@ def tools(server: str, as_json: bool, account: str | None, config: str | None) -
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for the result."
 )
-@_json
-@_common
+@json_option
+@common_options
 def call(
     server: str,
     tool: str,
@@ -313,7 +221,7 @@ def call(
     """
     from mcpnb.cli.calling import call_tool
 
-    session = _session(server, account, config)
+    session = session_for(server, account, config)
     call_tool(session, tool, pairs, arguments, timeout=timeout, as_json=as_json)
     return DONE
 

@@ -1,0 +1,66 @@
+"""One command line, from its arguments to its exit code."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from mcpnb import errors
+from mcpnb.cli import commands
+from mcpnb.cli.group import CANCELLED, DONE, FAILED, SIGN_IN_REQUIRED, USAGE, say
+
+__all__ = ["run"]
+
+_CHOOSING = ("--account", "--config")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit code. No error a user can cause shows a traceback."""
+    warnings.showwarning = _warned
+    try:
+        code = commands.cli.main(args=list(arguments), prog_name="mcpnb", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt, errors.LoginCancelled):
+        return _cancelled()
+    except click.ClickException as error:
+        error.show()
+        return USAGE if isinstance(error, click.UsageError) else FAILED
+    except errors.McpnbError as error:
+        return _explained(error, arguments)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nothing is left to be said to it
+        return FAILED
+    return code if isinstance(code, int) else DONE
+
+
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"Warning: {message}")
+
+
+def _explained(error: errors.McpnbError, arguments: Sequence[str]) -> int:
+    if isinstance(error, errors.LoginRequired):
+        say(f"Sign-in required: {error}")
+        scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
+        say(f"Run: mcpnb login {_same_server(arguments, error.server)}{scopes}")
+        return SIGN_IN_REQUIRED
+    say(f"Error: {error}")
+    return USAGE if isinstance(error, errors.ConfigError) else FAILED
+
+
+def _same_server(arguments: Sequence[str], server: str) -> str:
+    """Give the server with the options of this command line that choose the login."""
+    kept = [server]
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word in _CHOOSING:
+            kept += [word, shlex.quote(following)]
+        elif word.startswith(tuple(f"{option}=" for option in _CHOOSING)):
+            kept.append(shlex.quote(word))
+    return " ".join(kept)
+
+
+def _cancelled() -> int:
+    say("Cancelled.")
+    return CANCELLED
