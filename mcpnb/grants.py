@@ -7,17 +7,20 @@ import time
 from mcpnb.errors import GrantError, ServerError, ServerUnreachable
 from mcpnb.http import Answer, Http
 from mcpnb.models import AuthorizationServer, LoginRecord, Registration, Secret, Tokens
+from mcpnb.protocol import device, token
 from mcpnb.protocol import registration as registering
-from mcpnb.protocol import token
 from mcpnb.protocol.authorization import ValidatedAnswer
+from mcpnb.protocol.device import DeviceRequest
 
-__all__ = ["exchange", "refresh", "register", "revoke"]
+__all__ = ["begin_device", "exchange", "poll_device", "refresh", "register", "revoke"]
 
 
 def register(
-    server: AuthorizationServer, redirect_uri: str, scopes: tuple[str, ...], http: Http
+    server: AuthorizationServer, redirect_uri: str | None, scopes: tuple[str, ...], http: Http
 ) -> Registration:
     """Register a client dynamically (RFC 7591), once more without ``scope`` where that is refused.
+
+    Without a redirect it is one for the device grant.
 
     Raises:
         GrantError: The server does not register it.
@@ -59,6 +62,47 @@ def exchange(answer: ValidatedAnswer, http: Http) -> Tokens:
         reply = http.post_form(endpoint, body, headers)  # it never arrived: the code is unused
     document = _granted(reply, "Exchanging the code")
     return token.read_tokens(document, now=now, asked=answer.request.scopes)
+
+
+def begin_device(
+    server: AuthorizationServer,
+    registration: Registration,
+    resource: str,
+    scopes: tuple[str, ...],
+    http: Http,
+) -> DeviceRequest:
+    """Ask for a code to enter on another device (RFC 8628 section 3.1).
+
+    Raises:
+        LoginError: The server does not offer it.
+        GrantError: It refused.
+        ServerUnreachable: It does not answer.
+    """
+    now = time.time()
+    body, headers = device.begin(registration, resource, scopes)
+    reply = http.post_form(device.endpoint_of(server), body, headers)
+    return device.read_begun(
+        _granted(reply, "Signing in on another device"),
+        now=now,
+        server=server,
+        registration=registration,
+        resource=resource,
+        scopes=scopes,
+    )
+
+
+def poll_device(request: DeviceRequest, http: Http) -> Tokens:
+    """Ask whether the person has agreed by now (RFC 8628 section 3.4).
+
+    Raises:
+        GrantError: Not yet (``authorization_pending``, ``slow_down``), or never.
+        ServerUnreachable: The server does not answer.
+    """
+    now = time.time()
+    body, headers = device.poll(request)
+    reply = http.post_form(request.server.token_endpoint, body, headers)
+    document = _granted(reply, "Signing in on another device")
+    return token.read_tokens(document, now=now, asked=request.scopes)
 
 
 def refresh(record: LoginRecord, http: Http) -> Tokens:

@@ -6,12 +6,17 @@ import contextlib
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mcpnb.errors import StoreError
 from mcpnb.protocol.authorization import AuthorizationRequest
+from mcpnb.protocol.device import DeviceRequest
+from mcpnb.protocol.registration import GRANT
 from mcpnb.store import Key, TokenStore
 
-__all__ = ["EXCHANGE_TAKES", "PendingLogin", "PendingLogins"]
+__all__ = ["EXCHANGE_TAKES", "PendingLogin", "PendingLogins", "PendingRequest"]
+
+PendingRequest = AuthorizationRequest | DeviceRequest
 
 EXCHANGE_TAKES = 60.0
 """Seconds in which the exchange of a code has ended, one way or the other."""
@@ -22,9 +27,9 @@ _LOCK_TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """One authorization request that a person was shown, with all that completes it."""
+    """One request that a person was shown, with all that completes it."""
 
-    request: AuthorizationRequest
+    request: PendingRequest
     expires_at: float
     """Seconds since the epoch."""
     retry_without_scopes: bool = False
@@ -32,9 +37,9 @@ class PendingLogin:
     claimed_at: float | None = None
     """When somebody began to exchange its code: a code is good once."""
 
-    def is_for(self, request: AuthorizationRequest) -> bool:
+    def is_for(self, request: PendingRequest) -> bool:
         """Whether it is this request's."""
-        return self.request.state == request.state
+        return self.request.nonce == request.nonce
 
     @property
     def claimed_lately(self) -> bool:
@@ -42,13 +47,16 @@ class PendingLogin:
         return self.claimed_at is not None and time.time() < self.claimed_at + EXCHANGE_TAKES
 
     def lasting(self, seconds: float) -> PendingLogin:
-        """Give it with a new end, so many seconds from now."""
+        """Give it with a new end, so many seconds from now, but for one that the server set."""
+        if isinstance(self.request, DeviceRequest):
+            return self
         return replace(self, expires_at=time.time() + seconds)
 
     def without_scopes(self) -> PendingLogin:
         """Give it with a new request that leaves the scopes to the server."""
-        request = self.request.without_scopes()
-        return replace(self, request=request, retry_without_scopes=False)
+        if isinstance(self.request, DeviceRequest):
+            return self
+        return replace(self, request=self.request.without_scopes(), retry_without_scopes=False)
 
 
 class PendingLogins:
@@ -86,7 +94,7 @@ class PendingLogins:
             return None
         try:
             return PendingLogin(
-                request=AuthorizationRequest.from_dict(data["request"]),
+                request=_request(data["request"]),
                 expires_at=data["expires_at"],
                 retry_without_scopes=data["retry_without_scopes"],
                 claimed_at=data["claimed_at"],
@@ -103,7 +111,7 @@ class PendingLogins:
         with self._store.lock(self._key, _LOCK_TIMEOUT):
             self._write(pending)
 
-    def claim(self, request: AuthorizationRequest) -> bool:
+    def claim(self, request: PendingRequest) -> bool:
         """Begin to exchange its code; say whether nobody else does.
 
         Raises:
@@ -116,12 +124,12 @@ class PendingLogins:
             self._write(replace(current, claimed_at=time.time()))
             return True
 
-    def is_claimed(self, request: AuthorizationRequest) -> bool:
+    def is_claimed(self, request: PendingRequest) -> bool:
         """Whether its code is still to be exchanged: nobody has ended it since it was claimed."""
         current = self._read()
         return current is not None and current.is_for(request) and current.claimed_at is not None
 
-    def drop(self, request: AuthorizationRequest | None = None) -> None:
+    def drop(self, request: PendingRequest | None = None) -> None:
         """Forget it.
 
         Args:
@@ -141,3 +149,9 @@ class PendingLogins:
             "claimed_at": pending.claimed_at,
         }
         self._store.write(self._key, record)
+
+
+def _request(data: dict[str, Any]) -> PendingRequest:
+    if data.get("grant") == GRANT:
+        return DeviceRequest.from_dict(data)
+    return AuthorizationRequest.from_dict(data)

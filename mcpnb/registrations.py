@@ -33,7 +33,7 @@ class Registrations:
         self,
         method: RegistrationMethod,
         server: AuthorizationServer,
-        redirect_uri: str,
+        redirect_uri: str | None,
         *,
         wanted: tuple[str, ...],
         bound: tuple[str, ...],
@@ -44,7 +44,7 @@ class Registrations:
         Args:
             method: How to come by one.
             server: The authorization server it is for.
-            redirect_uri: Where the browser will be sent.
+            redirect_uri: Where the browser will be sent; `None` for the device grant.
             wanted: The scopes that will be asked for now.
             bound: The scopes to register a new client for, so that a later step-up needs no other.
             keep: Whether a new one is of use again (not for a port that will not come again).
@@ -60,7 +60,7 @@ class Registrations:
             )
         if method == "cimd":
             return registering.via_metadata_document(self._config, server)
-        key = Key("client", f"{server.issuer}\n{redirect_uri}")
+        key = Key("client", f"{server.issuer}\n{redirect_uri or 'device'}")
         with self._store.lock(key, _LOCK_TIMEOUT):
             known = self._store.read(key)
             if known is not None and _usable(registration := Registration.from_dict(known), wanted):

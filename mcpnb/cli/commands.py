@@ -77,8 +77,8 @@ def login(
     \b
     mcpnb login https://mcp.example.com/mcp
     mcpnb login https://mcp.example.com/mcp --no-browser   over SSH: paste
-    mcpnb login https://mcp.example.com/mcp --begin        in two steps, for scripts:
-    mcpnb login https://mcp.example.com/mcp --finish -     the second reads the answer
+    mcpnb login https://mcp.example.com/mcp --begin        in two steps:
+    mcpnb login https://mcp.example.com/mcp --finish -     paste the answer
     """
     from mcpnb.cli import signing_in
 

@@ -15,14 +15,15 @@ from mcpnb.errors import (
     LoginError,
     McpnbError,
     ProtocolError,
+    StoreError,
     bare,
 )
 from mcpnb.http import Http
 from mcpnb.login.progress import Progress
-from mcpnb.models import ServerConfig, Tokens
-from mcpnb.pending import PendingLogin, PendingLogins
+from mcpnb.models import LoginRecord, ServerConfig, Tokens
+from mcpnb.pending import PendingLogin, PendingLogins, PendingRequest
 from mcpnb.protocol import token
-from mcpnb.protocol.authorization import ValidatedAnswer, read_answer
+from mcpnb.protocol.authorization import AuthorizationRequest, ValidatedAnswer, read_answer
 from mcpnb.registrations import Registrations
 from mcpnb.tokens import TokenSource
 
@@ -61,7 +62,12 @@ class Answering(Progress):
             pending = self._pending
             if self._state != "waiting" or pending is None:
                 raise AnswerRefused("This sign-in is not waiting for an answer (any more).")
-            answer = self._checked(text, pending)
+            if not isinstance(pending.request, AuthorizationRequest):
+                raise AnswerRefused(
+                    "Nothing is pasted in this sign-in: enter the code at the address that it "
+                    "shows. It goes on by itself."
+                )
+            answer = self._checked(text, pending.request, pending)
             if answer is None:
                 return self._again_without_scopes(pending)
             # Stored, so that no other process gives the same code away: it is good once.
@@ -71,7 +77,7 @@ class Answering(Progress):
         failure: McpnbError
         try:
             with self._exchange_under_way:
-                self._keep(answer, grants.exchange(answer, self._http))
+                self._keep(answer.request, grants.exchange(answer, self._http))
         except McpnbError as error:
             if isinstance(error, GrantError) and error.error == "invalid_client":
                 self._registrations.drop_reused()  # the next sign-in makes a new one
@@ -86,10 +92,12 @@ class Answering(Progress):
         self._fail(failure, pending)
         raise bare(failure)
 
-    def _checked(self, text: str, pending: PendingLogin) -> ValidatedAnswer | None:
+    def _checked(
+        self, text: str, request: AuthorizationRequest, pending: PendingLogin
+    ) -> ValidatedAnswer | None:
         """Give the answer; `None` where the server shall be asked again without scopes."""
         try:
-            answer = read_answer(text, pending.request)
+            answer = read_answer(text, request)
         except LoginDenied as error:
             self._heard = True
             if error.error == "invalid_scope" and pending.retry_without_scopes:
@@ -112,16 +120,23 @@ class Answering(Progress):
         self._note("The server refused the scopes that it announces; asking once more without any.")
         return again.request.url
 
-    def _keep(self, answer: ValidatedAnswer, tokens: Tokens) -> None:
-        record = token.login_record(answer, tokens, self._config, now=time.time())
+    def _keep(self, request: PendingRequest, tokens: Tokens) -> None:
+        record = token.login_record(request, tokens, self._config, now=time.time())
         with self._changed:
-            kept = not self._over() and self._pendings.is_claimed(answer.request)
+            kept = not self._over() and self._pendings.is_claimed(request)
             if kept:
-                self._source.store_login(record)
+                self._store(record)
                 self._registrations.confirm(record.registration)
-                self._pendings.drop(answer.request)
+                self._pendings.drop(request)
                 self._finish("signed_in", None)
         if not kept:
             # Cancelled or signed out while the code was exchanged: nothing is kept, here or there.
             grants.revoke(record, self._http)
             raise self._error or LoginCancelled("The sign-in was cancelled.")
+
+    def _store(self, record: LoginRecord) -> None:
+        try:
+            self._source.store_login(record)
+        except StoreError:
+            grants.revoke(record, self._http)  # nobody would have it, and the server would keep it
+            raise

@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from urllib.parse import urlsplit
 
-from mcpnb import redirects
+from mcpnb import grants, redirects
 from mcpnb.channels import LoopbackListener
+from mcpnb.errors import GrantError
+from mcpnb.http import Http
 from mcpnb.models import AuthorizationServer, Discovery, ServerConfig
 from mcpnb.pending import PendingLogin
+from mcpnb.protocol import device
 from mcpnb.protocol import registration as registering
 from mcpnb.protocol.authorization import AuthorizationRequest
+from mcpnb.protocol.device import DeviceRequest
 from mcpnb.protocol.scopes import chosen, union
 from mcpnb.protocol.urls import same_issuer
 from mcpnb.registrations import Registrations
 from mcpnb.tokens import TokenSource
 
-__all__ = ["fits", "prepared"]
+__all__ = ["fits", "prepared", "prepared_device"]
 
 
 def prepared(  # noqa: PLR0913  what a request depends on
@@ -71,6 +75,52 @@ def prepared(  # noqa: PLR0913  what a request depends on
     )
 
 
+def prepared_device(  # noqa: PLR0913  what a request depends on
+    config: ServerConfig,
+    source: TokenSource,
+    discovery: Discovery,
+    registrations: Registrations,
+    http: Http,
+    *,
+    added: tuple[str, ...] | None,
+) -> PendingLogin:
+    """Choose scopes and registration, and ask for a code to enter on another device (RFC 8628).
+
+    Args:
+        config: The server and how to sign in to it.
+        source: The login so far.
+        discovery: What was found out of the server.
+        registrations: Gives the client id.
+        http: Asks.
+        added: Scopes to add to those asked for before.
+
+    Raises:
+        LoginError: The server does not offer it, or there is no way to a client id.
+        GrantError: It refuses.
+        ServerError: It cannot be reached or understood.
+    """
+    server = discovery.sign_in_at
+    device.endpoint_of(server)
+    scopes, discovered = _scopes(config, source, discovery, server, added)
+    registration = registrations.obtain(
+        registering.choose(config, server, default_redirect=True),
+        server,
+        None,
+        wanted=scopes,
+        bound=union(scopes, discovery.scopes_supported),
+        keep=True,
+    )
+    try:
+        request = grants.begin_device(server, registration, discovery.resource, scopes, http)
+    except GrantError as error:
+        if error.error == "invalid_client":
+            registrations.drop_reused()  # the next sign-in makes a new one
+        if error.error != "invalid_scope" or not discovered:
+            raise
+        request = grants.begin_device(server, registration, discovery.resource, (), http)
+    return PendingLogin(request, expires_at=request.expires_at)
+
+
 def _scopes(
     config: ServerConfig,
     source: TokenSource,
@@ -90,15 +140,23 @@ def _scopes(
     return union(held, added or discovery.scopes_supported), False
 
 
-def fits(pending: PendingLogin, config: ServerConfig, added: tuple[str, ...] | None) -> bool:
+def fits(
+    pending: PendingLogin, config: ServerConfig, added: tuple[str, ...] | None, *, on_device: bool
+) -> bool:
     """Whether a pending sign-in is what a person asks for now, too."""
     request = pending.request
+    if on_device and not isinstance(request, DeviceRequest):
+        return False
     wanted = config.scopes if added is None else added
     return (
         set(wanted or ()) <= set(request.scopes)
         and config.client_id in (None, request.registration.client_id)
         and (config.issuer is None or same_issuer(config.issuer, request.server.issuer))
         and config.resource in (None, request.resource)
-        and config.callback_url in (None, request.redirect_uri)
-        and config.callback_port in (None, 0, urlsplit(request.redirect_uri).port)
+        and (request.redirect_uri is None or _leads_to(request.redirect_uri, config))
     )
+
+
+def _leads_to(redirect_uri: str, config: ServerConfig) -> bool:
+    ports = (None, 0, urlsplit(redirect_uri).port)
+    return config.callback_url in (None, redirect_uri) and config.callback_port in ports

@@ -20,10 +20,11 @@ from mcpnb.errors import (
     StoreBusy,
     StoreError,
 )
-from mcpnb.login.answering import Answering
-from mcpnb.login.preparing import fits, prepared
-from mcpnb.models import ServerConfig
-from mcpnb.pending import EXCHANGE_TAKES, PendingLogin
+from mcpnb.login.preparing import prepared, prepared_device
+from mcpnb.login.sharing import LOOK_AROUND, Sharing
+from mcpnb.models import Discovery, ServerConfig
+from mcpnb.pending import PendingLogin
+from mcpnb.protocol.device import DeviceRequest
 from mcpnb.tokens import TokenSource
 
 __all__ = ["Login"]
@@ -38,10 +39,9 @@ _HINT = (
 )
 _LOCK_TIMEOUT = 10.0
 _LAST_PAGE = 3.0
-_LOOK_AROUND = 0.5
 
 
-class Login(Answering, Generic[OwnerT]):
+class Login(Sharing, Generic[OwnerT]):
     """One sign-in. It runs in a thread of its own; a panel and a terminal are views of it.
 
     `url` is the address to open once `state` is ``waiting``. An answer arrives through the loopback
@@ -57,6 +57,7 @@ class Login(Answering, Generic[OwnerT]):
         source: TokenSource,
         *,
         scopes: tuple[str, ...] | None = None,
+        device: bool = False,
         open_browser: bool = False,
         timeout: float = 300,
         after: Login[OwnerT] | None = None,
@@ -69,21 +70,17 @@ class Login(Answering, Generic[OwnerT]):
             config: The server and how to sign in to it.
             source: Where the login goes.
             scopes: Scopes to add to those asked for before (step-up, SEP-2350).
+            device: Sign in on another device, where the server offers it (RFC 8628).
             open_browser: Open `url` in a browser on this machine.
             timeout: Seconds to wait for the person.
             after: An earlier one of the same session: it is cancelled, and gives its port back.
             only_complete: Begin nothing and listen nowhere: take the answer to what is pending.
         """
-        super().__init__(config, source)
+        super().__init__(config, source, scopes, on_device=device, timeout=timeout)
         self._after = after
         self._owner = owner
-        self._added = scopes
         self._open_browser = open_browser
-        self._timeout = timeout
-        self._deadline = time.monotonic() + timeout
         self._only_complete = only_complete
-        self._signed_in_before = 0.0
-        self._follows = False
         self._left = False
         self._thread = threading.Thread(target=self._run, name="mcpnb-login", daemon=True)
         self._thread.start()
@@ -254,9 +251,6 @@ class Login(Answering, Generic[OwnerT]):
                 self._begin(closing)
             self._await_answer()
 
-    def _can_be_resumed(self, pending: PendingLogin) -> bool:
-        return pending.claimed_at is None and fits(pending, self._config, self._added)
-
     def _tidy_up(self) -> None:
         if not self._heard and self._state != "signed_in":
             self._registrations.drop_reused()
@@ -267,6 +261,9 @@ class Login(Answering, Generic[OwnerT]):
         self._enter("discovering")
         discovery = discover(self._config, self._http)
         self._enter("registering")
+        if self._on_device:
+            self._begin_on_device(discovery)
+            return
         listener = redirects.listen(self._config, self._note)
         closing.callback(listener.close)
         pending = prepared(
@@ -282,6 +279,14 @@ class Login(Answering, Generic[OwnerT]):
         self._pendings.put(pending)
         self._open(pending, listener)
 
+    def _begin_on_device(self, discovery: Discovery) -> None:
+        source, added = self._source, self._added
+        pending = prepared_device(
+            self._config, source, discovery, self._registrations, self._http, added=added
+        )
+        self._pendings.put(pending)
+        self._open(pending, None)
+
     def _resume(self, pending: PendingLogin, closing: contextlib.ExitStack) -> None:
         """Go on where a process died: the same address, so that a tab that is open still counts."""
         pending = pending.lasting(self._timeout)
@@ -289,8 +294,9 @@ class Login(Answering, Generic[OwnerT]):
         self._registrations.reuse(pending.request.registration)
         listener: LoopbackListener | None = None
         try:
-            listener = redirects.listen_again(pending.request.redirect_uri)
-            closing.callback(listener.close)
+            if pending.request.redirect_uri is not None:
+                listener = redirects.listen_again(pending.request.redirect_uri)
+                closing.callback(listener.close)
         except LoginError as error:
             self._note(f"{error} Paste the address that the browser ends at.")
         if not self._follows:
@@ -299,48 +305,22 @@ class Login(Answering, Generic[OwnerT]):
 
     def _open(self, pending: PendingLogin, listener: LoopbackListener | None) -> None:
         request = pending.request
-        if listener is not None:
+        if isinstance(request, DeviceRequest):
+            left = request.expires_at - time.time()
+            self._deadline = min(self._deadline, time.monotonic() + left)
+        elif listener is not None:
             listener.listen(request.redirect_uri, self._deliver)
         self._pending = pending
         self._enter("waiting")
-        if self._open_browser and not redirects.open_browser(request.url):
-            self._note("No browser could be opened here: open the address yourself.")
-
-    def _follow(self) -> None:
-        """Show the sign-in of another process for a moment, or until that one has ended."""
-        if not self._follows:
-            self._follows = True
-            self._note(
-                "Being signed in in another notebook or terminal already: this one follows it."
-            )
-        if self._signed_in_elsewhere():
+        if (
+            self.user_code is not None
+            or not self._open_browser
+            or redirects.open_browser(request.url)
+        ):
             return
-        pending = self._pendings.current()
-        if pending is not None and not fits(pending, self._config, self._added):
-            # It does not ask for what is wanted here. Its process sees that it is gone, and leaves.
-            self._pendings.drop(pending.request)
-        elif pending is not None and self._state != "exchanging":
-            self._pending = pending
-            if self._state != "waiting":
-                self._enter("waiting")
-        with self._changed:
-            self._changed.wait_for(self._over, _LOOK_AROUND)
-        self._give_up_in_time()
-
-    def _await_paste(self) -> None:
-        self._follows = True
-        pending = self._pendings.current()
-        if pending is None:
-            raise LoginError(
-                f"No sign-in to {self._config.url} is waiting for its answer (any more): it was "
-                "completed, cancelled, or took too long. Begin again."
-            )
-        self._pending = pending
-        self._enter("waiting")
-        with self._changed:
-            while not self._over():
-                self._changed.wait_for(self._over, _LOOK_AROUND)
-                self._give_up_in_time()
+        self._note("No browser could be opened here: open the address yourself.")
+        if request.server.device_authorization_endpoint:
+            self._note("Or sign in on another device: login(device=True), or mcpnb login --device.")
 
     def _await_answer(self) -> None:
         hint_at = time.monotonic() + _HINT_AFTER if self._timeout > _HINT_AFTER else float("inf")
@@ -348,46 +328,12 @@ class Login(Answering, Generic[OwnerT]):
         # An exchange that has begun is waited for: it ends by its own time-outs.
         while not self._over():
             with self._changed:
-                self._changed.wait_for(self._over, min(_LOOK_AROUND, self._left_to_wait))
-            if time.monotonic() > hint_at:
+                self._changed.wait_for(self._over, min(LOOK_AROUND, self._left_to_wait))
+            self._poll()
+            if time.monotonic() > hint_at and self.user_code is None:
                 hint_at = float("inf")
                 self._note(_HINT)
             if self._state == "waiting" and self._pendings.version != seen:
                 seen = self._pendings.version
                 self._look_around()
             self._give_up_in_time()
-
-    def _look_around(self) -> None:
-        """See what another process made of this sign-in: completed, claimed, or gone."""
-        with self._changed:  # not while an answer changes it here
-            if self._state != "waiting" or self._signed_in_elsewhere():
-                return
-            current, ours = self._pendings.current(), self._pending
-            if current is None or ours is None or not current.is_for(ours.request):
-                raise LoginCancelled(
-                    "The sign-in was ended or replaced in another notebook or terminal."
-                )
-            if current.claimed_at is not None:
-                # Somebody exchanges the code; if that fails, the pending sign-in goes away.
-                self._deadline = min(self._deadline, time.monotonic() + EXCHANGE_TAKES)
-
-    @property
-    def _left_to_wait(self) -> float:
-        return max(self._deadline - time.monotonic(), 0.05)
-
-    def _give_up_in_time(self) -> None:
-        if self._state != "exchanging" and not self._over() and time.monotonic() > self._deadline:
-            raise LoginTimeout(
-                f"No answer came from the browser within {self._timeout:g} s. "
-                "Where a server shows an error page of its own, none ever comes."
-            )
-
-    def _last_sign_in(self) -> float:
-        record = self._source.readable()
-        return record.signed_in_at if record else 0.0
-
-    def _signed_in_elsewhere(self) -> bool:
-        if self._last_sign_in() in (0.0, self._signed_in_before):
-            return False
-        self._finish("signed_in", None)
-        return True

@@ -40,8 +40,8 @@ class Registration:
 
     @property
     def name(self) -> str:
-        """What it is kept under: one client per issuer and redirect."""
-        return f"{self.issuer}\n{self.redirect_uri}"
+        """What it is kept under: one client per issuer and redirect, or for the device grant."""
+        return f"{self.issuer}\n{self.redirect_uri or 'device'}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give the JSON form, secrets included: only for an encrypting store."""

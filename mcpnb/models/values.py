@@ -77,6 +77,18 @@ class AuthorizationServer:
     url: str = ""
     """Where the document came from; empty for the 2025-03-26 default endpoints."""
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> AuthorizationServer:
+        """Read back what `dataclasses.asdict` and JSON made of it.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        return cls(**values)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -58,6 +58,11 @@ class AuthorizationRequest:
             verifier=Secret(secrets.token_urlsafe(64)),
         )
 
+    @property
+    def nonce(self) -> Secret:
+        """What tells it from every other one."""
+        return self.state
+
     def without_scopes(self) -> AuthorizationRequest:
         """Make the request anew, leaving the scopes to the server."""
         return AuthorizationRequest.new(
@@ -109,12 +114,8 @@ class AuthorizationRequest:
             KeyError: It is incomplete.
             TypeError: It is something else.
         """
-        server: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in data["server"].items()
-        }
         return cls(
-            server=AuthorizationServer(**server),
+            server=AuthorizationServer.from_dict(data["server"]),
             registration=Registration.from_dict(data["registration"]),
             redirect_uri=data["redirect_uri"],
             resource=data["resource"],

@@ -18,6 +18,7 @@ from mcpnb.protocol.urls import is_loopback_host, same_issuer
 
 __all__ = [
     "CLIENT_NAME",
+    "GRANT",
     "choose",
     "from_answer",
     "metadata",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 CLIENT_NAME = "mcpnb"
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+"""The device grant's name (RFC 8628 section 3.4)."""
 CLIENT_URI = "https://pypi.org/project/mcpnb/"
 
 
@@ -88,9 +91,12 @@ def _no_way(config: ServerConfig, server: AuthorizationServer) -> str:
 
 
 def metadata(
-    redirect_uri: str, server: AuthorizationServer, scopes: tuple[str, ...]
+    redirect_uri: str | None, server: AuthorizationServer, scopes: tuple[str, ...]
 ) -> dict[str, Any]:
     """Give the client metadata for dynamic registration (RFC 7591 section 2).
+
+    Without a redirect the client is for the device grant (RFC 8628): servers refuse that to one
+    that is registered for the authorization code.
 
     ``grant_types`` names the refresh token, without which some servers never give one (SEP-2207);
     ``application_type`` is native for loopback and web otherwise (SEP-837).
@@ -98,12 +104,12 @@ def metadata(
     document: dict[str, Any] = {
         "client_name": CLIENT_NAME,
         "client_uri": CLIENT_URI,
-        "redirect_uris": [redirect_uri],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "response_types": ["code"],
+        "redirect_uris": [redirect_uri] if redirect_uri else [],
+        "grant_types": ["authorization_code" if redirect_uri else GRANT, "refresh_token"],
+        "response_types": ["code"] if redirect_uri else [],
         "token_endpoint_auth_method": _auth_method(server, has_secret=False),
         "application_type": "native"
-        if is_loopback_host(urlsplit(redirect_uri).hostname)
+        if redirect_uri is None or is_loopback_host(urlsplit(redirect_uri).hostname)
         else "web",
     }
     if scopes:
@@ -135,9 +141,8 @@ def from_answer(
         error = document.get("error")
         said = document.get("error_description") or error or f"HTTP {status}"
         raise GrantError(
-            f"The authorization server did not register mcpnb: {quoted(said)}. The redirect "
-            f"address was {asked['redirect_uris'][0]}. If it has to be registered by hand, give "
-            "its client id (client_id=, --client-id).",
+            f"The authorization server did not register mcpnb: {quoted(said)}. {_asked_for(asked)} "
+            "If it has to be registered by hand, give its client id (client_id=, --client-id).",
             error=error if isinstance(error, str) else "",
             status=status,
         )
@@ -158,9 +163,15 @@ def from_answer(
         secret_expires_at=float(expires)
         if isinstance(expires, int | float) and expires > 0
         else None,
-        redirect_uri=asked["redirect_uris"][0],
+        redirect_uri=next(iter(asked["redirect_uris"]), None),
         scopes=tuple(scope.split()) if isinstance(scope, str) and scope else None,
     )
+
+
+def _asked_for(asked: dict[str, Any]) -> str:
+    if asked["redirect_uris"]:
+        return f"The redirect address was {asked['redirect_uris'][0]}."
+    return "It was to be a client for the sign-in on another device."
 
 
 def preregistered(

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote_plus
 
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
 from mcpnb.errors import GrantError, quoted
-from mcpnb.models import LoginRecord, Registration, Secret, ServerConfig, Tokens
+from mcpnb.models import (
+    AuthorizationServer,
+    LoginRecord,
+    Registration,
+    Secret,
+    ServerConfig,
+    Tokens,
+)
 from mcpnb.protocol.authorization import ValidatedAnswer
 
-__all__ = ["exchange", "grant_error", "login_record", "read_tokens", "refresh", "revoke"]
+__all__ = [
+    "Request",
+    "authenticated",
+    "exchange",
+    "grant_error",
+    "login_record",
+    "read_tokens",
+    "refresh",
+    "revoke",
+]
 
 Request = tuple[str, dict[str, str]]
 """A form body and the headers that go with it."""
@@ -24,6 +40,26 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "applica
 # ever.
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _MAX_LIFETIME = 10 * 365 * 86_400
+
+
+class Granted(Protocol):
+    """What a login is made from, beside its tokens, whatever grant it came by."""
+
+    @property
+    def server(self) -> AuthorizationServer:
+        """The authorization server that was asked."""
+
+    @property
+    def registration(self) -> Registration:
+        """The client that asked."""
+
+    @property
+    def resource(self) -> str:
+        """The MCP server's identifier (RFC 8707)."""
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What was asked for."""
 
 
 def exchange(answer: ValidatedAnswer) -> Request:
@@ -36,7 +72,7 @@ def exchange(answer: ValidatedAnswer) -> Request:
         code_verifier=request.verifier.reveal(),
         resource=request.resource,
     )
-    return _authenticated(body, request.registration)
+    return authenticated(body, request.registration)
 
 
 def refresh(record: LoginRecord) -> Request:
@@ -53,16 +89,17 @@ def refresh(record: LoginRecord) -> Request:
     body = prepare_token_request(
         "refresh_token", refresh_token=token.reveal(), resource=record.resource
     )
-    return _authenticated(body, record.registration)
+    return authenticated(body, record.registration)
 
 
 def revoke(token: Secret, hint: str, registration: Registration) -> Request:
     """Make a revocation request (RFC 7009 section 2.1)."""
     body, _ = prepare_revoke_token_request(token.reveal(), hint)
-    return _authenticated(body, registration)
+    return authenticated(body, registration)
 
 
-def _authenticated(body: str, registration: Registration) -> Request:
+def authenticated(body: str, registration: Registration) -> Request:
+    """Add to a form what shows who sends it (RFC 6749 section 2.3)."""
     headers = dict(_FORM)
     secret = registration.client_secret
     # Beside Basic, too: it is no second authentication (RFC 6749 section 3.2.1), and some servers
@@ -127,17 +164,16 @@ def read_tokens(
 
 
 def login_record(
-    answer: ValidatedAnswer, tokens: Tokens, config: ServerConfig, *, now: float
+    request: Granted, tokens: Tokens, config: ServerConfig, *, now: float
 ) -> LoginRecord:
     """Give all that a login needs from now on: after a restart nothing is discovered again.
 
     Args:
-        answer: The answer whose code was exchanged.
-        tokens: What it was exchanged for.
+        request: What was asked for, and of whom.
+        tokens: What was granted.
         config: The server, by its canonical URL, and the person's label.
         now: Seconds since the epoch.
     """
-    request = answer.request
     return LoginRecord(
         server=config.url,
         account=config.account,

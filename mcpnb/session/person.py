@@ -107,6 +107,7 @@ class Session(Calling):
         self,
         *,
         scopes: str | list[str] | tuple[str, ...] | None = None,
+        device: bool = False,
         open_browser: bool = False,
         timeout: float = 300,
     ) -> Login[Session]:
@@ -115,6 +116,8 @@ class Session(Calling):
         Args:
             scopes: Scopes to ask for, beside those asked for before. Left out: those the server
                 wanted for a refused call, else the configured, else the discovered ones.
+            device: Sign in on another device, a phone for one, where the server offers it: the
+                login's `url` and `user_code` say where and with what (RFC 8628).
             open_browser: Open the address in a browser on this machine.
             timeout: Seconds to wait for the person.
         """
@@ -123,13 +126,15 @@ class Session(Calling):
         added = scopes_from(scopes)
         with self._shared.lock:
             before = self._shared.login
-            if before is not None and added is None and before.state in _UNDER_WAY:
+            same = added is None and (not device or (before and before.user_code is not None))
+            if before is not None and same and before.state in _UNDER_WAY:
                 return before
             login = self._shared.login = Login(
                 self,
                 self._config,
                 self._source,
                 scopes=added,
+                device=device,
                 open_browser=open_browser,
                 timeout=timeout,
                 after=before,

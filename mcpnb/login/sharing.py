@@ -1,0 +1,125 @@
+"""One sign-in per server and account: seeing what other processes do of it."""
+
+from __future__ import annotations
+
+import time
+
+from mcpnb.errors import LoginCancelled, LoginError, LoginTimeout
+from mcpnb.login.polling import Polling
+from mcpnb.login.preparing import fits
+from mcpnb.models import ServerConfig
+from mcpnb.pending import EXCHANGE_TAKES, PendingLogin
+from mcpnb.protocol.device import DeviceRequest
+from mcpnb.tokens import TokenSource
+
+__all__ = ["LOOK_AROUND", "Sharing"]
+
+LOOK_AROUND = 0.5
+"""Seconds between two looks at what others do."""
+
+
+class Sharing(Polling):
+    """The half of a sign-in that another process may lead, complete or end."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        source: TokenSource,
+        added: tuple[str, ...] | None,
+        *,
+        on_device: bool,
+        timeout: float,
+    ) -> None:
+        super().__init__(config, source)
+        self._added = added
+        self._on_device = on_device
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._signed_in_before = 0.0
+        self._follows = False
+
+    @property
+    def user_code(self) -> str | None:
+        """The code to enter at `url`, in a sign-in on another device."""
+        request = self._pending.request if self._pending else None
+        return request.user_code if isinstance(request, DeviceRequest) else None
+
+    def _can_be_resumed(self, pending: PendingLogin) -> bool:
+        return pending.claimed_at is None and self._fits(pending)
+
+    def _fits(self, pending: PendingLogin) -> bool:
+        return fits(pending, self._config, self._added, on_device=self._on_device)
+
+    def _follow(self) -> None:
+        """Show the sign-in of another process for a moment, or until that one has ended."""
+        if not self._follows:
+            self._follows = True
+            self._note(
+                "Being signed in in another notebook or terminal already: this one follows it."
+            )
+        if self._signed_in_elsewhere():
+            return
+        pending = self._pendings.current()
+        if pending is not None and not self._fits(pending):
+            # It does not ask for what is wanted here. Its process sees that it is gone, and leaves.
+            self._pendings.drop(pending.request)
+        elif pending is not None and self._state != "exchanging":
+            self._pending = pending
+            if self._state != "waiting":
+                self._enter("waiting")
+        with self._changed:
+            self._changed.wait_for(self._over, LOOK_AROUND)
+        self._give_up_in_time()
+
+    def _await_paste(self) -> None:
+        self._follows = True
+        pending = self._pendings.current()
+        if pending is None:
+            raise LoginError(
+                f"No sign-in to {self._config.url} is waiting for its answer (any more): it was "
+                "completed, cancelled, or took too long. Begin again."
+            )
+        self._pending = pending
+        self._enter("waiting")
+        with self._changed:
+            while not self._over():
+                self._changed.wait_for(self._over, LOOK_AROUND)
+                self._give_up_in_time()
+
+    def _look_around(self) -> None:
+        """See what another process made of this sign-in: completed, claimed, or gone."""
+        with self._changed:  # not while an answer changes it here
+            if self._state != "waiting" or self._signed_in_elsewhere():
+                return
+            current, ours = self._pendings.current(), self._pending
+            if current is None or ours is None or not current.is_for(ours.request):
+                raise LoginCancelled(
+                    "The sign-in was ended or replaced in another notebook or terminal."
+                )
+            if current.claimed_at is not None:
+                # Somebody exchanges the code; if that fails, the pending sign-in goes away.
+                self._deadline = min(self._deadline, time.monotonic() + EXCHANGE_TAKES)
+
+    @property
+    def _left_to_wait(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.05)
+
+    def _give_up_in_time(self) -> None:
+        if self._state == "exchanging" or self._over() or time.monotonic() <= self._deadline:
+            return
+        if self.user_code is not None:
+            raise LoginTimeout("Nobody agreed on the other device in time. Sign in again.")
+        raise LoginTimeout(
+            f"No answer came from the browser within {self._timeout:g} s. "
+            "Where a server shows an error page of its own, none ever comes."
+        )
+
+    def _last_sign_in(self) -> float:
+        record = self._source.readable()
+        return record.signed_in_at if record else 0.0
+
+    def _signed_in_elsewhere(self) -> bool:
+        if self._last_sign_in() in (0.0, self._signed_in_before):
+            return False
+        self._finish("signed_in", None)
+        return True
