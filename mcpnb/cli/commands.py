@@ -27,6 +27,10 @@ _TIMEOUT = 300.0
     "--no-browser", is_flag=True, help="Open no browser: print the address, read a pasted answer."
 )
 @click.option(
+    "--device", is_flag=True, help="Sign in on another device, where the server offers that."
+)
+@click.option("--qr", is_flag=True, help="Show the address as a QR code, too.")
+@click.option(
     "--port", type=click.IntRange(0, 65_535), help="Loopback port for the answer. Default: 27182."
 )
 @click.option("--callback-url", metavar="URL", help="Callback address that leads to this machine.")
@@ -34,7 +38,7 @@ _TIMEOUT = 300.0
     "--timeout",
     type=click.FloatRange(min=1),
     metavar="S",
-    help="Seconds to wait. Default: 300; with --begin 900.",
+    help="Seconds to wait. Default: 300; with --begin 900, with --device what the code lasts.",
 )
 @click.option("--client-id", metavar="ID", help="Client id registered at the authorization server.")
 @click.option("--issuer", metavar="URL", help="The authorization server the client id belongs to.")
@@ -59,6 +63,8 @@ def login(
     server: str,
     scopes: str | None,
     no_browser: bool,
+    device: bool,
+    qr: bool,
     port: int | None,
     callback_url: str | None,
     timeout: float | None,
@@ -77,6 +83,7 @@ def login(
     \b
     mcpnb login https://mcp.example.com/mcp
     mcpnb login https://mcp.example.com/mcp --no-browser   over SSH: paste
+    mcpnb login https://mcp.example.com/mcp --device       on your phone
     mcpnb login https://mcp.example.com/mcp --begin        in two steps:
     mcpnb login https://mcp.example.com/mcp --finish -     paste the answer
     """
@@ -86,6 +93,8 @@ def login(
         raise click.UsageError("--begin and --finish are two steps: one at a time.")
     if as_json and not begin:
         raise click.UsageError("--json goes with --begin.")
+    if device and (begin or finish is not None):
+        raise click.UsageError("--device waits for the other device: not with --begin or --finish.")
     if begin and store == "memory":
         raise click.UsageError("--begin has to leave something behind: not with --store memory.")
     session = session_for(
@@ -103,8 +112,10 @@ def login(
         return signing_in.begin(session, scopes=scopes, timeout=timeout, as_json=as_json)
     if finish is not None:
         return signing_in.finish(session, finish)
+    if device:
+        return signing_in.sign_in_on_device(session, scopes=scopes, qr=qr, timeout=timeout)
     return signing_in.sign_in(
-        session, scopes=scopes, browser=not no_browser, timeout=timeout or _TIMEOUT
+        session, scopes=scopes, browser=not no_browser, qr=qr, timeout=timeout or _TIMEOUT
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -14,26 +15,39 @@ from urllib.parse import urlsplit
 
 import click
 
-from mcpnb.errors import AnswerRefused, McpnbError
+from mcpnb.errors import AnswerRefused, LoginTimeout, McpnbError
 
-__all__ = ["begin", "finish", "sign_in"]
+__all__ = ["begin", "finish", "sign_in", "sign_in_on_device"]
 
+_DEVICE_LASTS = 1800.0
+"""Seconds to wait for another device at most; the server's code ends before."""
 _BEGUN_LASTS = 900.0
 """Seconds in which a sign-in that was begun can be completed."""
 
 
-def sign_in(session: Any, *, scopes: str | None, browser: bool, timeout: float) -> int:
+def sign_in(session: Any, *, scopes: str | None, browser: bool, qr: bool, timeout: float) -> int:
     """Sign in, showing progress on stderr. With no browser each address stands alone on a line."""
     login = session.login(scopes=scopes, open_browser=browser, timeout=timeout)
-    view = _View(browser=browser)
+    return _watched(session, login, _View(browser=browser, qr=qr), pasting=not browser)
+
+
+def sign_in_on_device(session: Any, *, scopes: str | None, qr: bool, timeout: float | None) -> int:
+    """Sign in on another device: an address and a code, and as a QR code on a terminal."""
+    login = session.login(scopes=scopes, device=True, timeout=timeout or _DEVICE_LASTS)
+    return _watched(session, login, _View(browser=False, qr=qr), pasting=False)
+
+
+def _watched(session: Any, login: Any, view: _View, *, pasting: bool) -> int:
     login.on_change(view.update)
     view.update(login)
     try:
         with _terminal_kept():
             login.until("waiting")
             view.update(login)  # the whole address stands there before a prompt follows it
-            if not browser:
+            if pasting:
                 _read_answers(login)
+            if login.user_code is not None and sys.stderr.isatty():
+                _count_down(login)
             login.wait()
     except KeyboardInterrupt:
         login.cancel()
@@ -41,6 +55,16 @@ def sign_in(session: Any, *, scopes: str | None, browser: bool, timeout: float) 
     finally:
         view.update(login)
     return _done(session)
+
+
+def _count_down(login: Any) -> None:
+    """Show on one line how long the code lasts, until the sign-in ends."""
+    while login.state == "waiting":
+        left = max(int(login.expires_at - time.time()), 0)
+        click.echo(f"\rWaiting; the code lasts {left // 60}:{left % 60:02d} ", nl=False, err=True)
+        with contextlib.suppress(LoginTimeout):
+            login.until("signed_in", timeout=1)
+    click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
 
 
 def begin(session: Any, *, scopes: str | None, timeout: float | None, as_json: bool) -> int:
@@ -100,8 +124,9 @@ def _terminal_kept() -> Iterator[None]:
 class _View:
     """Writes each change once, whatever thread it comes from."""
 
-    def __init__(self, *, browser: bool) -> None:
+    def __init__(self, *, browser: bool, qr: bool) -> None:
         self._browser = browser
+        self._qr = qr
         self._lock = threading.Lock()
         self._url: str | None = None
         self._notes = 0
@@ -123,6 +148,9 @@ class _View:
                 self._show(login)
 
     def _show(self, login: Any) -> None:
+        if login.user_code is not None:
+            self._show_code(login)
+            return
         how = "Your browser opens. If it does not, open" if self._browser else "To sign in, open"
         click.echo(f"{how} this address:\n", err=True)
         click.echo(login.url, err=True)
@@ -138,6 +166,29 @@ class _View:
                 "expected: copy the whole address from its address bar and paste it here.",
                 err=True,
             )
+        if self._qr:
+            _draw(login.url)
+            click.echo(
+                "A phone that approves ends at an address of this machine, which it cannot reach: "
+                "send yourself the whole address from its address bar, and paste it here.",
+                err=True,
+            )
+
+    def _show_code(self, login: Any) -> None:
+        click.echo("To sign in, open this address on any device:\n", err=True)
+        click.echo(login.url, err=True)
+        click.echo(f"\nand check or enter this code there: {login.user_code}", err=True)
+        host = urlsplit(login.url).netloc
+        click.echo(f"It leads to {host}, to sign in at {login.issuer}.", err=True)
+        if self._qr or sys.stderr.isatty():
+            _draw(login.url)
+
+
+def _draw(url: str) -> None:
+    from mcpnb.qr import as_text
+
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    click.echo("\n" + as_text(url, colour=colour), err=True, color=colour)
 
 
 def _read_answers(login: Any) -> None:

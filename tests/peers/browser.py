@@ -75,7 +75,7 @@ class Browser:
 
     def open(self, url: str, *, stop_at: str | None = None, cancel: bool = False) -> Page:
         """Go from `url` to the first page without a form, or to the first URL under `stop_at`."""
-        request = self._client.build_request("GET", url)
+        request, cancelled = self._client.build_request("GET", url), False
         for _ in range(MOST_STEPS):
             here = str(request.url)
             if stop_at is not None and here.startswith(stop_at):
@@ -91,8 +91,9 @@ class Browser:
                 continue
             page = Page(here, answer.status_code, answer.text, answer.headers)
             following = self._following(page, cancel=cancel)
-            if following is None:
+            if following is None or cancelled:
                 return page
+            cancelled = cancel and following.method == "GET"
             request = following
         raise AssertionError(f"still not there after {MOST_STEPS} steps: {self.visited}")
 
