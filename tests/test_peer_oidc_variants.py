@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from mcpnb import errors
+from mcpnb.protocol.registration import metadata_document
 from mcpnb.stores import FileStore
 from tests.fakes.people import connect, free_port, query_of, until
 from tests.peers.browser import Browser
@@ -215,16 +216,7 @@ def test_given_credentials_are_used_with_basic_authentication(browser: Browser) 
 def test_a_client_metadata_document_needs_no_registration(browser: Browser) -> None:
     """The document's address is the client id, where the server announces that it reads them."""
     url = "https://client.example/mcpnb.json"
-    document = {
-        "client_id": url,
-        "client_name": "mcpnb",
-        "redirect_uris": ["http://127.0.0.1/callback"],
-        "application_type": "native",
-        "token_endpoint_auth_method": "none",
-        "grant_types": ["authorization_code", "refresh_token"],
-        "response_types": ["code"],
-        "scope": "mcp:read offline_access",
-    }
+    document = metadata_document(url)  # as `mcpnb client-metadata` prints it
     with oidc_provider(documents={url: document}) as oidc, resource_server(oidc.issuer) as server:
         oidc.allow(server.url)
         session = connect(server.url, client_metadata_url=url)

@@ -109,7 +109,7 @@ def login(
         registration=registration,
     )
     if begin:
-        return signing_in.begin(session, scopes=scopes, timeout=timeout, as_json=as_json)
+        return signing_in.begin(session, scopes=scopes, timeout=timeout, qr=qr, as_json=as_json)
     if finish is not None:
         return signing_in.finish(session, finish)
     if device:
@@ -176,6 +176,16 @@ def token(server: str, header: bool, as_json: bool, account: str | None, config:
 
     \b
     curl -H "$(mcpnb token SERVER --header)" ...
+
+    Other clients can ask for it with each connection. Codex, in config.toml:
+
+    \b
+    http_headers_helper = "mcpnb token SERVER --header --json"
+
+    Claude Code, in .mcp.json:
+
+    \b
+    "headersHelper": "mcpnb token SERVER --header --json"
     """
     import json
 
@@ -186,6 +196,29 @@ def token(server: str, header: bool, as_json: bool, account: str | None, config:
         click.echo(json.dumps({"Authorization": f"Bearer {held}"}))
     else:
         click.echo(f"Authorization: Bearer {held}" if header else held)
+    return DONE
+
+
+@cli.command("client-metadata")
+@click.option("--url", required=True, metavar="URL", help="Where you will host the document.")
+@click.option(
+    "--callback-url", metavar="URL", multiple=True, help="A callback address of your own, too."
+)
+def client_metadata(url: str, callback_url: tuple[str, ...]) -> int:
+    """Print the client metadata document to host at an address of yours.
+
+    Servers that know such documents take its address for a client id, and let nobody register.
+
+    \b
+    mcpnb client-metadata --url https://example.com/mcpnb.json > mcpnb.json
+
+    Then give that address as client_metadata_url, in the configuration or to connect().
+    """
+    import json
+
+    from mcpnb.protocol.registration import metadata_document
+
+    click.echo(json.dumps(metadata_document(url, callback_url), indent=2))
     return DONE
 
 

@@ -67,7 +67,9 @@ def _count_down(login: Any) -> None:
     click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
 
 
-def begin(session: Any, *, scopes: str | None, timeout: float | None, as_json: bool) -> int:
+def begin(
+    session: Any, *, scopes: str | None, timeout: float | None, qr: bool, as_json: bool
+) -> int:
     """Print the address to open and end; `finish` completes it, in any process, in time."""
     login = session.login(scopes=scopes, timeout=timeout or _BEGUN_LASTS)
     try:
@@ -77,6 +79,8 @@ def begin(session: Any, *, scopes: str | None, timeout: float | None, as_json: b
         login.leave()
     for note in login.notes:
         click.echo(f"Note: {note}", err=True)
+    if qr:
+        _draw(url)
     if as_json:
         click.echo(json.dumps({"authorization_url": url, "expires_at": expires_at}))
         return 0

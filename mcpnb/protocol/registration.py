@@ -19,14 +19,18 @@ from mcpnb.protocol.urls import is_loopback_host, same_issuer
 __all__ = [
     "CLIENT_NAME",
     "GRANT",
+    "LOOPBACK_REDIRECTS",
     "choose",
     "from_answer",
     "metadata",
+    "metadata_document",
     "preregistered",
     "via_metadata_document",
 ]
 
 CLIENT_NAME = "mcpnb"
+LOOPBACK_REDIRECTS = ("http://127.0.0.1:27182/callback",)
+"""What can be registered beforehand: the fixed port."""
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 """The device grant's name (RFC 8628 section 3.4)."""
 CLIENT_URI = "https://pypi.org/project/mcpnb/"
@@ -174,6 +178,38 @@ def _asked_for(asked: dict[str, Any]) -> str:
     return "It was to be a client for the sign-in on another device."
 
 
+def metadata_document(url: str, callback_urls: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Give the client ID metadata document to host at `url` (draft-ietf-oauth-client-id-metadata).
+
+    Args:
+        url: Where it will be, which is the client id.
+        callback_urls: Redirect addresses beside the loopback ones.
+
+    Raises:
+        ConfigError: `url` is no https address with a path.
+    """
+    return {
+        "client_id": _document_address(url),
+        "client_name": CLIENT_NAME,
+        "client_uri": CLIENT_URI,
+        "redirect_uris": [*LOOPBACK_REDIRECTS, *callback_urls],
+        "grant_types": ["authorization_code", "refresh_token", GRANT],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+        "application_type": "native",
+    }
+
+
+def _document_address(url: str) -> str:
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and is_loopback_host(parts.hostname)
+    if (parts.scheme != "https" and not local) or not parts.path.strip("/"):
+        raise ConfigError(
+            f"client_metadata_url has to be an https address with a path, not {quoted(url)}."
+        )
+    return url
+
+
 def preregistered(
     config: ServerConfig, server: AuthorizationServer, *, pinned_issuer: str | None
 ) -> Registration:
@@ -212,11 +248,5 @@ def via_metadata_document(config: ServerConfig, server: AuthorizationServer) -> 
     Raises:
         ConfigError: The address is no https URL with a path.
     """
-    url = config.client_metadata_url or ""
-    parts = urlsplit(url)
-    local = parts.scheme == "http" and is_loopback_host(parts.hostname)
-    if (parts.scheme != "https" and not local) or not parts.path.strip("/"):
-        raise ConfigError(
-            f"client_metadata_url has to be an https address with a path, not {quoted(url)}."
-        )
+    url = _document_address(config.client_metadata_url or "")
     return Registration(issuer=server.issuer, client_id=url, method="cimd")
