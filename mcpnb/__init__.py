@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcpnb.connecting import allow_nested_asyncio, connect, discover
     from mcpnb.errors import LoginRequired, McpnbError, ToolError
     from mcpnb.login import Login
+    from mcpnb.overview import servers
     from mcpnb.session import Session
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "connect",
     "discover",
     "errors",
+    "servers",
     "stores",
 ]
 
@@ -48,6 +50,7 @@ _HOMES = {
     "allow_nested_asyncio": "mcpnb.connecting",
     "connect": "mcpnb.connecting",
     "discover": "mcpnb.connecting",
+    "servers": "mcpnb.overview",
 }
 
 

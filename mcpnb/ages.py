@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from functools import lru_cache
 
@@ -52,8 +51,8 @@ def fresh_until(record: LoginRecord) -> float:
 
 
 @lru_cache(maxsize=2)
-def _jitter(process: int) -> float:
-    return random.Random(process).random()  # noqa: S311  spreads load, guards nothing
+def _jitter(process: int) -> float:  # noqa: ARG001  the key: a fork has one of its own
+    return int.from_bytes(os.urandom(4)) / 2**32
 
 
 def stale(record: LoginRecord) -> bool:

@@ -91,7 +91,9 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         if not self._is_ours(request):
             yield request
             return
-        held = self._obtained(request, self._source.peek)
+        held = self._source.at_hand()
+        if held is None:  # the store has to be read, and perhaps a keyring asked: not on the loop
+            held = await self._awaited(request, self._source.looked_up)
         if held is None:
             held = await self._awaited(request, self._source.renewal)
         response = yield self._attach(request, held)
@@ -125,8 +127,8 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         return None
 
     async def _awaited(
-        self, request: Any, start: Callable[[], Future[Held]], response: Any = None
-    ) -> Held | None:
+        self, request: Any, start: Callable[[], Future[T]], response: Any = None
+    ) -> T | None:
         future = self._obtained(request, start, response)
         if future is None:
             return None

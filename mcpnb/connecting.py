@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from mcpnb.config import read_configuration
-from mcpnb.errors import ConfigError, McpnbError, StoreError, StoreLocked, plain
+from mcpnb.errors import ConfigError, McpnbError, StoreError, plain
 from mcpnb.models import Discovery, Secret, ServerConfig
 from mcpnb.protocol.scopes import scopes_from
 from mcpnb.protocol.urls import canonical_server, is_loopback_host
 from mcpnb.session import Session
-from mcpnb.store import Key, TokenStore, open_store
-from mcpnb.tokens import TokenSource
+from mcpnb.store import TokenStore, open_store
 
 _LAST_PORT = 65_535
 
-__all__ = ["allow_nested_asyncio", "connect", "discover", "overview", "resolve"]
+__all__ = ["allow_nested_asyncio", "connect", "discover", "resolve"]
 
 
 def connect(  # noqa: PLR0913  each an option of its own
@@ -55,7 +54,8 @@ def connect(  # noqa: PLR0913  each an option of its own
         store: Where the login rests. Encrypted files with their key in the system's keyring, or
             where that cannot be used, in ``MCPNB_STORE_KEY`` or a file (``auto``); in the keyring
             or not at all (``keyring``); never in the keyring (``file``); in ``memory``; or in a
-            `mcpnb.stores.TokenStore`.
+            `mcpnb.stores.TokenStore`. Left out, or ``auto``: as ``mcp_oauth_credentials_store`` of
+            the configuration says.
         config: A configuration file to read first.
 
     Raises:
@@ -65,7 +65,6 @@ def connect(  # noqa: PLR0913  each an option of its own
         raise ConfigError(
             f"registration has to be auto, preregistered, cimd or dcr, not {registration!r}."
         )
-    _check_callback(callback_port, callback_url)
     given = {
         "account": account,
         "scopes": scopes_from(scopes),
@@ -85,7 +84,8 @@ def connect(  # noqa: PLR0913  each an option of its own
     elif configured.issuer is not None and issuer not in (None, configured.issuer):
         configured = replace(configured, client_secret=None)
     resolved = replace(configured, registration=registration, **known)  # type: ignore[arg-type]
-    return Session(resolved, open_store(store))
+    _check_callback(resolved.callback_port, resolved.callback_url)
+    return Session(resolved, open_store((resolved.store or store) if store == "auto" else store))
 
 
 def _check_callback(port: object, url: object) -> None:
@@ -115,16 +115,20 @@ def resolve(server: str, config: str | os.PathLike[str] | None = None) -> Server
         named = _named(server.strip(), config)
         return replace(named, url=canonical_server(named.url))
     url = canonical_server(server)
-    for known in read_configuration(config).servers.values():
-        # What is configured for an address holds for it under its own name, too.
-        if _same(known.url, url):
-            return replace(known, url=url)
-    return ServerConfig(url=url)
+    configuration = read_configuration(config)
+    # What is configured for an address holds for it under its own name, too. Of several entries,
+    # one that is not disabled; and with several accounts the address alone is none of them.
+    found = [known for known in configuration.servers.values() if _same(known.url, url)]
+    if not found:
+        return configuration.bare(url)
+    found.sort(key=lambda known: not known.enabled)
+    one_account = len({known.account for known in found}) == 1
+    return replace(found[0], url=url, account=found[0].account if one_account else None)
 
 
 def _named(name: str, config: str | os.PathLike[str] | None) -> ServerConfig:
     configuration = read_configuration(config)
-    if name not in configuration.servers and ("." in name or "/" in name or ":" in name):
+    if not configuration.knows(name) and ("." in name or "/" in name or ":" in name):
         raise ConfigError(f"“{plain(name, 100)}” is not a configured name. Did you mean https://…?")
     return configuration.server(name)
 
@@ -150,58 +154,6 @@ def discover(server: str, *, config: str | os.PathLike[str] | None = None) -> Di
         return look(resolved, http)
 
 
-def overview(config: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
-    """List configured servers and stored logins, as far as this machine knows: nobody is contacted.
-
-    Returns:
-        A row each: ``name``, ``url``, ``account``, ``auth_status``, ``scopes``, ``expires_at``,
-        ``store``, ``source``. A login that cannot be read is listed with what is wrong.
-    """
-    store = open_store("auto")
-    # Whether there is a keyring is found out once: it can take seconds.
-    new = _kept(store, Key("login", ""))
-    configured = read_configuration(config).servers
-    rows = [_row(replace(c, url=canonical_server(c.url)), store, new) for c in configured.values()]
-    seen = {(row["url"], row["account"]) for row in rows}
-    for key in store.keys("login"):
-        url, _, account = key.name.partition("\n")
-        if (url, account or None) not in seen:
-            rows.append(_row(ServerConfig(url=url, account=account or None), store, new))
-    return rows
-
-
-def _kept(store: TokenStore, key: Key) -> str:
-    try:
-        return store.kept(key)
-    except McpnbError as error:
-        return str(error)
-
-
-def _row(config: ServerConfig, store: TokenStore, new: str) -> dict[str, Any]:
-    source = TokenSource(config, store)
-    row: dict[str, Any] = {
-        "name": config.name,
-        "url": config.url,
-        "account": config.account,
-        "auth_status": "none",
-        "scopes": [],
-        "expires_at": None,
-        "store": new,
-        "source": config.source,
-    }
-    try:
-        record = source.record()
-        if record is None:
-            return row
-        row["auth_status"] = Session(config, store).status
-        row |= {"scopes": list(record.tokens.scopes), "expires_at": record.tokens.expires_at}
-    except StoreLocked as error:
-        row |= {"auth_status": "unreachable", "error": str(error)}
-    except StoreError as error:
-        row |= {"auth_status": "reauth_required", "error": str(error)}
-    return row | {"store": _kept(store, source.key)}
-
-
 def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str | None, str]]:
     """Sign out of every stored login, also of those that cannot be read.
 
@@ -209,19 +161,24 @@ def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str
         Server, account, and what became of it: ``revoked``, ``forgotten`` (the server did not
         confirm), ``unread`` (so that nothing could be revoked), or what went wrong.
     """
-    opened, done = open_store(store), []
-    for kind in ("pending", "login"):
-        for key in opened.keys(kind):
-            server, _, account = key.name.partition("\n")
-            try:
-                config = replace(resolve(server), account=account or None)
-                session = Session(config, opened)
-                outcome = _signed_out(session)
-            except McpnbError as error:
-                outcome = str(error)
-            if kind == "login":
-                done.append((server, account or None, outcome))
-    return done
+    opened = open_store(store)
+    names = {key.name for kind in ("login", "pending") for key in opened.keys(kind)}
+    damaged = opened.damaged("login")
+    done: list[tuple[str, str | None, str]] = []
+    for name in sorted(names):
+        server, _, account = name.partition("\n")
+        try:
+            config = resolve(server)
+        except ConfigError:  # no reason to stay signed in
+            config = ServerConfig(url=server)
+        try:
+            outcome = _signed_out(Session(replace(config, account=account or None), opened))
+        except McpnbError as error:
+            outcome = str(error)
+        done.append((server, account or None, outcome))
+    if damaged:
+        opened.clear("login")
+    return done + [("a login that could not be named", None, "unread") for _ in damaged]
 
 
 def _signed_out(session: Session) -> str:

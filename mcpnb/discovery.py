@@ -17,7 +17,7 @@ from mcpnb.protocol.wellknown import (
     protected_resource_urls,
 )
 
-__all__ = ["discover"]
+__all__ = ["discover", "document_in"]
 
 # Asked for with no token: a server of 2026-07-28 answers it without keeping anything, an older one
 # refuses it like any other request. Both say 401 where a sign-in is needed.
@@ -145,6 +145,15 @@ def _protected_resource(
 def _document(url: str, http: Http, trail: _Trail, rule: str) -> dict[str, object] | None:
     answer: Answer = http.get(url)
     trail.note(f"GET {url}", f"HTTP {answer.status}", rule)
+    return document_in(answer, url)
+
+
+def document_in(answer: Answer, url: str) -> dict[str, object] | None:
+    """Give the metadata document that an answer is, or `None`: there is none at that address.
+
+    Raises:
+        DiscoveryError: It is something else, or cannot be had just now.
+    """
     if answer.status in _BUSY:
         # Not the same as absent: the next candidate, or none, could be somebody else's.
         raise DiscoveryError(

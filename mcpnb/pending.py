@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcpnb.errors import StoreError
+from mcpnb.errors import StoreBusy, StoreError
 from mcpnb.protocol.authorization import AuthorizationRequest
 from mcpnb.protocol.device import DeviceRequest
 from mcpnb.protocol.registration import GRANT
 from mcpnb.store import Key, TokenStore
 
-__all__ = ["EXCHANGE_TAKES", "PendingLogin", "PendingLogins", "PendingRequest"]
+__all__ = ["PendingLogin", "PendingLogins", "PendingRequest"]
 
 PendingRequest = AuthorizationRequest | DeviceRequest
 
-EXCHANGE_TAKES = 60.0
-"""Seconds in which the exchange of a code has ended, one way or the other."""
 
 _FORMAT = 1
 _LOCK_TIMEOUT = 10.0
@@ -32,6 +31,8 @@ class PendingLogin:
     request: PendingRequest
     expires_at: float
     """Seconds since the epoch."""
+    port: int | None = None
+    """Where the answer is listened for on this machine: behind a proxy the redirect tells not."""
     retry_without_scopes: bool = False
     """Whether it may be asked once more without scopes, where the server refuses them."""
     claimed_at: float | None = None
@@ -40,11 +41,6 @@ class PendingLogin:
     def is_for(self, request: PendingRequest) -> bool:
         """Whether it is this request's."""
         return self.request.nonce == request.nonce
-
-    @property
-    def claimed_lately(self) -> bool:
-        """Whether somebody may still be exchanging its code."""
-        return self.claimed_at is not None and time.time() < self.claimed_at + EXCHANGE_TAKES
 
     def lasting(self, seconds: float) -> PendingLogin:
         """Give it with a new end, so many seconds from now, but for one that the server set."""
@@ -67,6 +63,7 @@ class PendingLogins:
         self._store = store
         self._key = Key("pending", login.name)
         self._turn = Key("waiting", login.name)
+        self._exchange = Key("exchanging", login.name)
 
     def turn(self) -> AbstractContextManager[None]:
         """Hold what only one process may do: wait for the browser. It is free when that one dies.
@@ -96,6 +93,7 @@ class PendingLogins:
             return PendingLogin(
                 request=_request(data["request"]),
                 expires_at=data["expires_at"],
+                port=data["port"],
                 retry_without_scopes=data["retry_without_scopes"],
                 claimed_at=data["claimed_at"],
             )
@@ -111,40 +109,79 @@ class PendingLogins:
         with self._store.lock(self._key, _LOCK_TIMEOUT):
             self._write(pending)
 
-    def claim(self, request: PendingRequest) -> bool:
-        """Begin to exchange its code; say whether nobody else does.
+    def replace(self, request: PendingRequest, by: PendingLogin) -> bool:
+        """Store another one in its place, unless it was ended or replaced; say whether.
+
+        Raises:
+            StoreError: It could not be stored.
+        """
+        with self._store.lock(self._key, _LOCK_TIMEOUT):
+            current = self._read()
+            ours = current is not None and current.is_for(request) and current.claimed_at is None
+            if ours:
+                self._write(by)
+            return ours
+
+    @contextlib.contextmanager
+    def claimed(self, request: PendingRequest) -> Iterator[bool]:
+        """Exchange its code within: a code is good once. Gives whether nobody else does, or did.
+
+        The claim is a lock, so that one that dies with it is told from one that takes long.
 
         Raises:
             StoreError: That could not be stored.
         """
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._store.lock(self._exchange, 0))
+            except StoreBusy:
+                yield False
+                return
+            yield self._claim(request)
+
+    def _claim(self, request: PendingRequest) -> bool:
         with self._store.lock(self._key, _LOCK_TIMEOUT):
-            current = self.current()
+            current = self._read()
             if current is None or not current.is_for(request) or current.claimed_at is not None:
                 return False
             self._write(replace(current, claimed_at=time.time()))
             return True
 
+    def is_being_exchanged(self, pending: PendingLogin) -> bool:
+        """Whether somebody exchanges its code just now."""
+        if pending.claimed_at is None:
+            return False
+        try:
+            with self._store.lock(self._exchange, 0):
+                return False
+        except StoreBusy:
+            return True
+
     def is_claimed(self, request: PendingRequest) -> bool:
-        """Whether its code is still to be exchanged: nobody has ended it since it was claimed."""
+        """Whether what its code brings is still wanted: nobody has ended it since the claim."""
         current = self._read()
         return current is not None and current.is_for(request) and current.claimed_at is not None
 
-    def drop(self, request: PendingRequest | None = None) -> None:
+    def drop(self, request: PendingRequest | None = None, *, claimed: bool = True) -> None:
         """Forget it.
 
         Args:
             request: Only if it is still this one's; left out: whichever it is.
+            claimed: Also while somebody exchanges its code, which is then in vain.
         """
         with contextlib.suppress(StoreError), self._store.lock(self._key, _LOCK_TIMEOUT):
             current = self._read()
-            if request is None or current is None or current.is_for(request):
-                self._store.delete(self._key)
+            other = current is not None and request is not None and not current.is_for(request)
+            if other or (current and not claimed and self.is_being_exchanged(current)):
+                return
+            self._store.delete(self._key)
 
     def _write(self, pending: PendingLogin) -> None:
         record = {
             "format": _FORMAT,
             "request": pending.request.to_dict(),
             "expires_at": pending.expires_at,
+            "port": pending.port,
             "retry_without_scopes": pending.retry_without_scopes,
             "claimed_at": pending.claimed_at,
         }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from mcpnb.channels import DEFAULT_PORT, LoopbackListener
+from mcpnb.errors import LoginError
 from mcpnb.models import AuthorizationServer, RegistrationMethod, ServerConfig
 from mcpnb.protocol.urls import is_loopback_host
 
@@ -39,15 +40,26 @@ def listen(config: ServerConfig, note: Callable[[str], object]) -> LoopbackListe
     return listener
 
 
-def listen_again(redirect_uri: str) -> LoopbackListener:
-    """Bind the port that an address leads to which a person was shown before.
+def listen_again(
+    redirect_uri: str, port: int, config: ServerConfig, note: Callable[[str], object]
+) -> LoopbackListener:
+    """Bind the port for an address that a person was shown by a process that is no more.
+
+    Args:
+        redirect_uri: The address that the browser will be sent to.
+        port: Where that process listened.
+        config: Of who goes on with it: all interfaces are listened on for its own callback only.
+        note: Told what the person should know.
 
     Raises:
-        LoginError: The port cannot be had.
+        LoginError: The port cannot be had, or is not this one's to open.
     """
-    parts = urlsplit(redirect_uri)
-    public = not is_loopback_host(parts.hostname)
-    return LoopbackListener(parts.port or DEFAULT_PORT, everywhere=public, fallback=False)
+    public = not is_loopback_host(urlsplit(redirect_uri).hostname)
+    if public and config.callback_url != redirect_uri:
+        raise LoginError("The answer goes to a callback address that is not configured here.")
+    if public:
+        note(f"Listening on all interfaces, port {port}, because of the callback URL.")
+    return LoopbackListener(port, everywhere=public, fallback=False)
 
 
 def address(

@@ -41,15 +41,15 @@ PACKAGE = Path(_SPEC.origin).parent
 
 DOOR = "__init__"
 FLOORS = (
-    ("errors", "listeners", "version"),
-    ("models", "config"),
+    ("errors", "listeners", "locks", "version"),
+    ("models", "config", "qr"),
     ("protocol", "http"),
     ("ages", "discovery", "grants", "store", "channels"),
-    ("pending", "redirects", "registrations", "tokens"),
+    ("pending", "redirects", "registrations", "relay", "tokens"),
     ("auth", "login"),
-    ("calls",),
+    ("calls", "doctor"),
     ("session", "connecting"),
-    ("demo",),
+    ("demo", "overview"),
     ("cli", "stores"),
     (DOOR, "__main__"),
 )
@@ -78,6 +78,7 @@ HOMES = {
     "nest_asyncio2": {"connecting"},
     "pandas": {"calls"},
     "platformdirs": {"config", "store"},
+    "qrcode": {"qr"},
     "rich": {"cli"},
     "tomlkit": {"config"},
     "truststore": {"http"},
@@ -109,7 +110,7 @@ OUTSIDE = {
 
 HEAVY = {
     *("IPython", "anyio", "authlib", "click", "cryptography", "httpx", "httpx2", "ipywidgets"),
-    *("joserfc", "keyring", "mcp", "pandas", "pydantic", "rich", "tomlkit"),
+    *("joserfc", "keyring", "mcp", "pandas", "pydantic", "qrcode", "rich", "tomlkit"),
 }
 """What `import mcpnb` leaves for its first use."""
 

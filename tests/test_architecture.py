@@ -35,6 +35,7 @@ PUBLIC = [
     "connect",
     "discover",
     "errors",
+    "servers",
     "stores",
 ]
 

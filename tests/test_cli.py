@@ -17,7 +17,18 @@ from tests.terminal import MCPNB, Ended, Running, run
 
 pytestmark = pytest.mark.slow
 
-COMMANDS = ["login", "logout", "list", "discover", "token", "tools", "call", "demo"]
+COMMANDS = [
+    "login",
+    "logout",
+    "list",
+    "discover",
+    "token",
+    "tools",
+    "call",
+    "relay",
+    "doctor",
+    "demo",
+]
 
 
 @pytest.fixture(scope="module")

@@ -294,3 +294,16 @@ def test_an_issuer_with_a_query_or_a_fragment_is_refused(fake: FakeServer, part:
 
     with pytest.raises(errors.ProtocolError, match="query or a fragment"):
         connect(fake.url).login().wait(timeout=10)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "odd://127.0.0.1:9", "http://["])
+def test_a_proxy_that_cannot_be_used_is_said_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Its address may hold a password."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    with pytest.raises(errors.ServerUnreachable) as caught:
+        mcpnb.discover("https://mcp.example.com/mcp")
+
+    assert proxy not in str(caught.value)

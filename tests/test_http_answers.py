@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mcpnb import errors
-from mcpnb.http import MAX_BODY, Http
+from mcpnb.http import Http
+from mcpnb.http.conversation import MAX_BODY
 from tests.fakes.people import free_port
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, html, redirect
@@ -170,7 +171,7 @@ class TestTimes:
         self, raw: Callable[[Talk], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each byte comes in time, the whole does not."""
-        monkeypatch.setattr("mcpnb.http._TOTAL", 0.3)
+        monkeypatch.setattr("mcpnb.http.conversation._TOTAL", 0.3)
         stop = threading.Event()
 
         def drip(connection: socket.socket) -> None:
@@ -192,7 +193,7 @@ class TestTimes:
     def test_silence_is_given_up(
         self, raw: Callable[[Talk], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mcpnb.http._READ", 0.2)
+        monkeypatch.setattr("mcpnb.http.conversation._READ", 0.2)
         stop = threading.Event()
 
         def say_nothing(_: socket.socket) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,17 +63,11 @@ def as_nobody(work: Callable[[], object]) -> str:
 
 
 @pytest.fixture
-def of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def of_nobody() -> Iterator[Path]:
     """Give a folder that belongs to nobody, and that nobody can reach."""
-    place = tmp_path_factory.mktemp("nobody")
-    opened = [p for p in place.parents if p.stat().st_uid == 0 and p != Path("/")]
-    modes = [(p, p.stat().st_mode) for p in opened]
-    for p, mode in modes:
-        p.chmod(mode | 0o011)
-    os.chown(place, NOBODY, NOBODY)
-    yield place
-    for p, mode in modes:
-        p.chmod(mode)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own are root's
+        os.chown(folder, NOBODY, NOBODY)
+        yield Path(folder)
 
 
 class TestOwners:
@@ -111,6 +106,20 @@ class TestOwners:
 
 
 class TestReadOnly:
+    @root
+    def test_a_folder_that_cannot_be_entered_is_not_one_without_logins(
+        self, of_nobody: Path
+    ) -> None:
+        """Nobody is told to sign in again because of a wrong permission."""
+        place = of_nobody / "logins"
+        FileStore(place).write(KEY, RECORD)
+        session = mcpnb.connect(KEY.name, store=FileStore(place))
+
+        said = as_nobody(lambda: session.status)
+
+        assert said.startswith("StoreError"), said
+        assert "Permission denied" in said
+
     @root
     def test_a_folder_that_cannot_be_written_says_so_and_loses_nothing(
         self, of_nobody: Path

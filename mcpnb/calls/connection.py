@@ -16,8 +16,10 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcpnb.auth import BearerAuth, Outcome, current_outcome
+from mcpnb.calls.configured import only_usable, own_headers, require_usable
 from mcpnb.calls.failures import leaf, translated
-from mcpnb.errors import bare
+from mcpnb.errors import ServerUnreachable, bare
+from mcpnb.models import ServerConfig
 from mcpnb.protocol.urls import is_loopback_host, origin_of
 from mcpnb.tokens import TokenSource
 from mcpnb.version import __version__
@@ -50,16 +52,20 @@ _VERBS = (
 class SignedInClient(Client):
     """The SDK's client, whose verbs raise our errors."""
 
-    mcpnb_server: str = ""
+    mcpnb_config: ServerConfig = ServerConfig(url="")
 
     def __getattribute__(self, name: str) -> Any:
         """Guard the verbs; everything else is the SDK's own."""
         value = super().__getattribute__(name)
         if name not in _VERBS:
             return value
+        config = self.mcpnb_config
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            return await _guarded(value(*args, **kwargs), self.mcpnb_server)
+            if name == "call_tool":
+                require_usable(config, str(args[0] if args else kwargs.get("name", "")))
+            answer = await _guarded(value(*args, **kwargs), config.url)
+            return only_usable(config, answer) if name == "list_tools" else answer
 
         guarded.__name__, guarded.__doc__ = name, value.__doc__
         return guarded
@@ -81,11 +87,12 @@ async def _guarded(call: Awaitable[T], server: str) -> T:
 
 @contextlib.asynccontextmanager
 async def connected(
-    source: TokenSource, auth: BearerAuth, options: dict[str, Any]
+    config: ServerConfig, source: TokenSource, auth: BearerAuth, options: dict[str, Any]
 ) -> AsyncIterator[SignedInClient]:
     """Connect a client: streamable HTTP, or HTTP+SSE where the server knows no POST.
 
     Args:
+        config: The server, and what configuration says of calls.
         source: The login; an open server needs none.
         auth: Puts the token on.
         options: Keyword arguments of `mcp.Client`.
@@ -95,12 +102,12 @@ async def connected(
         ServerUnreachable: It cannot be reached.
         CallError: It is no MCP server, or the conversation broke.
     """
-    server = source.server
+    server = config.url
     if source.record() is not None and source.peek() is None:
         # A login that is there but spent: renewed, or refused before anything is sent.
         await asyncio.shield(asyncio.wrap_future(source.renewal()))
     async with contextlib.AsyncExitStack() as stack:
-        client = await _guarded(_connect(stack, server, auth, options), server)
+        client = await _in_time(config, _connect(stack, config, auth, options))
         try:
             yield client
         except Exception as error:
@@ -110,18 +117,36 @@ async def connected(
             raise translated(error, Outcome(), server) from None
 
 
+async def _in_time(config: ServerConfig, connecting: Awaitable[T]) -> T:
+    seconds = config.startup_timeout
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await _guarded(connecting, config.url)
+    except TimeoutError:
+        if not limit.expired():
+            raise  # one of its parts: it says itself what took too long
+    raise ServerUnreachable(
+        f"{config.url} was not ready within {seconds:g} seconds (startup_timeout_sec in "
+        f"{config.source}).",
+        sent=True,
+    )
+
+
 async def _connect(
-    stack: contextlib.AsyncExitStack, server: str, auth: BearerAuth, options: dict[str, Any]
+    stack: contextlib.AsyncExitStack,
+    config: ServerConfig,
+    auth: BearerAuth,
+    options: dict[str, Any],
 ) -> SignedInClient:
     outcome = current_outcome.get() or Outcome()
     try:
-        client = await stack.enter_async_context(_streamable(server, auth, options))
+        client = await stack.enter_async_context(_streamable(config, auth, options))
     except Exception:
         if outcome.error is not None or outcome.status not in _NO_SUCH_POST:
             raise
         post, outcome.status = outcome.status, 0
         try:
-            client = await stack.enter_async_context(_events(server, auth, options))
+            client = await stack.enter_async_context(_events(config, auth, options))
         except Exception:
             # Not one of those either: what the POST said is the better explanation.
             outcome.status = post
@@ -133,45 +158,46 @@ async def _connect(
     return client
 
 
-def _http(server: str, **given: Any) -> httpx2.AsyncClient:
+def _http(config: ServerConfig, **given: Any) -> httpx2.AsyncClient:
     # A proxy's loopback is another machine, which would be given the token in clear.
-    local = is_loopback_host(origin_of(server)[1])
-    return httpx2.AsyncClient(trust_env=not local, **given)
+    local = is_loopback_host(origin_of(config.url)[1])
+    hooks: dict[str, list[Any]] = {"request": [*own_headers(config)]}
+    return httpx2.AsyncClient(trust_env=not local, event_hooks=hooks, **given)
 
 
 @contextlib.asynccontextmanager
 async def _streamable(
-    server: str, auth: BearerAuth, options: dict[str, Any]
+    config: ServerConfig, auth: BearerAuth, options: dict[str, Any]
 ) -> AsyncIterator[SignedInClient]:
     timeout = httpx2.Timeout(_CONNECT, read=_READ)
-    async with _http(server, auth=auth, timeout=timeout) as http:
-        transport = streamable_http_client(server, http_client=http)
-        async with _entered(transport, server, options) as client:
+    async with _http(config, auth=auth, timeout=timeout) as http:
+        transport = streamable_http_client(config.url, http_client=http)
+        async with _entered(transport, config, options) as client:
             yield client
 
 
 @contextlib.asynccontextmanager
 async def _events(
-    server: str, auth: BearerAuth, options: dict[str, Any]
+    config: ServerConfig, auth: BearerAuth, options: dict[str, Any]
 ) -> AsyncIterator[SignedInClient]:
     transport = sse_client(
-        server,
+        config.url,
         auth=auth,
         timeout=_CONNECT,
         sse_read_timeout=_READ,
-        httpx_client_factory=functools.partial(_http, server),
+        httpx_client_factory=functools.partial(_http, config),
     )
-    async with _entered(transport, server, {**options, "mode": "legacy"}) as client:
+    async with _entered(transport, config, {**options, "mode": "legacy"}) as client:
         yield client
 
 
 @contextlib.asynccontextmanager
 async def _entered(
-    transport: Any, server: str, options: dict[str, Any]
+    transport: Any, config: ServerConfig, options: dict[str, Any]
 ) -> AsyncIterator[SignedInClient]:
     info = mcp_types.Implementation(name="mcpnb", version=__version__)
     client = SignedInClient(transport, **{"client_info": info, **options})
-    client.mcpnb_server = server
+    client.mcpnb_config = config
     try:
         async with client:
             yield client

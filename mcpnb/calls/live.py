@@ -14,6 +14,7 @@ from mcpnb.calls import background
 from mcpnb.calls.connection import SignedInClient, connected
 from mcpnb.calls.failures import translated
 from mcpnb.errors import CallError, CallTimeout
+from mcpnb.models import ServerConfig
 from mcpnb.tokens import TokenSource
 
 __all__ = ["LiveClient"]
@@ -29,8 +30,9 @@ _SWALLOWED = 0.5
 class LiveClient:
     """One connection for all calls of a session, made at the first and again when it has died."""
 
-    def __init__(self, source: TokenSource, auth: BearerAuth) -> None:
+    def __init__(self, config: ServerConfig, source: TokenSource, auth: BearerAuth) -> None:
         self.process = os.getpid()
+        self._config = config
         self._source = source
         self._auth = auth
         self._client: SignedInClient | None = None
@@ -139,7 +141,7 @@ class LiveClient:
 
     async def _own(self, ready: asyncio.Future[SignedInClient], stop: asyncio.Event) -> None:
         """Enter and leave the client in one task: its cancel scopes demand it."""
-        async with connected(self._source, self._auth, {}) as client:
+        async with connected(self._config, self._source, self._auth, {}) as client:
             ready.set_result(client)
             await stop.wait()
 

@@ -17,6 +17,8 @@ class Reply:
     """``refused``: not the awaited one; ``again``: the browser has to go on to `location`."""
     text: str = ""
     location: str | None = None
+    title: str | None = None
+    """In place of what the outcome is usually called."""
 
 
 Deliver = Callable[[str], Reply]

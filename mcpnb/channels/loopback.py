@@ -165,7 +165,8 @@ class _Connection(BaseHTTPRequestHandler):
             return
         good = reply.outcome == "done"
         status = {"done": 200, "failed": 400, "refused": 400}.get(reply.outcome, 400)
-        self._send(status, page(_TITLES.get(reply.outcome, "Sign-in"), reply.text, good=good))
+        title = reply.title or _TITLES.get(reply.outcome, "Sign-in")
+        self._send(status, page(title, reply.text, good=good))
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)

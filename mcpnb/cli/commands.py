@@ -109,7 +109,14 @@ def login(
         registration=registration,
     )
     if begin:
-        return signing_in.begin(session, scopes=scopes, timeout=timeout, qr=qr, as_json=as_json)
+        chosen_by = [
+            *(["--account", account] if account else []),
+            *(["--config", config] if config else []),
+            *(["--store", store] if store and store != "auto" else []),
+        ]
+        return signing_in.begin(
+            session, scopes=scopes, timeout=timeout, qr=qr, as_json=as_json, chosen_by=chosen_by
+        )
     if finish is not None:
         return signing_in.finish(session, finish)
     if device:
@@ -141,13 +148,20 @@ def logout(server: str | None, everywhere: bool, account: str | None, config: st
 
 @cli.command("list")
 @json_option
+@click.option("--no-probe", is_flag=True, help="Contact nobody.")
 @config_option
-def list_(as_json: bool, config: str | None) -> int:
-    """List configured servers and stored logins. Nobody is contacted."""
+def list_(as_json: bool, no_probe: bool, config: str | None) -> int:
+    """List configured servers and stored logins.
+
+    Servers that nobody is signed in to are asked whether they want a sign-in, all at once, for five
+    seconds. If one with required = true cannot be used, that is an error.
+
+    \b
+    mcpnb list --json
+    """
     from mcpnb.cli.listing import show_list
 
-    show_list(config, as_json=as_json)
-    return DONE
+    return show_list(config, as_json=as_json, probe=not no_probe)
 
 
 @cli.command()

@@ -1,26 +1,35 @@
-"""``mcpnb list`` and ``mcpnb discover``."""
+"""``mcpnb list``, ``mcpnb get`` and ``mcpnb discover``."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
 import click
 
+from mcpnb.cli.group import DONE, FAILED, SIGN_IN_REQUIRED
 from mcpnb.errors import plain
 
-__all__ = ["show_discovery", "show_list"]
+__all__ = ["show_discovery", "show_entry", "show_list"]
+
+_UNUSABLE = ("unreachable", "untrusted")
+_WITHOUT_LOGIN = ("oauth_available", "reauth_required")
 
 
-def show_list(config: str | None, *, as_json: bool) -> None:
-    """Print configured servers and stored logins; nobody is contacted."""
-    from mcpnb.connecting import overview
+def show_list(config: str | None, *, as_json: bool, probe: bool) -> int:
+    """Print configured servers and stored logins; fail if one that is required cannot be used."""
+    from mcpnb.overview import overview
+    from mcpnb.store import open_store
 
-    rows = overview(config)
+    with _Progress() as progress:
+        rows = overview(config, probe=probe, told=progress)
     for row in rows:
         if problem := row.get("error"):
-            click.echo(f"{row['url']}: {problem}", err=True)
+            click.echo(f"{plain(row['name'] or row['url'])}: {problem}", err=True)
+    for problem in open_store("auto").damaged("login"):
+        click.echo(problem, err=True)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -35,15 +44,81 @@ def show_list(config: str | None, *, as_json: bool) -> None:
                     r["name"],
                     r["url"],
                     r["account"],
-                    r["auth_status"],
+                    _status(r),
                     " ".join(r["scopes"]),
                     r["source"],
                     # The folder is the same for all; what protects a login is not.
-                    None if r["auth_status"] == "none" else r["store"].rpartition(", ")[2],
+                    r["store"].rpartition(", ")[2] if _held(r) else None,
                 )
                 for r in rows
             ],
         )
+    return _judged(rows)
+
+
+def show_entry(name: str, config: str | None, *, as_json: bool, probe: bool) -> None:
+    """Print what is known of one configured server."""
+    from mcpnb.overview import entry
+
+    row = entry(name, config, probe=probe)
+    if as_json:
+        click.echo(json.dumps(row, indent=2))
+        return
+    transport = row.pop("transport")
+    facts = {**row, **{k: v for k, v in transport.items() if k not in ("type", "url")}}
+    for key, value in facts.items():
+        if value in (None, [], {}):
+            continue
+        shown = (
+            ", ".join(f"{k}: {v}" for k, v in value.items())
+            if isinstance(value, dict)
+            else " ".join(map(str, value))
+            if isinstance(value, list)
+            else value
+        )
+        click.echo(f"{key + ':':<22}{plain(shown)}")
+
+
+def _status(row: dict[str, Any]) -> str:
+    if row["enabled"] or row["auth_status"] in _UNUSABLE:
+        return str(row["auth_status"])
+    return f"disabled ({row['auth_status']})"
+
+
+def _held(row: dict[str, Any]) -> bool:
+    return row["auth_status"] in ("authenticated", "expired", "reauth_required")
+
+
+def _judged(rows: list[dict[str, Any]]) -> int:
+    """Give the exit code: what is required has to work."""
+    required = [row for row in rows if row["required"] and row["enabled"]]
+    for row in required:
+        if row["auth_status"] in (*_UNUSABLE, *_WITHOUT_LOGIN):
+            click.echo(f"{plain(row['name'])} is required: {row['auth_status']}.", err=True)
+    if any(row["auth_status"] in _UNUSABLE for row in required):
+        return FAILED
+    missing = any(row["auth_status"] in _WITHOUT_LOGIN for row in required)
+    return SIGN_IN_REQUIRED if missing else DONE
+
+
+class _Progress:
+    """One line on a terminal that counts, and goes again."""
+
+    def __init__(self) -> None:
+        self._shown = False
+        self._may = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, answered: int, asked: int) -> None:
+        if self._may:
+            self._shown = True
+            click.echo(f"\rAsking the servers: {answered} of {asked} ...", err=True, nl=False)
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
 
 
 def show_discovery(url: str, config: str | None, *, as_json: bool) -> None:

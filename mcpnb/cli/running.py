@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import click
 
+import mcpnb.cli.diagnosing  # registers its command
+import mcpnb.cli.relaying  # registers its command
+import mcpnb.cli.team  # noqa: F401  registers its commands
 from mcpnb import errors
 from mcpnb.cli import commands
 from mcpnb.cli.group import CANCELLED, DONE, FAILED, SIGN_IN_REQUIRED, USAGE, say

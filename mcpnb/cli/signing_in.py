@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import threading
 import time
@@ -68,10 +69,25 @@ def _count_down(login: Any) -> None:
 
 
 def begin(
-    session: Any, *, scopes: str | None, timeout: float | None, qr: bool, as_json: bool
+    session: Any,
+    *,
+    scopes: str | None,
+    timeout: float | None,
+    qr: bool,
+    as_json: bool,
+    chosen_by: list[str],
 ) -> int:
-    """Print the address to open and end; `finish` completes it, in any process, in time."""
-    login = session.login(scopes=scopes, timeout=timeout or _BEGUN_LASTS)
+    """Print the address to open and end; `finish` completes it, in any process, in time.
+
+    Args:
+        session: The server.
+        scopes: Scopes to ask for.
+        timeout: Seconds in which it can be completed.
+        qr: Draw the address, too.
+        as_json: Print JSON.
+        chosen_by: Options that the second step has to repeat.
+    """
+    login = session.login(scopes=scopes, timeout=timeout or _BEGUN_LASTS, anew=True)
     try:
         login.until("waiting")
         url, expires_at = login.url, login.expires_at
@@ -89,7 +105,7 @@ def begin(
     click.echo(
         f"Open it within {minutes} min and approve. The browser may then say that a page cannot be "
         f"reached. Complete the sign-in with the address it ends at:\n"
-        f"mcpnb login {session.server} --finish -",
+        f"{shlex.join(['mcpnb', 'login', session.server, *chosen_by, '--finish', '-'])}",
         err=True,
     )
     return 0

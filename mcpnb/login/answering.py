@@ -20,7 +20,7 @@ from mcpnb.errors import (
 )
 from mcpnb.http import Http
 from mcpnb.login.progress import Progress
-from mcpnb.models import LoginRecord, ServerConfig, Tokens
+from mcpnb.models import ServerConfig, Tokens
 from mcpnb.pending import PendingLogin, PendingLogins, PendingRequest
 from mcpnb.protocol import token
 from mcpnb.protocol.authorization import AuthorizationRequest, ValidatedAnswer, read_answer
@@ -70,13 +70,18 @@ class Answering(Progress):
             answer = self._checked(text, pending.request, pending)
             if answer is None:
                 return self._again_without_scopes(pending)
-            # Stored, so that no other process gives the same code away: it is good once.
-            if not self._pendings.claim(pending.request):
+        # Stored, so that no other process gives the same code away.
+        with self._pendings.claimed(pending.request) as mine:
+            if not mine:
                 raise AnswerRefused("This sign-in is being completed elsewhere, or was ended.")
-            self._enter("exchanging")
+            self._exchange(answer, pending)
+        return None
+
+    def _exchange(self, answer: ValidatedAnswer, pending: PendingLogin) -> None:
         failure: McpnbError
         try:
             with self._exchange_under_way:
+                self._enter("exchanging")  # unless cancelled: then the connections are closed
                 self._keep(answer.request, grants.exchange(answer, self._http))
         except McpnbError as error:
             if isinstance(error, GrantError) and error.error == "invalid_client":
@@ -88,7 +93,7 @@ class Answering(Progress):
             self._fail(LoginCancelled("The sign-in was interrupted. Nothing was stored."), pending)
             raise
         else:
-            return None
+            return
         self._fail(failure, pending)
         raise bare(failure)
 
@@ -115,28 +120,31 @@ class Answering(Progress):
         self._finish("failed", error)
 
     def _again_without_scopes(self, pending: PendingLogin) -> str:
-        self._pending = again = pending.without_scopes()
-        self._pendings.put(again)
+        again = pending.without_scopes()
+        if not self._pendings.replace(pending.request, again):
+            raise AnswerRefused("This sign-in is being completed elsewhere, or was ended.")
+        self._pending = again
         self._note("The server refused the scopes that it announces; asking once more without any.")
         return again.request.url
 
     def _keep(self, request: PendingRequest, tokens: Tokens) -> None:
         record = token.login_record(request, tokens, self._config, now=time.time())
-        with self._changed:
-            kept = not self._over() and self._pendings.is_claimed(request)
-            if kept:
-                self._store(record)
-                self._registrations.confirm(record.registration)
-                self._pendings.drop(request)
-                self._finish("signed_in", None)
+
+        def wanted() -> bool:
+            return not self._over() and self._pendings.is_claimed(request)
+
+        try:
+            # Asked under the lock of the record: who signs out ends what is pending first.
+            kept = self._source.store_login(record, wanted)
+        except StoreError:
+            grants.revoke(record, self._http)  # nobody would have it, and the server would keep it
+            raise
         if not kept:
             # Cancelled or signed out while the code was exchanged: nothing is kept, here or there.
             grants.revoke(record, self._http)
             raise self._error or LoginCancelled("The sign-in was cancelled.")
-
-    def _store(self, record: LoginRecord) -> None:
-        try:
-            self._source.store_login(record)
-        except StoreError:
-            grants.revoke(record, self._http)  # nobody would have it, and the server would keep it
-            raise
+        self._registrations.confirm(record.registration)
+        self._pendings.drop(request)
+        if not self._finish("signed_in", None):  # cancelled in this very moment
+            self._source.forget()
+            raise self._error or LoginCancelled("The sign-in was cancelled.")

@@ -49,9 +49,9 @@ class Polling(Answering):
 
     def _granted(self, pending: PendingLogin, tokens: Tokens) -> None:
         self._heard = True
-        self._pendings.claim(pending.request)
-        self._enter("exchanging")
-        self._keep(pending.request, tokens)
+        with self._pendings.claimed(pending.request):
+            self._enter("exchanging")
+            self._keep(pending.request, tokens)
 
     def _not_yet(self, error: GrantError) -> None:
         if error.error == "slow_down":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from urllib.parse import urlsplit
 
 from mcpnb import grants, redirects
 from mcpnb.channels import LoopbackListener
@@ -71,6 +70,7 @@ def prepared(  # noqa: PLR0913  what a request depends on
     return PendingLogin(
         request,
         expires_at=time.time() + lasts,
+        port=listener.port,
         retry_without_scopes=discovered and bool(scopes),
     )
 
@@ -153,10 +153,6 @@ def fits(
         and config.client_id in (None, request.registration.client_id)
         and (config.issuer is None or same_issuer(config.issuer, request.server.issuer))
         and config.resource in (None, request.resource)
-        and (request.redirect_uri is None or _leads_to(request.redirect_uri, config))
+        and (on_device or config.callback_url in (None, request.redirect_uri))
+        and (on_device or config.callback_port in (None, 0, pending.port))
     )
-
-
-def _leads_to(redirect_uri: str, config: ServerConfig) -> bool:
-    ports = (None, 0, urlsplit(redirect_uri).port)
-    return config.callback_url in (None, redirect_uri) and config.callback_port in ports

@@ -75,13 +75,15 @@ class Progress:
             self._changed.notify_all()
         self._listeners.tell()
 
-    def _finish(self, state: State, error: McpnbError | None) -> None:
+    def _finish(self, state: State, error: McpnbError | None) -> bool:
+        """End it, unless it has ended; say whether this did."""
         with self._changed:
             if self._over():
-                return
+                return False
             self._state, self._error = state, error
             self._changed.notify_all()
         self._listeners.tell()
+        return True
 
 
 def _passed(now: State, wanted: State) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from mcpnb.errors import LoginCancelled, LoginError, LoginTimeout
+from mcpnb.errors import LoginCancelled, LoginError, LoginTimeout, quoted
 from mcpnb.login.polling import Polling
 from mcpnb.login.preparing import fits
 from mcpnb.models import ServerConfig
-from mcpnb.pending import EXCHANGE_TAKES, PendingLogin
+from mcpnb.pending import PendingLogin
 from mcpnb.protocol.device import DeviceRequest
 from mcpnb.tokens import TokenSource
 
@@ -16,6 +16,7 @@ __all__ = ["LOOK_AROUND", "Sharing"]
 
 LOOK_AROUND = 0.5
 """Seconds between two looks at what others do."""
+_A_MOMENT = 5.0
 
 
 class Sharing(Polling):
@@ -52,28 +53,37 @@ class Sharing(Polling):
 
     def _follow(self) -> None:
         """Show the sign-in of another process for a moment, or until that one has ended."""
-        if not self._follows:
-            self._follows = True
-            self._note(
-                "Being signed in in another notebook or terminal already: this one follows it."
-            )
         if self._signed_in_elsewhere():
             return
         pending = self._pendings.current()
         if pending is not None and not self._fits(pending):
             # It does not ask for what is wanted here. Its process sees that it is gone, and leaves.
-            self._pendings.drop(pending.request)
+            self._pendings.drop(pending.request, claimed=False)
         elif pending is not None and self._state != "exchanging":
-            self._pending = pending
-            if self._state != "waiting":
-                self._enter("waiting")
+            self._show(pending)
         with self._changed:
             self._changed.wait_for(self._over, LOOK_AROUND)
         self._give_up_in_time()
 
+    def _show(self, pending: PendingLogin) -> None:
+        if not self._follows:
+            self._follows = True
+            self._note(
+                "Being signed in in another notebook or terminal already: this one follows it."
+            )
+        self._pending = pending
+        if self._state != "waiting":
+            self._enter("waiting")
+
     def _await_paste(self) -> None:
         self._follows = True
         pending = self._pendings.current()
+        if pending is not None and not self._fits(pending):
+            raise LoginError(
+                f"The sign-in to {self._config.url} that waits for its answer was begun with other "
+                f"settings: at {quoted(pending.request.server.issuer)}, for the client "
+                f"{quoted(pending.request.registration.client_id)}. Complete it with the same ones."
+            )
         if pending is None:
             raise LoginError(
                 f"No sign-in to {self._config.url} is waiting for its answer (any more): it was "
@@ -96,9 +106,12 @@ class Sharing(Polling):
                 raise LoginCancelled(
                     "The sign-in was ended or replaced in another notebook or terminal."
                 )
-            if current.claimed_at is not None:
-                # Somebody exchanges the code; if that fails, the pending sign-in goes away.
-                self._deadline = min(self._deadline, time.monotonic() + EXCHANGE_TAKES)
+            if self._pendings.is_being_exchanged(current):
+                self._deadline = max(self._deadline, time.monotonic() + _A_MOMENT)
+            elif current.claimed_at is not None:
+                raise LoginError(
+                    "The process that completed this sign-in died before its end. Sign in again."
+                )
 
     @property
     def _left_to_wait(self) -> float:

@@ -37,7 +37,7 @@ _HINT = (
     "If the browser shows an error page of the server, it will not come back by itself: cancel, "
     "and sign in again."
 )
-_LOCK_TIMEOUT = 10.0
+_LOCK_TIMEOUT = 1.0
 _LAST_PAGE = 3.0
 
 
@@ -62,6 +62,7 @@ class Login(Sharing, Generic[OwnerT]):
         timeout: float = 300,
         after: Login[OwnerT] | None = None,
         only_complete: bool = False,
+        anew: bool = False,
     ) -> None:
         """Start it; returns at once.
 
@@ -74,6 +75,7 @@ class Login(Sharing, Generic[OwnerT]):
             open_browser: Open `url` in a browser on this machine.
             timeout: Seconds to wait for the person.
             after: An earlier one of the same session: it is cancelled, and gives its port back.
+            anew: Do not go on with what another process began and left.
             only_complete: Begin nothing and listen nowhere: take the answer to what is pending.
         """
         super().__init__(config, source, scopes, on_device=device, timeout=timeout)
@@ -81,6 +83,7 @@ class Login(Sharing, Generic[OwnerT]):
         self._owner = owner
         self._open_browser = open_browser
         self._only_complete = only_complete
+        self._anew = anew
         self._left = False
         self._thread = threading.Thread(target=self._run, name="mcpnb-login", daemon=True)
         self._thread.start()
@@ -207,7 +210,7 @@ class Login(Sharing, Generic[OwnerT]):
             while not self._over():
                 self._lead_or_follow()
         except McpnbError as error:
-            self._finish("failed", error)
+            self._finish("cancelled" if isinstance(error, LoginCancelled) else "failed", error)
         except Exception as error:  # noqa: BLE001  a fault of ours ends the wait, too
             self._finish(
                 "failed", LoginError(f"Unexpected {type(error).__name__} while signing in.")
@@ -219,7 +222,9 @@ class Login(Sharing, Generic[OwnerT]):
 
     def _check_store(self) -> None:
         """Find out before the browser opens whether a login could be kept."""
-        with self._source.store.lock(self._source.key, _LOCK_TIMEOUT):
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(StoreBusy):  # a slow renewal is no reason not to sign in
+                held.enter_context(self._source.store.lock(self._source.key, _LOCK_TIMEOUT))
             try:
                 self._source.record()
             except NewerFormat:
@@ -228,34 +233,37 @@ class Login(Sharing, Generic[OwnerT]):
                 pass  # what cannot be read is replaced
 
     def _lead_or_follow(self) -> None:
-        with contextlib.ExitStack() as closing, contextlib.ExitStack() as turn:
+        with contextlib.ExitStack() as held:
             try:
-                turn.enter_context(self._pendings.turn())
+                held.enter_context(self._pendings.turn())
             except StoreBusy:
                 self._follow()
                 return
-            turn.callback(self._tidy_up)
             if self._signed_in_elsewhere():
                 return
             pending = self._pendings.current()
-            if pending is not None and pending.claimed_lately:
+            if pending is not None and self._pendings.is_being_exchanged(pending):
                 self._follow()  # one that holds no turn exchanges the code
                 return
-            if pending is not None and self._can_be_resumed(pending):
-                self._resume(pending, closing)
-            elif self._follows and self._pending is not None:
+            shown, self._pending = self._pending, None
+            held.callback(self._tidy_up)  # before the turn is given back, and after the port is
+            if pending is not None and not self._anew and self._can_be_resumed(pending):
+                self._resume(pending, held)
+            elif shown is not None and pending is None:
                 raise LoginError(
                     "The sign-in that this one followed has ended without a login. Sign in again."
                 )
             else:
-                self._begin(closing)
+                self._begin(held)
             self._await_answer()
 
     def _tidy_up(self) -> None:
+        if self._left:
+            return
         if not self._heard and self._state != "signed_in":
             self._registrations.drop_reused()
-        if self._pending is not None and not self._left:
-            self._pendings.drop(self._pending.request)
+        if self._pending is not None:
+            self._pendings.drop(self._pending.request, claimed=self._state == "cancelled")
 
     def _begin(self, closing: contextlib.ExitStack) -> None:
         self._enter("discovering")
@@ -294,8 +302,10 @@ class Login(Sharing, Generic[OwnerT]):
         self._registrations.reuse(pending.request.registration)
         listener: LoopbackListener | None = None
         try:
-            if pending.request.redirect_uri is not None:
-                listener = redirects.listen_again(pending.request.redirect_uri)
+            if pending.request.redirect_uri is not None and pending.port is not None:
+                listener = redirects.listen_again(
+                    pending.request.redirect_uri, pending.port, self._config, self._note
+                )
                 closing.callback(listener.close)
         except LoginError as error:
             self._note(f"{error} Paste the address that the browser ends at.")

@@ -11,6 +11,7 @@ from mcpnb.models.login import (
 from mcpnb.models.values import (
     AuthorizationServer,
     Discovery,
+    Header,
     ProtectedResource,
     Secret,
     ServerConfig,
@@ -21,6 +22,7 @@ __all__ = [
     "AuthMethod",
     "AuthorizationServer",
     "Discovery",
+    "Header",
     "LoginRecord",
     "ProtectedResource",
     "Registration",

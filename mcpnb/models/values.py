@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, Self
 
 from mcpnb.errors import DiscoveryError, plain
@@ -10,6 +10,7 @@ from mcpnb.errors import DiscoveryError, plain
 __all__ = [
     "AuthorizationServer",
     "Discovery",
+    "Header",
     "ProtectedResource",
     "Secret",
     "ServerConfig",
@@ -155,6 +156,15 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """A configured HTTP header: its value, or the environment variable that has it."""
+
+    name: str
+    value: Secret | None = None
+    variable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """What is known of one server before anybody is contacted: arguments over configuration."""
 
@@ -174,5 +184,30 @@ class ServerConfig:
     allow_missing_pkce: bool = False
     allow_private_network: bool = False
     tool_timeout: float | None = None
+    startup_timeout: float | None = None
+    """Seconds for making a connection, the handshake included."""
+    bearer_token_env_var: str | None = None
+    headers: tuple[Header, ...] = ()
+    """Sent with every call, to this server's origin only."""
+    enabled: bool = True
+    required: bool = False
+    enabled_tools: tuple[str, ...] | None = None
+    """The only tools that may be used; `None`: all."""
+    disabled_tools: tuple[str, ...] = ()
+    """Tools that may not be used, also where `enabled_tools` has them."""
+    store: str | None = None
+    """Where logins rest if nothing else is asked for (``mcp_oauth_credentials_store``)."""
     source: str | None = None
     """Which configuration file named it; `None` for a bare URL."""
+
+    @property
+    def authorization(self) -> Header | None:
+        """What takes the place of a sign-in: a bearer token's variable, or an own header."""
+        if self.bearer_token_env_var is not None:
+            return Header("Authorization", variable=self.bearer_token_env_var)
+        return next((h for h in self.headers if h.name.lower() == "authorization"), None)
+
+    def without_authorization(self) -> Self:
+        """Give the same server as if only a sign-in led to it."""
+        kept = tuple(h for h in self.headers if h.name.lower() != "authorization")
+        return replace(self, bearer_token_env_var=None, headers=kept)

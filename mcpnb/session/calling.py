@@ -12,8 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from mcpnb.errors import McpnbError, bare
+from mcpnb.errors import ConfigError, McpnbError, bare, quoted
 from mcpnb.models import ServerConfig
+from mcpnb.session.static import StaticToken
 from mcpnb.tokens import TokenSource
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Calling:
         """
         from mcpnb.auth import BearerAuth
 
+        self._require_enabled()
+        if isinstance(self._source, StaticToken):
+            from mcpnb.session.static_auth import StaticAuth
+
+            return StaticAuth(self._source)
         return BearerAuth(self._source)
 
     def options(self, *, timeout: float | None = None, progress: Progress | None = None) -> Self:
@@ -132,9 +138,23 @@ class Calling:
         Args:
             **options: Keyword arguments of `mcp.Client`, such as ``elicitation_callback``.
         """
+        self._require_usable()
         from mcpnb.calls.connection import connected
 
-        return connected(self._source, self.auth, options)
+        return connected(self._config, self._source, self.auth, options)
+
+    def _require_enabled(self) -> None:
+        if not self._config.enabled:
+            raise ConfigError(
+                f"{quoted(self._config.name or self._config.url)} is disabled: "
+                f"{self._config.source} says enabled = false."
+            )
+
+    def _require_usable(self) -> None:
+        """Refuse before anything is sent what configuration rules out."""
+        self._require_enabled()
+        if isinstance(self._source, StaticToken):
+            self._source.peek()
 
     @property
     def _live(self) -> LiveClient:
@@ -143,17 +163,19 @@ class Calling:
             if live is None or live.process != os.getpid():  # a fork has none of its connections
                 from mcpnb.calls.live import LiveClient  # loads the SDK: half a second
 
-                live = self._shared.live = LiveClient(self._source, self.auth)
+                live = self._shared.live = LiveClient(self._config, self._source, self.auth)
                 # The connection does not outlive the last view of the session.
                 weakref.finalize(self._shared, live.close).atexit = False
             return live
 
     def _blocking(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
+        self._require_usable()
         from mcpnb.calls.background import result_of
 
         return result_of(self._live.start(operation, self._timeout))
 
     async def _awaiting(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
+        self._require_usable()
         try:
             return await asyncio.wrap_future(self._live.start(operation, self._timeout))
         except McpnbError as error:
@@ -164,8 +186,10 @@ class Calling:
         self, tool: str, arguments: dict[str, Any], told: Progress | None
     ) -> Callable[[SignedInClient], Coroutine[Any, Any, ToolResult]]:
         from mcpnb.calls.arguments import as_json
+        from mcpnb.calls.configured import require_usable
         from mcpnb.calls.results import ToolResult, tool_error
 
+        require_usable(self._config, tool)
         sent = as_json(tool, arguments)
 
         async def report(progress: float, total: float | None, message: str | None) -> None:

@@ -9,14 +9,16 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from mcpnb.errors import LoginTimeout, StoreError
+from mcpnb.errors import ConfigError, LoginTimeout, StoreError
 from mcpnb.models import ServerConfig
 from mcpnb.protocol.scopes import scopes_from
 from mcpnb.session.calling import Calling
+from mcpnb.session.static import StaticToken
 from mcpnb.store import TokenStore
 from mcpnb.tokens import TokenSource
 
 if TYPE_CHECKING:
+    from mcpnb.doctor import Report
     from mcpnb.login import Login
 
 __all__ = ["Session"]
@@ -35,7 +37,10 @@ class Session(Calling):
             config: The server and how to sign in to it.
             store: Where the login rests.
         """
-        super().__init__(config, TokenSource(config, store))
+        header = config.authorization
+        super().__init__(
+            config, StaticToken(config, store, header) if header else TokenSource(config, store)
+        )
         self._store = store
 
     # Who and where
@@ -53,14 +58,16 @@ class Session(Calling):
     @property
     def signed_in(self) -> bool:
         """Whether a login is at hand that works without a person, as far as this machine knows."""
-        return self.status in ("authenticated", "expired")
+        return self.status in ("authenticated", "expired", "bearer_token")
 
     @property
     def status(self) -> str:
         """``authenticated``, ``expired`` (renews itself), ``reauth_required`` or ``none``.
 
-        Nobody is contacted for it.
+        ``bearer_token`` where configuration has a token. Nobody is contacted for it.
         """
+        if isinstance(self._source, StaticToken):
+            return "bearer_token"
         record = self._source.record()
         if record is None:
             return "none"
@@ -88,6 +95,10 @@ class Session(Calling):
         return f"<Session {name}{label}, {self._state()}>"
 
     def _state(self) -> str:
+        if not self._config.enabled:
+            return "disabled"
+        if isinstance(self._source, StaticToken):
+            return f"no sign-in: uses {self._source.where}"
         try:
             record, status = self._source.record(), self.status
         except StoreError as error:
@@ -110,6 +121,7 @@ class Session(Calling):
         device: bool = False,
         open_browser: bool = False,
         timeout: float = 300,
+        anew: bool = False,
     ) -> Login[Session]:
         """Start to sign in; returns at once. A sign-in under way is given again.
 
@@ -120,7 +132,10 @@ class Session(Calling):
                 login's `url` and `user_code` say where and with what (RFC 8628).
             open_browser: Open the address in a browser on this machine.
             timeout: Seconds to wait for the person.
+            anew: Begin a new one also where an earlier one was left pending. One that a living
+                process waits for is followed all the same.
         """
+        self._require_signing_in()
         from mcpnb.login import Login  # with the HTTP library: most sessions are signed in
 
         added = scopes_from(scopes)
@@ -138,6 +153,7 @@ class Session(Calling):
                 open_browser=open_browser,
                 timeout=timeout,
                 after=before,
+                anew=anew,
             )
         return login
 
@@ -150,6 +166,7 @@ class Session(Calling):
         Raises:
             LoginError: None is pending, or this is not its answer (`AnswerRefused`: try again).
         """
+        self._require_signing_in()
         from mcpnb.login import Login
 
         login = Login(self, self._config, self._source, only_complete=True)
@@ -160,13 +177,23 @@ class Session(Calling):
             login.cancel()  # unless it has ended: what is pending stays pending
         return self
 
+    def _require_signing_in(self) -> None:
+        self._require_usable()
+        if isinstance(self._source, StaticToken):
+            raise ConfigError(
+                f"There is no sign-in to {self.server}: {self._source.where} is used instead."
+            )
+
     def logout(self) -> bool:
-        """Revoke the login at the server (RFC 7009), then forget it.
+        """Forget the login, and revoke it at the server (RFC 7009).
 
         A sign-in under way ends, too, in whatever process it waits.
 
         Returns:
             Whether the server confirmed the revocation. It is forgotten here in any case.
+
+        Raises:
+            StoreError: It could not be deleted; it is revoked all the same.
         """
         from mcpnb.pending import PendingLogins
 
@@ -176,6 +203,16 @@ class Session(Calling):
             self._shared.live.close()
         PendingLogins(self._store, self._source.key).drop()
         return self._source.forget()
+
+    def doctor(self, *, call: bool = False) -> Report:
+        """Explain why signing in does not work, step by step, and what to do. Nothing is changed.
+
+        Args:
+            call: Send the stored token once, to see whether the server accepts it.
+        """
+        from mcpnb.doctor import examine
+
+        return examine(self._config, self._store, call=call)
 
     def wait(self, timeout: float = 300) -> Session:
         """Wait until somebody has signed in: here, in another notebook or in a terminal.
@@ -187,24 +224,29 @@ class Session(Calling):
             LoginTimeout: Nobody has.
             McpnbError: The sign-in under way here failed.
         """
-        deadline = time.monotonic() + timeout
+        deadline, earlier = time.monotonic() + timeout, self._cancelled_login()
         paused = threading.Event()
         while not self.signed_in:
-            self._give_up(deadline, timeout)
+            self._give_up(deadline, timeout, earlier)
             paused.wait(_POLL)
         return self
 
     async def ready(self, timeout: float = 300) -> Session:  # noqa: ASYNC109  the twin of wait()
         """Wait as `wait` does, without blocking the loop."""
-        deadline = time.monotonic() + timeout
+        deadline, earlier = time.monotonic() + timeout, self._cancelled_login()
         while not self.signed_in:
-            self._give_up(deadline, timeout)
+            self._give_up(deadline, timeout, earlier)
             await asyncio.sleep(_POLL)
         return self
 
-    def _give_up(self, deadline: float, timeout: float) -> None:
+    def _cancelled_login(self) -> Login[Session] | None:
+        """Give the sign-in that was cancelled before somebody began to wait: it is no news."""
         login = self._shared.login
-        if login is not None and login.error is not None and login.state in ("failed", "cancelled"):
+        return login if login is not None and login.state == "cancelled" else None
+
+    def _give_up(self, deadline: float, timeout: float, earlier: Login[Session] | None) -> None:
+        login = self._shared.login
+        if login is not None and login is not earlier and login.error is not None:
             raise login.error
         if time.monotonic() > deadline:
             raise LoginTimeout(
@@ -232,6 +274,9 @@ class Session(Calling):
         Raises:
             LoginRequired: Nobody is signed in.
         """
+        self._require_usable()
+        if isinstance(self._source, StaticToken):
+            return self._source.token
         return self._source.fresh(eager=True).token.reveal()
 
     def headers(self) -> dict[str, str]:
@@ -240,6 +285,9 @@ class Session(Calling):
         Raises:
             LoginRequired: Nobody is signed in.
         """
+        self._require_usable()
+        if isinstance(self._source, StaticToken):
+            return {"Authorization": self._source.authorization.reveal()}
         return {"Authorization": f"Bearer {self.access_token()}"}
 
 

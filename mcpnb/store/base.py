@@ -73,6 +73,16 @@ class TokenStore(Protocol):
     def keys(self, kind: str) -> list[Key]:
         """List the keys of one kind."""
 
+    def damaged(self, kind: str) -> list[str]:
+        """Say of each record of a kind that cannot be read, or even named, what is wrong."""
+
+    def clear(self, kind: str) -> None:
+        """Remove every record of a kind, readable or not. Marks stay.
+
+        Raises:
+            StoreError: One could not be removed.
+        """
+
     def version(self, key: Key) -> object:
         """Give a value that changes with every write: cheap, without opening the record."""
 

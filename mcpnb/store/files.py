@@ -137,12 +137,36 @@ class FileStore:
                     found.append(Key(kind, str(head.get("name"))))
         return sorted(found)
 
+    def damaged(self, kind: str) -> list[str]:
+        """See `TokenStore.damaged`."""
+        found = []
+        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
+            try:
+                self._load(path)
+            except StoreError as error:
+                found.append(str(error))
+        return found
+
+    def clear(self, kind: str) -> None:
+        """See `TokenStore.clear`."""
+        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
+            with contextlib.suppress(StoreError):
+                head, _ = self._load(path)
+                if head is None or "deleted_at" in head:
+                    continue
+            try:
+                remove_file(path)
+            except OSError as error:
+                raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None
+
     def version(self, key: Key) -> object:
         """See `TokenStore.version`."""
         try:
             stat = self._path(key).stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            return error.errno  # not “no record”: reading it says what is wrong
         # A rename gives every write an inode of its own, also within one tick of the clock.
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
@@ -247,7 +271,8 @@ class FileStore:
         for path in self._folder.glob(f"*{_SUFFIX}"):
             with contextlib.suppress(StoreError, OSError):
                 head, _ = self._load(path)
-                if head is not None and head.get("deleted_at", now) < now - _MARKS_STAY:
+                at = head.get("deleted_at") if head is not None else None
+                if isinstance(at, int | float) and at < now - _MARKS_STAY:
                     path.unlink()
 
 

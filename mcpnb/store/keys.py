@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
-from mcpnb.errors import StoreError, StoreLocked
+from mcpnb.errors import ConfigError, StoreError, StoreLocked
 from mcpnb.store.crypto import (
     ENVIRONMENT,
     IN_ENVIRONMENT,
@@ -93,7 +93,8 @@ class StoreKeys:
         runs without the desktop's keyring.
         """
         if self._choice != "auto":
-            return None
+            # The keyring's, if it is known by now: it may have locked itself since.
+            return self._known.get(key_id) if self._choice == "keyring" else None
         try:
             return self.opening(key_id, what="")
         except StoreError:
@@ -109,7 +110,6 @@ class StoreKeys:
 
         Raises:
             StoreLocked: It cannot be reached.
-            ConfigError: ``MCPNB_STORE_KEY`` is malformed.
         """
         if (known := self._known.get(key_id)) is not None:
             return known
@@ -122,7 +122,7 @@ class StoreKeys:
         ):
             try:
                 key = source()
-            except StoreError as error:
+            except (StoreError, ConfigError) as error:
                 problems.append(str(error))
                 continue
             if key is not None and key.key_id == key_id:
@@ -150,7 +150,9 @@ class StoreKeys:
 
     def _of_keyring(self, *, make: bool) -> StoreKey:
         """Ask the keyring, whatever is known: its entry may have been deleted or replaced since."""
-        name, username = self._keyring_name(), self._username()
+        name, username = self._keyring.name, self._username()
+        if name is None:
+            raise self._no_keyring()
         found = self._keyring.find(username)
         if found is None:
             if not make:
@@ -176,11 +178,19 @@ class StoreKeys:
                 raise
             return None
         if name is None and self._choice == "keyring":
-            raise StoreError(
-                "There is no system keyring that can be used here. Use store=“auto” to keep logins "
-                "in encrypted files with their key in a file, or set MCPNB_STORE_KEY."
-            )
+            raise self._no_keyring()
         return name
+
+    def _no_keyring(self) -> StoreError:
+        return StoreError(
+            "There is no system keyring that can be used here."
+            + (
+                " Use store=“auto” to keep logins in encrypted files with their key in a file, or "
+                "in MCPNB_STORE_KEY."
+                if self._choice == "keyring"
+                else ""
+            )
+        )
 
     def _username(self) -> str:
         # One for the folder, by whatever path it is called; and relative to the home folder, which

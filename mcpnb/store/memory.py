@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mcpnb.errors import StoreBusy
+from mcpnb.locks import ForkSafeLock
 from mcpnb.store.base import Key, Record
 
 __all__ = ["MemoryStore"]
@@ -23,7 +24,7 @@ class MemoryStore:
         self._marks: dict[Key, float] = {}
         self._versions: dict[Key, int] = defaultdict(int)
         self._locks: dict[Key, threading.Lock] = defaultdict(threading.Lock)
-        self._guard = threading.Lock()
+        self._guard = ForkSafeLock()
 
     def __repr__(self) -> str:
         return f"<MemoryStore, {len(self._records)} records>"
@@ -62,6 +63,15 @@ class MemoryStore:
         """See `TokenStore.keys`."""
         with self._guard:
             return sorted(k for k in self._records if k.kind == kind)
+
+    def damaged(self, kind: str) -> list[str]:  # noqa: ARG002  nothing here is read from outside
+        """See `TokenStore.damaged`."""
+        return []
+
+    def clear(self, kind: str) -> None:
+        """See `TokenStore.clear`."""
+        for key in self.keys(kind):
+            self.delete(key)
 
     def version(self, key: Key) -> object:
         """See `TokenStore.version`."""

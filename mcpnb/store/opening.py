@@ -41,7 +41,7 @@ def open_store(choice: str | TokenStore) -> TokenStore:
 def _home() -> Path:
     given = os.environ.get("MCPNB_HOME")
     return (
-        Path(given).expanduser()
+        Path(given).expanduser().absolute()
         if given
         else Path(platformdirs.user_data_path("mcpnb", appauthor=False))
     )

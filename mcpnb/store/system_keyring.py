@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mcpnb.errors import StoreError, StoreLocked, plain
+from mcpnb.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -55,7 +56,7 @@ class SystemKeyring:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._open: _Question[object] | None = None
         self._looks: dict[Callable[[], object], _Question[object]] = {}
         self._refused_at: float | None = None
@@ -68,8 +69,9 @@ class SystemKeyring:
             StoreLocked: It does not answer.
         """
         with self._lock:
-            if self._open is not None and self._open.overdue:
-                raise _silent()
+            earlier = self._open
+        if earlier is not None and earlier.overdue and self._seen() is not False:
+            raise _silent()
         return self._looked(_name).answer()
 
     @property

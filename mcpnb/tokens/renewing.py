@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 _RETRY_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
 """Seconds that a renewal waits to be tried again by itself, everybody behind it."""
+_LONGEST_WAIT = 3600.0
+_CLOCKS_DIFFER = 120.0
+"""A setback from further in the future is of a clock that was set back since."""
 _LATER = 30.0
 """Seconds until a renewal that failed is tried again while the token still lives, at most."""
 
@@ -68,7 +71,7 @@ class Renewals:
             StoreError: The login cannot be read, locked or written.
         """
         with self._login.store.lock(self._login.key, LOCK_TIMEOUT):
-            record = self._login.record()
+            record = self._login.reread()
             if record is None:
                 raise self.missing()
             if record.generation != seen and not expired(record):
@@ -86,24 +89,24 @@ class Renewals:
                 return record
             raise self._as_error(record, setback)
         now = time.time()
-        expires = record.tokens.expires_at or now
+        sent = Setback("unknown", now, until=record.tokens.expires_at or now)
+        marked = replace(record, setback=sent)
         try:
             # Before the refresh token is given away: can the new one be written at all? And should
             # this process die before it is, the next one knows that the answer was lost.
-            self._login.write(replace(record, setback=Setback("unknown", now, until=expires)))
+            self._login.write(marked)
         except StoreError:
             if not lives:
                 raise
             self._unwritable_until = now + _LATER
             return record
-        marked = self._login.version
         try:
             tokens = self._ask(record)
         except (GrantError, ServerUnreachable) as error:
             failure = error
         else:
-            return self._stored(record, tokens, marked)
-        return self._set_back(record, bare(failure), marked, lives=lives)
+            return self._stored(marked, tokens)
+        return self._set_back(marked, bare(failure), lives=lives)
 
     def _lives(self, record: LoginRecord) -> bool:
         """Whether the access token can still be used, though it is time to renew it."""
@@ -114,13 +117,14 @@ class Renewals:
     def _in_the_way(
         self, setback: Setback, record: LoginRecord, since: float, *, lives: bool
     ) -> bool:
-        if setback.said and setback.at >= since:
+        if setback.said and since <= setback.at <= time.time() + _CLOCKS_DIFFER:
             return True  # a sibling tried while this one stood in line: its answer is ours
         if lives:
             return hindered(record)
         # Where an answer was lost, and the server takes the old token no more, it is time for the
         # one try that else comes when that expires.
-        return setback.kind != "unknown" and time.time() < setback.until
+        now = time.time()
+        return setback.kind == "refused" and now < setback.until <= now + _LONGEST_WAIT
 
     def _ask(self, record: LoginRecord) -> Tokens:
         from mcpnb import grants  # with the HTTP library: a fresh token needs neither
@@ -138,19 +142,18 @@ class Renewals:
                 threading.Event().wait(pause)
                 return grants.refresh(record, http)
 
-    def _stored(self, record: LoginRecord, tokens: Tokens, marked: object) -> LoginRecord:
-        doubted = record.generation in self._doubted
+    def _stored(self, marked: LoginRecord, tokens: Tokens) -> LoginRecord:
+        doubted = marked.generation in self._doubted
         renewed = replace(
-            record.renewed(tokens),
-            registration=_with_secret_of(self._config, record.registration),
-            doubted_at=time.time() if doubted else record.doubted_at,
+            marked.renewed(tokens),
+            registration=_with_secret_of(self._config, marked.registration),
+            doubted_at=time.time() if doubted else marked.doubted_at,
         )
-        if self._login.version != marked:
-            # Signed out of meanwhile, by somebody who did not wait for the lock.
-            self.revoke_later(renewed)
-            return self._of_others()
         try:
-            self._login.write(renewed)
+            if not self._login.replace(marked, renewed):
+                # Signed out of meanwhile, by somebody who did not wait for the lock.
+                self.revoke_later(renewed)
+                return self._of_others()
         except StoreError as error:
             self._login.keep_in_memory(renewed, error)
         return renewed
@@ -161,24 +164,21 @@ class Renewals:
             raise self.missing()
         return found
 
-    def _set_back(
-        self, record: LoginRecord, error: Exception, marked: object, *, lives: bool
-    ) -> LoginRecord:
-        setback = _setback(error, record)
-        tokens = record.tokens
+    def _set_back(self, marked: LoginRecord, error: Exception, *, lives: bool) -> LoginRecord:
+        setback = _setback(error, marked)
+        tokens = marked.tokens
         if setback.kind == "ended":
             tokens = replace(tokens, refresh_token=None)
             if not lives:
                 tokens = replace(tokens, expires_at=tokens.obtained_at)
-        if setback.error == "invalid_client" and record.registration.method == "dcr":
+        if setback.error == "invalid_client" and marked.registration.method == "dcr":
             # The server has forgotten this client: the next sign-in makes a new one.
             with contextlib.suppress(StoreError):
-                self._login.store.delete(Key("client", record.registration.name))
-        kept = replace(record, setback=setback, tokens=tokens)
-        if self._login.version != marked:
-            return self._of_others()
+                self._login.store.delete(Key("client", marked.registration.name))
+        kept = replace(marked, setback=setback, tokens=tokens)
         try:
-            self._login.write(kept)
+            if not self._login.replace(marked, kept):
+                return self._of_others()
         except StoreError as unwritten:
             _log.warning("What became of a renewal could not be stored: %s", unwritten)
         if lives:
@@ -262,7 +262,7 @@ class Renewals:
 def hindered(record: LoginRecord) -> bool:
     """Whether a renewal that nobody needs yet would only repeat what went wrong the last time."""
     setback = record.setback
-    if setback is None:
+    if setback is None or setback.at > time.time() + _CLOCKS_DIFFER:
         return False
     pause = min(_LATER, 0.05 * (record.tokens.lifetime or 0.0))
     return time.time() < max(setback.until, setback.at + pause)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
 from mcpnb.ages import expired, stale
 from mcpnb.errors import LoginRequired, McpnbError, StoreError, bare
+from mcpnb.locks import ForkSafeLock
 from mcpnb.models import LoginRecord, ServerConfig
 from mcpnb.store import TokenStore
 from mcpnb.tokens.refusals import Refusals
@@ -41,7 +42,7 @@ class TokenSource:
         self._login = StoredLogin(self.key, store, self._ended_elsewhere)
         self._renewals = Renewals(config, self._login)
         self._refusals = Refusals(config.url, self._login)
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._renewal: tuple[tuple[int, int], Future[Held]] | None = None
         self._in_vain: dict[tuple[int, frozenset[str]], float] = {}
         self._accepted: int | None = None
@@ -66,6 +67,14 @@ class TokenSource:
         except StoreError:
             return None
 
+    def at_hand(self) -> Held | None:
+        """Give the token if it is fresh and nobody wrote since; nothing is read for it."""
+        return self._login.fresh()
+
+    def looked_up(self) -> Future[Held | None]:
+        """Do what `peek` does, in another thread."""
+        return in_background(self.peek)
+
     def peek(self) -> Held | None:
         """Give the token if it is usable; renew it in the background if it is stale."""
         if (held := self._login.fresh()) is not None:
@@ -73,8 +82,6 @@ class TokenSource:
         record = self.record()
         if record is None or expired(record):
             return None
-        if self._login.to_be_saved:
-            in_background(self._login.save)
         if stale(record) and not (hindered(record) or self._renewals.unwritable):
             self.renewal(record.generation)
         return _held(record)
@@ -156,12 +163,12 @@ class TokenSource:
         record = self.readable()
         if record is None or record.generation != generation:
             return True
-        if now < record.vain_at + _DOUBT_LASTS:
+        if _lately(record.vain_at):
             return False
         if generation == self._accepted:
             return True
         # Renewed after a rejection, here or by a sibling, and never accepted since.
-        return record.doubted_at is None or now > record.doubted_at + _DOUBT_LASTS
+        return record.doubted_at is None or not _lately(record.doubted_at)
 
     def renewed_in_vain(self, generation: int, scopes: tuple[str, ...]) -> None:
         """Note that the server rejects this generation although it was just renewed."""
@@ -216,33 +223,58 @@ class TokenSource:
 
     # Signing in and out
 
-    def store_login(self, record: LoginRecord) -> None:
+    def store_login(self, record: LoginRecord, wanted: Callable[[], bool]) -> bool:
         """Put a new login in the place of an earlier one.
+
+        Args:
+            record: The login.
+            wanted: Asked under the lock: whether it is still to be stored.
+
+        Returns:
+            Whether it was.
 
         Raises:
             StoreError: It could not be written.
         """
         with self.store.lock(self.key, LOCK_TIMEOUT):
+            if not wanted():
+                return False
             self._login.write(record)
+            return True
 
     def forget(self) -> bool:
         """Forget the login, then revoke it at the server.
 
         Returns:
             Whether the server confirmed the revocation.
+
+        Raises:
+            StoreError: It could not be deleted; it is revoked all the same.
         """
+        failure: StoreError | None = None
         with contextlib.ExitStack() as held:
             # A sibling that hangs does not keep anybody signed in: it finds the mark, and revokes
             # what it gets.
             with contextlib.suppress(StoreError):
                 held.enter_context(self.store.lock(self.key, _SIGN_OUT_PATIENCE))
             record = self.readable()
-            # Forgotten first: whatever the network does, this machine no longer holds the login.
-            self.store.delete(self.key, leave_mark=True)
-        return record is not None and self._renewals.revoke(record)
+            try:
+                # Forgotten first: whatever the network does, this machine holds it no longer.
+                self._login.delete()
+            except StoreError as error:
+                failure = error
+        revoked = record is not None and self._renewals.revoke(record)
+        if failure is not None:
+            raise failure
+        return revoked
 
     def _ended_elsewhere(self, record: LoginRecord) -> None:
         self._renewals.revoke_later(record)
+
+
+def _lately(moment: float) -> bool:
+    # A moment in the future is of a clock that was set back since: it would last for ever.
+    return 0.0 <= time.time() - moment < _DOUBT_LASTS
 
 
 def _held(record: LoginRecord) -> Held:

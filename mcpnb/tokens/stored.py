@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import threading
 import time
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 
 from mcpnb.ages import fresh_from, fresh_until
 from mcpnb.errors import StoreError
+from mcpnb.locks import ForkSafeLock
 from mcpnb.models import LoginRecord, Secret
 from mcpnb.store import Key, TokenStore
 
@@ -20,6 +23,7 @@ _log = logging.getLogger(__name__)
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a sibling that renews; its request is bounded by half of it."""
 _SAVE_AGAIN = 5.0
+_COMMIT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,11 @@ class StoredLogin:
         self.key = key
         self.store = store
         self._ended_elsewhere = ended_elsewhere
-        self._lock = threading.Lock()
+        self._commit = Key("commit", key.name)
+        self._lock = ForkSafeLock()
         self._version: object = object()
         self._record: LoginRecord | None = None
         self._unsaved = False
-        self._save_again = 0.0
         self._quick: _Quick | None = None
 
     def fresh(self) -> Held | None:
@@ -112,34 +116,75 @@ class StoredLogin:
             self._unsaved = False
             self._take(version, record)
 
+    def replace(self, marked: LoginRecord, record: LoginRecord) -> bool:
+        """Store a login in the place of just that one, and of nothing newer; say whether.
+
+        Who signs out does not wait for ever for the record's lock: this one is held for a moment
+        only, and never over a request.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        with self.store.lock(self._commit, _COMMIT_TIMEOUT):
+            found = self.reread()
+            if found is None or _identity(found) != _identity(marked):
+                return False
+            self.write(record)
+            return True
+
+    def delete(self) -> None:
+        """Delete it, and leave a mark.
+
+        Raises:
+            StoreError: It could not be deleted.
+        """
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(StoreError):  # without locks there is nobody to wait for
+                held.enter_context(self.store.lock(self._commit, _COMMIT_TIMEOUT))
+            with self._lock:
+                self._unsaved = False
+            self.store.delete(self.key, leave_mark=True)
+
     def keep_in_memory(self, record: LoginRecord, error: StoreError) -> None:
-        """Go on with a login that could not be written: what it replaces is spent."""
+        """Go on with a login that could not be written: what it replaces is spent.
+
+        It is tried again until it is written, and once more as the process ends.
+        """
         _log.warning("The renewed login is kept in memory only: %s", error)
         version = self.store.version(self.key)
         with self._lock:
-            self._unsaved, self._save_again = True, time.time() + _SAVE_AGAIN
+            self._unsaved = True
             self._take(version, record)
+        threading.Thread(target=self._save_in_time, name="mcpnb-saving", daemon=True).start()
+        atexit.register(self._save)
 
-    @property
-    def to_be_saved(self) -> bool:
-        """Whether it is time to try again to write what is in memory only."""
-        return self._unsaved and time.time() >= self._save_again
+    def _save_in_time(self) -> None:
+        pause = threading.Event()
+        while self._unsaved:
+            pause.wait(_SAVE_AGAIN)
+            self._save()
+        atexit.unregister(self._save)
 
-    def save(self) -> None:
-        """Try again to write what is in memory only."""
-        self._save_again = time.time() + _SAVE_AGAIN
+    def _save(self) -> None:
+        if not self._unsaved:
+            return
         try:
-            with self.store.lock(self.key, LOCK_TIMEOUT):
+            with self.store.lock(self.key, _COMMIT_TIMEOUT):
                 record = self.record()  # a sibling's, by now, perhaps
-                if self._unsaved and record is not None:
+                if record is not None:
                     self.write(record)
         except StoreError as error:
             _log.warning("The renewed login is still kept in memory only: %s", error)
 
-    @property
-    def version(self) -> object:
-        """Changes with every write, by whomever."""
-        return self.store.version(self.key)
+    def reread(self) -> LoginRecord | None:
+        """Give the login as it is on disk, whatever its version says: shared disks cache that.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        with self._lock:
+            self._version = object()
+        return self.record()
 
     def _take(self, version: object, record: LoginRecord | None) -> None:
         self._version, self._record = version, record
@@ -158,3 +203,8 @@ def _older(found: LoginRecord | None, ours: LoginRecord) -> bool:
         and found.generation < ours.generation
         and (found.setback is None or found.setback.kind != "ended")
     )
+
+
+def _identity(record: LoginRecord) -> tuple[object, ...]:
+    """What tells one state of a login from every other, whatever touched its file."""
+    return record.signed_in_at, record.generation, record.setback

@@ -34,4 +34,5 @@ def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Fu
 
 @lru_cache(maxsize=2)
 def _of(process: int) -> ThreadPoolExecutor:  # noqa: ARG001  the key: a fork has no threads
-    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="mcpnb-renewal")
+    # One for each login that is renewed just now, or one server that hangs would hold up others.
+    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="mcpnb-renewal")

@@ -11,7 +11,8 @@ import hashlib
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Any, Literal
 from urllib.parse import unquote_plus, urlencode
 
@@ -60,6 +61,9 @@ class FakeServer(Wire):
             "resource": self.url,
             "authorization_servers": [self.base],
         }
+
+        self.clock_ahead = 0.0
+        """Seconds that the clock in its answers is ahead of this machine's."""
 
         # The MCP server
         self.challenge: dict[str, str] | None = {"resource_metadata": self.base + PRM}
@@ -142,6 +146,14 @@ class FakeServer(Wire):
     def token_requests(self, grant_type: str) -> list[Request]:
         """Everything the token endpoint was asked for with one grant type."""
         return [r for r in self.asked("/token") if r.form.get("grant_type") == [grant_type]]
+
+    def reply_to(self, request: Request) -> Reply:
+        """Give the answer to one request, dated by this server's own clock."""
+        reply = super().reply_to(request)
+        if not self.clock_ahead:
+            return reply
+        date = formatdate(time.time() + self.clock_ahead, usegmt=True)
+        return replace(reply, headers={"Date": date} | dict(reply.headers))
 
     # -- the MCP server ----------------------------------------------------------------------
 

@@ -1,0 +1,21 @@
+"""Configuration files, as Codex and Claude Code have them, to values (design section 4).
+
+Files of a project count only once a person has looked at them: whoever wrote a repository could
+otherwise lead this person's logins elsewhere.
+"""
+
+from mcpnb.config.editing import add_server, remove_server, user_file
+from mcpnb.config.places import project_files
+from mcpnb.config.reading import Configuration, read_configuration
+from mcpnb.config.review import Review, review
+
+__all__ = [
+    "Configuration",
+    "Review",
+    "add_server",
+    "project_files",
+    "read_configuration",
+    "remove_server",
+    "review",
+    "user_file",
+]

@@ -1,0 +1,190 @@
+"""The keys that are known, and of which type: what is wrong is told with file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcpnb.config.lines import Lines
+from mcpnb.errors import ConfigError, plain
+
+__all__ = ["CLAUDE", "CLAUDE_OAUTH", "OAUTH", "SERVER", "TOP", "Checker", "Known"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of value."""
+
+    name: str
+    fits: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _texts(values: Any) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+_LAST_PORT = 65_535
+_TEXT = Kind("text", lambda v: isinstance(v, str) and bool(v))
+_SECONDS = Kind("a number of seconds above 0", lambda v: _is_number(v) and 0 < v < float("inf"))
+_PORT = Kind(
+    f"a number from 0 to {_LAST_PORT}",
+    lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= _LAST_PORT,
+)
+_SWITCH = Kind("true or false", lambda v: isinstance(v, bool))
+_TEXTS = Kind("a list of texts", lambda v: isinstance(v, list) and _texts(v))
+_TABLE = Kind("a table", lambda v: isinstance(v, dict))
+_PAIRS = Kind("a table of texts", lambda v: isinstance(v, dict) and _texts(v.values()))
+_PLACE = Kind("auto, keyring or file", lambda v: v in ("auto", "keyring", "file"))
+_SCOPES = Kind("text, or a list of texts", lambda v: _TEXT.fits(v) or _TEXTS.fits(v))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The keys of one table."""
+
+    used: Mapping[str, Kind]
+    unused: frozenset[str] = frozenset()
+    """Those of other transports and other programs: no mistake, and nothing to us."""
+
+
+TOP = Known(
+    {
+        "mcp_servers": _TABLE,
+        "mcp_oauth_credentials_store": _PLACE,
+        "mcp_oauth_callback_port": _PORT,
+        "mcp_oauth_callback_url": _TEXT,
+    },
+    frozenset(["mcp_optional_startup_grace_ms", "mcp_enterprise_managed_auth"]),
+)
+# Codex's keys and ours (the last four).
+SERVER = Known(
+    {
+        "url": _TEXT,
+        "scopes": _TEXTS,
+        "oauth_resource": _TEXT,
+        "oauth": _TABLE,
+        "bearer_token_env_var": _TEXT,
+        "http_headers": _PAIRS,
+        "env_http_headers": _PAIRS,
+        "enabled": _SWITCH,
+        "required": _SWITCH,
+        "startup_timeout_sec": _SECONDS,
+        "startup_timeout_ms": _SECONDS,
+        "tool_timeout_sec": _SECONDS,
+        "enabled_tools": _TEXTS,
+        "disabled_tools": _TEXTS,
+        "client_metadata_url": _TEXT,
+        "allow_missing_pkce": _SWITCH,
+        "allow_private_network": _SWITCH,
+        "account": _TEXT,
+    },
+    frozenset(
+        [
+            *("command", "args", "env", "env_vars", "cwd", "environment_id", "name", "auth"),
+            *("http_headers_helper", "startup_readiness", "default_tools_approval_mode", "tools"),
+            *("supports_parallel_tool_calls", "omit_tools_from", "tool_input_schema_max_bytes"),
+        ]
+    ),
+)
+OAUTH = Known(
+    {
+        "client_id": _TEXT,
+        "client_secret": _TEXT,
+        "client_secret_env_var": _TEXT,
+        "issuer": _TEXT,
+        "callback_port": _PORT,
+        "callback_url": _TEXT,
+    },
+    frozenset(["token_endpoint_auth_method", "authorization_server_issuer"]),
+)
+CLAUDE = Known(
+    {"type": _TEXT, "url": _TEXT, "headers": _PAIRS, "oauth": _TABLE},
+    frozenset(
+        ["command", "args", "env", "cwd", "headersHelper", "timeout", "alwaysLoad", "disabled"]
+    ),
+)
+CLAUDE_OAUTH = Known(
+    {"clientId": _TEXT, "callbackPort": _PORT, "scopes": _SCOPES},
+    frozenset(["authServerMetadataUrl", "xaa"]),
+)
+
+# What Codex refuses, too: a secret in clear in a file that is often shared.
+_INSTEAD = {"bearer_token": "bearer_token_env_var, which names an environment variable"}
+
+
+class Checker:
+    """Checks the tables of one file."""
+
+    def __init__(self, path: Path, lines: Lines, *, quiet: bool = False) -> None:
+        """Begin.
+
+        Args:
+            path: The file.
+            lines: Where its keys stand.
+            quiet: Tell nothing: the file is not used anyway.
+        """
+        self.path = path
+        self._lines = lines
+        self._quiet = quiet
+
+    def place(self, *keys: str) -> str:
+        """Give file and line of a key, or of the nearest table around it that has a line."""
+        for end in range(len(keys), 0, -1):
+            if line := self._lines.get(keys[:end]):
+                return f"{plain(self.path, 1_000)}:{line}"
+        return plain(self.path, 1_000)
+
+    def table(self, found: Mapping[str, Any], known: Known, *where: str) -> dict[str, Any]:
+        """Give the keys of a table that are used.
+
+        Raises:
+            ConfigError: One of them has a wrong type.
+        """
+        values = {}
+        for key, value in found.items():
+            if key in known.used:
+                values[key] = self.typed(value, known.used[key], *where, key)
+            elif key not in known.unused:
+                self.unknown(key, known, *where)
+        return values
+
+    def typed(self, value: Any, kind: Kind, *where: str) -> Any:
+        """Check one value."""
+        if not kind.fits(value):
+            raise self.wrong(f"has to be {kind.name}.", *where)
+        return value
+
+    def wrong(self, said: str, *where: str) -> ConfigError:
+        """Make the error that names file, line and key."""
+        return ConfigError(f"{self.place(*where)}: {plain('.'.join(where))} {said}")
+
+    def unknown(self, key: str, known: Known, *where: str, most_alike: float = 0.6) -> None:
+        """Warn of a key that nobody knows, if it is enough like one that is known."""
+        names = [*known.used, *sorted(known.unused)]
+        near = difflib.get_close_matches(key, names, n=1, cutoff=most_alike)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        if key in _INSTEAD:
+            hint = f" Use {_INSTEAD[key]}."
+        table = f" in {plain('.'.join(where))}" if where else ""
+        self.warn(f"{self.place(*where, key)}: unknown key {plain(key)!r}{table}.{hint}")
+
+    def top(self, document: Mapping[str, Any]) -> None:
+        """Warn of top-level keys that look like misspelt ones; the others are other programs'."""
+        for key in document:
+            if key in TOP.used or key in TOP.unused:
+                continue
+            if key == "mcpServers" or difflib.get_close_matches(key, TOP.used, n=1, cutoff=0.8):
+                self.unknown(key, TOP)
+
+    def warn(self, message: str) -> None:
+        """Tell the person."""
+        if not self._quiet:
+            warnings.warn(message, stacklevel=2)

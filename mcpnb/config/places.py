@@ -1,0 +1,119 @@
+"""Which files there are, nearest first."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+__all__ = ["File", "all_files", "config_folder", "project_files", "read_bytes"]
+
+_MOST = 1024 * 1024
+"""Bytes of a configuration file; real ones have a few kilobytes."""
+_PROJECT = ("mcpnb.toml", ".codex/config.toml", ".mcp.json")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One place that may hold a configuration file."""
+
+    path: Path
+    kind: Literal["asked for", "project", "own", "codex"]
+
+
+def config_folder() -> Path:
+    """Give mcpnb's own folder among the configuration of this user (``MCPNB_HOME`` or not)."""
+    return Path(platformdirs.user_config_path("mcpnb", appauthor=False))
+
+
+def all_files(explicit: str | os.PathLike[str] | None) -> list[File]:
+    """List the files to read, nearest first, whether or not they exist."""
+    files: list[File] = []
+    given = explicit or os.environ.get("MCPNB_CONFIG")
+    if given:
+        files.append(File(Path(given).expanduser(), "asked for"))
+    persons = [File(config_folder() / "config.toml", "own")]
+    if (home := _home()) is not None:
+        persons.append(File(home / ".codex" / "config.toml", "codex"))
+    known = {_real(file.path) for file in [*files, *persons]}
+    # The person's own file is theirs from wherever it is looked at.
+    files += [file for file in project_files() if _real(file.path) not in known]
+    return files + persons
+
+
+def project_files(start: Path | None = None) -> list[File]:
+    """List the files of the project that a folder belongs to, nearest first.
+
+    Upwards to the folder with ``.git``; without one, the folder itself only. The home folder's own
+    files are the person's and no project's, and nothing above it is looked at.
+    """
+    try:
+        first = (start or Path.cwd()).resolve()
+    except OSError:  # the working folder is gone
+        return []
+    home = _home()
+    stop = _real(home) if home is not None else None
+    folders = [first]
+    for folder in (first, *first.parents):
+        if folder == stop:
+            break
+        if _exists(folder / ".git"):
+            folders = [f for f in (first, *first.parents) if f.is_relative_to(folder)]
+            break
+    if first == stop:
+        return []
+    return [
+        File(folder / name, "project")
+        for folder in folders
+        for name in _PROJECT
+        if _is_file(folder / name)
+    ]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of a size that a configuration can have.
+
+    Raises:
+        OSError: It cannot be read, or is no file.
+    """
+    # A pipe would wait for ever, a device never end: a project's files are anybody's.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is no file")
+        data = file.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise OSError(f"it has more than {_MOST // 1024} KiB")
+    return data
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder on the way up that may not be looked into
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # none at all
+        return None
+
+
+def _real(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path

@@ -1,0 +1,107 @@
+"""The whole examination, in the order in which a sign-in comes by everything."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from mcpnb.channels import DEFAULT_PORT
+from mcpnb.doctor.announcing import announcing
+from mcpnb.doctor.authorizing import Authorizing, authorizing
+from mcpnb.doctor.calling import called
+from mcpnb.doctor.describing import describing
+from mcpnb.doctor.logins import login_checks, stored_login
+from mcpnb.doctor.looking import Look, WatchedHttp
+from mcpnb.doctor.machine import clock, machine_checks, port
+from mcpnb.doctor.reaching import address, reaching, shown_address
+from mcpnb.doctor.registering import callback_port, client_checks
+from mcpnb.doctor.report import Check, Report
+from mcpnb.doctor.topics import problem
+from mcpnb.errors import McpnbError
+from mcpnb.models import LoginRecord, RegistrationMethod, ServerConfig
+from mcpnb.pending import PendingLogins
+from mcpnb.store import TokenStore
+from mcpnb.tokens.stored import login_key
+
+__all__ = ["examine", "examine_address", "examine_machine"]
+
+
+def examine(config: ServerConfig, store: TokenStore, *, call: bool = False) -> Report:
+    """Go through a sign-in as far as that is possible without changing anything anywhere.
+
+    Asked are the requests of discovery, and a client metadata document of your own. Nothing is
+    registered, no token is asked for, renewed or (without `call`) sent, and the store is only read.
+
+    Args:
+        config: The server, by its canonical URL, and how to sign in to it.
+        store: Where its login rests, or would.
+        call: List the server's tools with the stored token, to see whether it is accepted.
+    """
+    with closing(WatchedHttp(config.url, allow_private=config.allow_private_network)) as http:
+        look = Look(config, store, http)
+        record, login = stored_login(look)
+        checks, at, method = _signing_in(look, record)
+        signs_in = config.authorization is None
+        if (
+            signs_in
+            and look.failure is not None
+            and not any(c.verdict == "problem" for c in checks)
+        ):
+            checks.append(_unexplained(look.failure))
+        checks.append(login)
+        if record is not None:
+            checks += login_checks(look, record, at)
+        if call and look.first is not None:
+            checks.append(called(look, record))
+        time = clock(http.skews)
+        waiting = _waits(config, store)
+        fixed = config.callback_url is not None
+        callback = port(callback_port(config), method, fixed=fixed, waiting=waiting)
+        checks += [*([time] if time else []), callback, *machine_checks(store)]
+    return Report(config.url, checks)
+
+
+def _waits(config: ServerConfig, store: TokenStore) -> bool:
+    """Whether a sign-in to this server is pending, here or in another process."""
+    try:
+        return PendingLogins(store, login_key(config.url, config.account)).current() is not None
+    except McpnbError:
+        return False
+
+
+def _signing_in(
+    look: Look, record: LoginRecord | None
+) -> tuple[list[Check], Authorizing | None, RegistrationMethod | None]:
+    reached, there = reaching(look)
+    checks = [address(look.server), *reached]
+    if not there or look.config.authorization is not None:
+        return checks, None, None  # or a configured token takes the place of a sign-in
+    described, what = describing(look)
+    checks += described
+    open_to_all = look.found is not None and look.found.authorization_server is None
+    if open_to_all:
+        return checks, None, None
+    found, at = authorizing(look, what)
+    client, method = client_checks(look, at, record)
+    return [*checks, *found, *announcing(look, at), *client], at, method
+
+
+def _unexplained(failure: McpnbError) -> Check:
+    return problem(
+        "discovery",
+        "all of the above together",
+        str(failure),
+        "server operator",
+        "See what the message names; “mcpnb discover” shows the same.",
+        rule=getattr(failure, "rule", ""),
+    )
+
+
+def examine_machine(store: TokenStore) -> Report:
+    """Look at this machine alone; nobody is contacted."""
+    callback = port(DEFAULT_PORT, None, fixed=False, waiting=False)
+    return Report(None, [callback, *machine_checks(store)])
+
+
+def examine_address(server: str, store: TokenStore) -> Report:
+    """Report on an address that cannot be used at all, and on this machine."""
+    return Report(shown_address(server), [address(server), *examine_machine(store)])

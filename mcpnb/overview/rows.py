@@ -1,0 +1,173 @@
+"""A row for each server that is configured, and each login that is stored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+from mcpnb.config import Configuration, read_configuration
+from mcpnb.errors import ConfigError, McpnbError, StoreError, StoreLocked
+from mcpnb.models import ServerConfig
+from mcpnb.overview.asking import Row, ask
+from mcpnb.protocol.urls import canonical_server
+from mcpnb.session import Session
+from mcpnb.store import Key, TokenStore, open_store
+from mcpnb.tokens import TokenSource
+
+__all__ = ["entry", "overview"]
+
+_MASK = "*****"
+
+
+def overview(
+    config: str | os.PathLike[str] | None = None,
+    *,
+    probe: bool = True,
+    told: Callable[[int, int], object] | None = None,
+) -> list[Row]:
+    """List configured servers and stored logins.
+
+    Args:
+        config: A configuration file to read first.
+        probe: Ask configured servers that nobody is signed in to whether they want a sign-in: all
+            at once, for five seconds. Nobody else is contacted.
+        told: Told how many of how many have answered.
+
+    Returns:
+        A row each, as Codex has them (``name``, ``enabled``, ``disabled_reason``, ``transport``,
+        ``startup_timeout_sec``, ``tool_timeout_sec``, ``auth_status``), and ``url``, ``account``,
+        ``scopes``, ``expires_at``, ``store``, ``source``, ``required``; ``error`` where there is
+        something wrong. Values of headers are masked.
+
+    Raises:
+        ConfigError: A configuration file is wrong.
+    """
+    configuration = read_configuration(config)
+    listed = _Listing(configuration)
+    rows, unsigned = [], []
+    for found in configuration.servers.values():
+        known, row = listed.configured(found)
+        rows.append(row)
+        if known is not None and row["enabled"] and row["auth_status"] == "none":
+            unsigned.append((known, row))
+    rows += [_unusable(b.name, b.url, b.source, b.problem) for b in configuration.broken.values()]
+    rows += [_untrusted(found) for found in configuration.untrusted]
+    rows += listed.stored()
+    if probe:
+        ask(unsigned, told)
+    return rows
+
+
+def entry(name: str, config: str | os.PathLike[str] | None = None, *, probe: bool = True) -> Row:
+    """Give the row of one configured server, with what is allowed of its tools.
+
+    Raises:
+        ConfigError: There is none of that name that can be used.
+    """
+    configuration = read_configuration(config)
+    found = configuration.server(name)
+    known, row = _Listing(configuration).configured(found)
+    if probe and known is not None and row["enabled"] and row["auth_status"] == "none":
+        ask([(known, row)], None)
+    return row | {
+        "enabled_tools": None if found.enabled_tools is None else list(found.enabled_tools),
+        "disabled_tools": list(found.disabled_tools) or None,
+        "oauth_resource": found.resource,
+    }
+
+
+class _Listing:
+    def __init__(self, configuration: Configuration) -> None:
+        self._by_url: dict[str, ServerConfig] = {}
+        self._seen: set[tuple[str, str | None]] = set()
+        self._configuration = configuration
+        self._store = open_store(configuration.bare("").store or "auto")
+        # Whether there is a keyring is found out once: it can take seconds.
+        self._new = _kept(self._store, Key("login", ""))
+
+    def configured(self, found: ServerConfig) -> tuple[ServerConfig | None, Row]:
+        try:
+            config = replace(found, url=canonical_server(found.url))
+        except ConfigError as error:
+            row = _described(found) | {"auth_status": "unreachable", "error": str(error)}
+            return None, row
+        if config.authorization is None:
+            # With a token of its own, a login from before would be hidden behind this row.
+            self._seen.add((config.url, config.account))
+        self._by_url.setdefault(config.url, config)
+        return config, self._row(config)
+
+    def stored(self) -> list[Row]:
+        """Give the logins that are not those of an entry, under its name where it has one."""
+        rows = []
+        for key in self._store.keys("login"):
+            url, _, account = key.name.partition("\n")
+            if (url, account or None) not in self._seen:
+                known = self._by_url.get(url) or self._configuration.bare(url)
+                config = replace(known.without_authorization(), account=account or None)
+                rows.append(self._row(config))
+        return rows
+
+    def _row(self, config: ServerConfig) -> Row:
+        row = _described(config) | {"store": self._new}
+        if config.authorization is not None:
+            return row | {"auth_status": "bearer_token", "store": None}
+        source = TokenSource(config, self._store)
+        try:
+            record = source.record()
+            if record is None:
+                return row
+            row["auth_status"] = Session(config, self._store).status
+            row |= {"scopes": list(record.tokens.scopes), "expires_at": record.tokens.expires_at}
+        except StoreLocked as error:
+            row |= {"auth_status": "unreachable", "error": str(error)}
+        except StoreError as error:
+            row |= {"auth_status": "reauth_required", "error": str(error)}
+        return row | {"store": _kept(self._store, source.key)}
+
+
+def _kept(store: TokenStore, key: Key) -> str:
+    try:
+        return store.kept(key)
+    except McpnbError as error:
+        return str(error)
+
+
+def _described(config: ServerConfig) -> Row:
+    given = {h.name: _MASK for h in config.headers if h.variable is None}
+    named = {h.name: h.variable for h in config.headers if h.variable is not None}
+    return {
+        "name": config.name,
+        "enabled": config.enabled,
+        "disabled_reason": None if config.enabled else f"enabled = false in {config.source}",
+        "transport": {
+            "type": "streamable_http",
+            "url": config.url,
+            "bearer_token_env_var": config.bearer_token_env_var,
+            "http_headers": given or None,
+            "env_http_headers": named or None,
+            "http_headers_helper": None,
+        },
+        "startup_timeout_sec": config.startup_timeout,
+        "tool_timeout_sec": config.tool_timeout,
+        "auth_status": "none",
+        "url": config.url,
+        "account": config.account,
+        "scopes": list(config.scopes or ()),
+        "expires_at": None,
+        "store": None,
+        "source": config.source,
+        "required": config.required,
+    }
+
+
+def _unusable(name: str, url: str, source: str, problem: str) -> Row:
+    row = _described(ServerConfig(url=url, name=name, source=source, enabled=False))
+    return row | {"disabled_reason": problem, "auth_status": "unreachable", "error": problem}
+
+
+def _untrusted(config: ServerConfig) -> Row:
+    row = _described(replace(config, enabled=False))
+    reason = f"{config.source} is not trusted: look at it, then run mcpnb trust"
+    return row | {"disabled_reason": reason, "auth_status": "untrusted"}

@@ -1,0 +1,178 @@
+"""The doctor names what is wrong with a server, with its fix, and changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mcpnb
+from tests.fakes.ailing_issuers import AUTHORIZATION_SERVERS
+from tests.fakes.ailments import MCP_SERVERS, Broken, assert_only_looked_at, wrong
+from tests.fakes.people import connect, free_port, sign_in
+from tests.fakes.server import AS_METADATA, PRM, FakeServer
+from tests.fakes.wire import Reply
+
+
+class TestHealthy:
+    def test_a_healthy_server_has_no_problem_and_no_warning(self, fake: FakeServer) -> None:
+        report = connect(fake.url).doctor()
+
+        assert wrong(report) == {}
+        assert report.verdict == "ok"
+        assert report.summary.startswith("No problem found")
+        assert_only_looked_at(fake)
+
+    def test_nor_has_one_that_somebody_is_signed_in_to(self, fake: FakeServer) -> None:
+        session = connect(fake.url, callback_port=free_port())
+        sign_in(session)
+        before = len(fake.requests)
+
+        report = session.doctor(call=True)
+
+        assert wrong(report) == {}
+        assert report["call"].verdict == report["redirect"].verdict == "ok"
+        assert_only_looked_at(fake, before)
+
+    def test_nor_has_one_that_needs_no_sign_in(self, fake: FakeServer) -> None:
+        fake.always("/mcp", Reply(200, {"jsonrpc": "2.0", "id": 1, "result": {}}))
+        fake.resource_metadata = fake.metadata = None
+
+        assert wrong(connect(fake.url).doctor()) == {}
+
+    def test_nor_has_one_that_asks_for_a_sign_in_only_at_a_call(self, fake: FakeServer) -> None:
+        fake.open_until_called = True
+
+        assert wrong(connect(fake.url).doctor()) == {}
+
+    def test_each_document_is_asked_for_once(self, fake: FakeServer) -> None:
+        connect(fake.url).doctor()
+
+        assert [r.path for r in fake.requests] == ["/mcp", PRM, AS_METADATA]
+
+
+BROKEN = MCP_SERVERS | AUTHORIZATION_SERVERS
+
+
+@pytest.mark.parametrize("case", BROKEN.values(), ids=BROKEN.keys())
+def test_what_is_broken_is_named_with_its_fix(fake: FakeServer, case: Broken) -> None:
+    """That, whose side it is on, and nothing else; and nothing is changed to find it out."""
+    case.breaks(fake)
+
+    report = connect(fake.url, **case.given or {}).doctor()
+
+    assert wrong(report) == {case.check: case.verdict} | (case.also or {}), report
+    check = next(c for c in report if c.id == case.check and c.verdict == case.verdict)
+    assert case.says in check.answer
+    assert check.fix is not None
+    assert case.fix in check.fix
+    assert check.side == case.side
+    assert re.search(r"RFC \d{4}|OAuth 2\.1|MCP 2026-07-28", check.rule)
+    assert report.verdict == case.verdict
+    ids = [c.id for c in report]
+    assert len(ids) == len(set(ids)), "each id once"
+    assert_only_looked_at(fake)
+
+
+@pytest.mark.parametrize("name", [n for n, c in BROKEN.items() if c.verdict == "problem"])
+def test_a_problem_does_stand_in_the_way_of_signing_in(fake: FakeServer, name: str) -> None:
+    """The verdict is that of discovery itself, which the doctor watches and does not repeat."""
+    case = BROKEN[name]
+    case.breaks(fake)
+    refused_later = {"registration", "grants", "client-auth", "resource-metadata"}
+
+    try:
+        mcpnb.discover(fake.url)
+    except mcpnb.errors.ServerError:
+        return
+    assert case.check in refused_later or case.given, "discovery has nothing against it"
+
+
+def test_one_defect_does_not_hide_the_next(fake: FakeServer) -> None:
+    """Discovery stops at the first one."""
+    fake.challenge = None
+    fake.describe(resource=None)
+    fake.announce(
+        issuer=f"{fake.base}/x",
+        code_challenge_methods_supported=None,
+        registration_endpoint=None,
+        authorization_response_iss_parameter_supported=None,
+    )
+
+    report = connect(fake.url).doctor()
+
+    assert set(wrong(report)) == {
+        *("challenge", "resource", "issuer", "pkce", "registration", "iss"),
+    }
+    assert_only_looked_at(fake)
+
+
+def test_an_allowed_defect_is_a_warning(fake: FakeServer, tmp_path: Path) -> None:
+    """Who set allow_missing_pkce is told what it means, and not stopped."""
+    fake.announce(code_challenge_methods_supported=None)
+    own = tmp_path / "config.toml"
+    own.write_text(f'[mcp_servers.x]\nurl = "{fake.url}"\nallow_missing_pkce = true\n')
+
+    assert wrong(connect("x", config=str(own)).doctor()) == {"pkce": "warning"}
+
+
+class TestUnreachable:
+    @pytest.mark.parametrize(
+        ("server", "says"),
+        [
+            (lambda _: f"http://127.0.0.1:{free_port()}/mcp", "TCP: the connection was refused"),
+            (lambda f: f.url.replace("http:", "https:"), "TLS: no secure connection"),
+            (lambda _: "https://no-such-host.invalid/mcp", "DNS: the name is not known"),
+        ],
+        ids=["TCP", "TLS", "DNS"],
+    )
+    def test_it_says_what_failed(
+        self, fake: FakeServer, server: Callable[[FakeServer], str], says: str
+    ) -> None:
+        report = connect(server(fake)).doctor()
+        fake.broken.clear()  # a TLS greeting is no HTTP
+
+        assert wrong(report) == {"reach": "problem"}
+        assert report["reach"].answer.startswith(says)
+        assert report["reach"].fix
+
+
+class TestRedirect:
+    def document(self, fake: FakeServer, **changes: Any) -> str:
+        url = f"{fake.base}/client.json"
+        fake.announce(client_id_metadata_document_supported=True, registration_endpoint=None)
+        own = {"client_id": url, "client_name": "mine", "redirect_uris": []}
+        fake.always("/client.json", Reply(200, own | changes))
+        return url
+
+    def test_one_that_the_metadata_document_does_not_list_is_named(self, fake: FakeServer) -> None:
+        url = self.document(fake, redirect_uris=["https://hub.example/callback"])
+
+        report = connect(fake.url, client_metadata_url=url, callback_port=free_port()).doctor()
+
+        assert wrong(report) == {"redirect": "problem"}
+        assert "“redirect_uris”" in str(report["redirect"].fix)
+
+    def test_one_that_it_lists_is_fine(self, fake: FakeServer) -> None:
+        port = free_port()
+        url = self.document(fake, redirect_uris=[f"http://127.0.0.1:{port}/callback"])
+
+        assert wrong(connect(fake.url, client_metadata_url=url, callback_port=port).doctor()) == {}
+
+    def test_a_document_that_names_another_address_is_named(self, fake: FakeServer) -> None:
+        url = self.document(fake, client_id="https://elsewhere.example/client.json")
+
+        report = connect(fake.url, client_metadata_url=url, callback_port=free_port()).doctor()
+
+        assert wrong(report) == {"client-document": "problem"}
+
+    def test_of_a_client_registered_by_hand_nothing_is_claimed(self, fake: FakeServer) -> None:
+        """Only the server knows what is registered there."""
+        report = connect(fake.url, client_id="mine", callback_port=free_port()).doctor()
+
+        assert wrong(report) == {}
+        assert report["redirect"].verdict == "unknown"
+        assert "letter for letter" in str(report["redirect"].fix)

@@ -1,0 +1,274 @@
+"""The doctor looks at a stored login without using it, and at a token without showing it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mcpnb
+from mcpnb.doctor import Report
+from mcpnb.stores import FileStore
+from tests.fakes.ailments import assert_only_looked_at, everything, wrong
+from tests.fakes.kernels import Kernel, change, make_expired
+from tests.fakes.people import connect, sign_in
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply
+
+
+class TestLogin:
+    def test_a_token_for_somebody_else_is_named_and_not_shown(self, fake: FakeServer) -> None:
+        """A JWT is read for that, and not verified: nothing depends on it."""
+        token = jwt(aud=["https://other.example/mcp"], sub="somebody")
+        report = signed_in(fake, access_token=token).doctor()
+
+        assert wrong(report) == {"audience": "problem"}
+        assert "https://other.example/mcp" in report["audience"].answer
+        assert token not in everything(report)
+        assert "somebody" not in everything(report)
+
+    @pytest.mark.parametrize("slash", ["", "/"])
+    def test_a_token_for_this_server_is_fine(self, fake: FakeServer, slash: str) -> None:
+        report = signed_in(fake, access_token=jwt(aud=fake.url + slash)).doctor()
+
+        assert report["audience"].verdict == "ok"
+
+    @pytest.mark.parametrize("token", ["a.b.c", "opaque", f"a.{'[' * 50}.c", "..", "a.W10.c"])
+    def test_a_token_that_cannot_be_read_is_no_problem(self, fake: FakeServer, token: str) -> None:
+        assert signed_in(fake, access_token=token).doctor()["audience"].verdict == "unknown"
+
+    def test_an_ended_client_secret_is_named(self, fake: FakeServer) -> None:
+        fake.register_adds = {
+            "client_secret": "wd40-secret",
+            "client_secret_expires_at": int(time.time()) - 60,
+            "token_endpoint_auth_method": "client_secret_post",
+        }
+        session = connect(fake.url)
+        sign_in(session)
+        before = len(fake.requests)
+
+        report = session.doctor()
+
+        assert wrong(report) == {"client-secret": "problem"}
+        assert "wd40-secret" not in everything(report)
+        assert_only_looked_at(fake, before)
+
+    def test_scopes_that_were_not_granted_are_named(self, fake: FakeServer) -> None:
+        fake.grants_scopes = ("read",)
+        session = connect(fake.url)
+        sign_in(session, scopes=("read", "write"))
+
+        report = session.doctor()
+
+        assert wrong(report) == {"granted": "warning"}
+        assert "“write”" in report["granted"].answer
+
+    @pytest.mark.parametrize(
+        ("setback", "verdict", "says"),
+        [
+            ({"kind": "ended", "error": "invalid_grant"}, "problem", "ended the login"),
+            ({"kind": "refused", "error": "invalid_client"}, "problem", "client any more"),
+            ({"kind": "unreachable"}, "warning", "tried again"),
+            ({"kind": "unknown"}, "warning", "answer is not here"),
+        ],
+    )
+    def test_what_became_of_the_last_renewal_is_told(
+        self,
+        kernel: Kernel,
+        folder: Path,
+        setback: dict[str, str],
+        verdict: str,
+        says: str,
+    ) -> None:
+        session = kernel()
+        sign_in(session)
+        change(folder, setback={"at": time.time(), "said": "in its words"} | setback)
+
+        report = session.doctor()
+
+        assert wrong(report) == {"renewal": verdict}
+        assert says in report["renewal"].answer
+        assert "in its words" in report["renewal"].answer
+
+    def test_a_scope_refused_with_401_is_seen_from_what_is_stored(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        """A renewal in vain, and scopes that the server announces and the login lacks."""
+        fake.grants_scopes = ("read",)
+        session = kernel()
+        sign_in(session, scopes=("read",))
+        change(folder, vain_at=time.time())
+        fake.describe(scopes_supported=["read", "write"])
+
+        report = session.doctor()
+
+        assert wrong(report) == {"rejections": "problem"}
+        assert "--scopes write" in str(report["rejections"].fix)
+
+    def test_a_token_that_was_renewed_after_a_rejection_is_in_doubt(
+        self, kernel: Kernel, folder: Path
+    ) -> None:
+        session = kernel()
+        sign_in(session)
+        change(folder, doubted_at=time.time())
+
+        assert wrong(session.doctor()) == {"rejections": "warning"}
+
+    def test_an_ended_login_without_refresh_token_is_named(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        fake.token_changes = {"refresh_token": None}
+        session = kernel()
+        sign_in(session)
+        make_expired(folder)
+
+        assert wrong(session.doctor()) == {"login": "problem"}
+
+    def test_a_login_of_another_issuer_is_named(self, fakes: Callable[[], FakeServer]) -> None:
+        fake, other = fakes(), fakes()
+        session = connect(fake.url)
+        sign_in(session)
+        fake.describe(authorization_servers=[other.base])
+
+        report = session.doctor()
+
+        assert wrong(report) == {"login-issuer": "problem"}
+        assert_only_looked_at(other)
+
+    def test_a_login_that_cannot_be_read_is_named(self, kernel: Kernel, folder: Path) -> None:
+        session = kernel()
+        sign_in(session)
+        (folder / "key").unlink()
+
+        assert wrong(session.doctor()) == {"login": "problem"}
+
+    def test_the_store_is_only_read(self, kernel: Kernel, folder: Path) -> None:
+        session = kernel()
+        sign_in(session)
+        make_expired(folder)
+        before = {p: p.read_bytes() for p in folder.iterdir()}
+
+        session.doctor(call=True)
+
+        assert {p: p.read_bytes() for p in folder.iterdir()} == before
+
+    def test_a_store_that_is_not_there_is_not_made(self, fake: FakeServer, folder: Path) -> None:
+        connect(fake.url, store=FileStore(folder)).doctor()
+
+        assert not folder.exists()
+
+
+class TestConfiguredToken:
+    def doctor(self, fake: FakeServer, folder: Path) -> Report:
+        own = folder / "config.toml"
+        own.write_text(f'[mcp_servers.x]\nurl = "{fake.url}"\nbearer_token_env_var = "THE_TOKEN"\n')
+        fake.metadata = None
+        return connect("x", config=str(own)).doctor(call=True)
+
+    def test_it_takes_the_place_of_a_sign_in(
+        self, fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("THE_TOKEN", "planted-token")
+
+        report = self.doctor(fake, tmp_path)
+
+        assert wrong(report) == {}
+        assert "planted-token" not in everything(report)
+        assert {r.bearer for r in fake.requests} == {None}
+
+    def test_one_that_is_not_set_is_named(self, fake: FakeServer, tmp_path: Path) -> None:
+        report = self.doctor(fake, tmp_path)
+
+        assert wrong(report) == {"login": "problem"}
+        assert "THE_TOKEN" in str(report["login"].fix)
+
+
+class TestCall:
+    @pytest.mark.parametrize(
+        ("lacking", "says"),
+        [
+            ("403", "More permission"),
+            ("403 without scope", "More permission"),
+            ("401", "401 where 403 is right"),
+            ("401 without scope", "The token is refused"),
+        ],
+    )
+    def test_a_missing_scope_is_named(self, fake: FakeServer, lacking: Any, says: str) -> None:
+        session = connect(fake.url)
+        sign_in(session)
+        fake.tool_scopes, fake.lacking = {"": "admin"}, lacking
+
+        report = session.doctor(call=True)
+
+        assert wrong(report) == {"call": "problem"}
+        assert says in report["call"].answer
+        assert ("--scopes admin" in str(report["call"].fix)) is not lacking.endswith("scope")
+
+    def test_without_being_asked_no_token_is_sent(self, fake: FakeServer) -> None:
+        session = connect(fake.url)
+        sign_in(session)
+        before = len(fake.requests)
+
+        session.doctor()
+
+        assert [r.bearer for r in fake.requests[before:]] == [None] * 3
+
+    def test_a_token_that_has_ended_is_not_sent(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        """Some servers end a login when an expired token is merely presented."""
+        session = kernel()
+        sign_in(session)
+        make_expired(folder)
+        before = len(fake.requests)
+
+        assert session.doctor(call=True)["call"].verdict == "unknown"
+        assert {r.bearer for r in fake.requests[before:]} == {None}
+
+    def test_an_answer_that_says_nothing_of_the_token_is_no_verdict(self, fake: FakeServer) -> None:
+        session = connect(fake.url)
+        sign_in(session)
+        refused = fake.routes["/mcp"]
+        fake.routes["/mcp"] = lambda r: Reply(502, "later") if r.bearer else refused(r)
+
+        assert session.doctor(call=True)["call"].verdict == "unknown"
+
+    def test_a_refusal_that_no_scope_mends_is_named(self, fake: FakeServer) -> None:
+        session = connect(fake.url)
+        sign_in(session)
+        refused = fake.routes["/mcp"]
+        fake.routes["/mcp"] = lambda r: Reply(403) if r.bearer else refused(r)
+
+        report = session.doctor(call=True)
+
+        assert wrong(report) == {"call": "problem"}
+        assert report["call"].side == "server operator"
+
+    def test_a_refused_token_is_not_renewed(self, fake: FakeServer) -> None:
+        session = connect(fake.url)
+        sign_in(session)
+        fake.expire()
+        before = len(fake.requests)
+
+        assert wrong(session.doctor(call=True)) == {"call": "problem"}
+        assert_only_looked_at(fake, before)
+
+
+def jwt(**claims: Any) -> str:
+    """Make a token that can be read; its signature is none."""
+    parts = ({"alg": "none"}, claims)
+    encoded = [base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts]
+    return ".".join([*encoded, "signature"])
+
+
+def signed_in(fake: FakeServer, **changes: Any) -> mcpnb.Session:
+    """Sign in where the server gives tokens of a certain kind."""
+    fake.token_changes = changes
+    session = connect(fake.url)
+    sign_in(session)
+    return session
