@@ -81,6 +81,69 @@ class TestBareEnvironments:
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.decode().strip() == "ä"
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("list", "--no-probe"),
+            ("discover", "URL"),
+            ("token", "URL"),
+            ("tools", "URL"),
+            ("call", "URL", "echo", "text=x"),
+            ("doctor", "URL"),
+            ("login", "URL", "--begin"),
+            ("logout", "URL"),
+            ("logout", "--all"),
+            ("trust",),
+            ("--help",),
+        ],
+        ids=" ".join,
+    )
+    def test_no_command_needs_more_than_its_store(
+        self, signed_in: FakeServer, world: Path, command: tuple[str, ...]
+    ) -> None:
+        """No PATH, no HOME, no locale, no terminal, nothing on stdin."""
+        done = subprocess.run(
+            [sys.executable, "-m", "mcpnb", *(signed_in.url if c == "URL" else c for c in command)],
+            env={
+                "MCPNB_HOME": str(world / "mcpnb"),
+                "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            cwd=world / "work",
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+    @posix
+    @pytest.mark.parametrize(
+        ("command", "code"),
+        [(("list", "--no-probe"), 0), (("discover", "URL"), 0), (("login", "URL", "--begin"), 1)],
+        ids=["list", "discover", "login"],
+    )
+    def test_a_home_that_cannot_be_written_stands_only_in_the_way_of_signing_in(
+        self, fake: FakeServer, command: tuple[str, ...], code: int
+    ) -> None:
+        """Not even root can make a folder there."""
+        done = subprocess.run(
+            [sys.executable, "-m", "mcpnb", *(fake.url if c == "URL" else c for c in command)],
+            env={"HOME": "/proc/nowhere"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "MCPNB_HOME" in done.stderr or code == 0
+        assert fake.asked("/authorize") == []
+
     @posix
     def test_a_store_that_can_only_be_read_serves_while_its_token_lives(
         self, signed_in: FakeServer, world: Path
