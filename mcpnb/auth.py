@@ -22,7 +22,7 @@ from mcpnb.errors import LoginRequired, McpnbError, bare
 from mcpnb.protocol.challenge import Challenge, bearer_challenge
 from mcpnb.tokens import Held, TokenSource
 
-__all__ = ["BearerAuth", "Outcome", "current_outcome"]
+__all__ = ["BearerAuth", "Outcome", "current_outcome", "replayable"]
 
 T = TypeVar("T")
 UNAUTHORIZED, FORBIDDEN = 401, 403
@@ -78,7 +78,7 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
             held = self._obtained(request, lambda: again().result(), response)
             if held is None:
                 return
-            if _replayable(request):
+            if replayable(request):
                 response = yield self._attach(request, held)
         self._report(request, response, held)
 
@@ -102,7 +102,7 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
             held = await self._awaited(request, again, response)
             if held is None:
                 return
-            if _replayable(request):
+            if replayable(request):
                 response = yield self._attach(request, held)
         self._report(request, response, held)
 
@@ -215,7 +215,8 @@ def _challenge(response: Any) -> Challenge | None:
     return bearer_challenge(response.headers.get_list("www-authenticate"))
 
 
-def _replayable(request: Any) -> bool:
+def replayable(request: Any) -> bool:
+    """Whether the body of a request can be sent once more."""
     # Bytes in memory are both a sync and an async stream; an upload or a generator is one of them.
     stream = request.stream
     return isinstance(stream, httpx.SyncByteStream | httpx2.SyncByteStream) and isinstance(

@@ -6,13 +6,12 @@ import os
 from contextlib import closing
 from dataclasses import replace
 from typing import Literal
-from urllib.parse import urlsplit
 
 from mcpnb.config import read_configuration
 from mcpnb.errors import ConfigError, McpnbError, StoreError, plain
 from mcpnb.models import Discovery, Secret, ServerConfig
 from mcpnb.protocol.scopes import scopes_from
-from mcpnb.protocol.urls import canonical_server, is_loopback_host
+from mcpnb.protocol.urls import canonical_server, require_callback
 from mcpnb.session import Session
 from mcpnb.store import TokenStore, open_store
 
@@ -95,12 +94,7 @@ def _check_callback(port: object, url: object) -> None:
         )
     if url is None:
         return
-    parts = urlsplit(url) if isinstance(url, str) else None
-    local = parts is not None and parts.scheme == "http" and is_loopback_host(parts.hostname)
-    if parts is None or not parts.hostname or (parts.scheme != "https" and not local):
-        raise ConfigError(
-            f"callback_url has to be an https address (http for this machine only), not {url!r}."
-        )
+    require_callback(url)
 
 
 def resolve(server: str, config: str | os.PathLike[str] | None = None) -> ServerConfig:
@@ -113,17 +107,27 @@ def resolve(server: str, config: str | os.PathLike[str] | None = None) -> Server
         raise ConfigError("Give the address of an MCP server (https://...), or a configured name.")
     if "://" not in server:
         named = _named(server.strip(), config)
-        return replace(named, url=canonical_server(named.url))
+        return _sound(replace(named, url=canonical_server(named.url)))
     url = canonical_server(server)
     configuration = read_configuration(config)
     # What is configured for an address holds for it under its own name, too. Of several entries,
     # one that is not disabled; and with several accounts the address alone is none of them.
     found = [known for known in configuration.servers.values() if _same(known.url, url)]
     if not found:
+        for broken in configuration.broken.values():
+            # What it limits would be without limits: it stands in the way.
+            if _same(broken.url, url):
+                raise ConfigError(broken.problem)
         return configuration.bare(url)
     found.sort(key=lambda known: not known.enabled)
     one_account = len({known.account for known in found}) == 1
-    return replace(found[0], url=url, account=found[0].account if one_account else None)
+    return _sound(replace(found[0], url=url, account=found[0].account if one_account else None))
+
+
+def _sound(config: ServerConfig) -> ServerConfig:
+    if config.callback_url is not None:
+        require_callback(config.callback_url)
+    return config
 
 
 def _named(name: str, config: str | os.PathLike[str] | None) -> ServerConfig:
@@ -172,13 +176,18 @@ def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str
         except ConfigError:  # no reason to stay signed in
             config = ServerConfig(url=server)
         try:
-            outcome = _signed_out(Session(replace(config, account=account or None), opened))
+            outcome = _signed_out(Session(_bare(config, account), opened))
         except McpnbError as error:
             outcome = str(error)
         done.append((server, account or None, outcome))
     if damaged:
         opened.clear("login")
     return done + [("a login that could not be named", None, "unread") for _ in damaged]
+
+
+def _bare(config: ServerConfig, account: str) -> ServerConfig:
+    # Whatever a headers helper gives, or fails to: it is the stored login that is to end.
+    return replace(config, account=account or None, headers_helper=None)
 
 
 def _signed_out(session: Session) -> str:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 __all__ = ["as_text", "modules"]
 
+_MOST = 1200
+"""Characters; a code of these has about 120 modules a side, as many columns of a terminal."""
 _QUIET = 4
 """Modules of quiet zone around the code (ISO/IEC 18004 section 9.1)."""
 _BLACK_ON_WHITE, _RESET = "\x1b[30;107m", "\x1b[0m"
 
 
 def modules(text: str) -> list[list[bool]]:
-    """Give the code's modules row by row, quiet zone included; true is dark."""
+    """Give the code's modules row by row, quiet zone included; true is dark.
+
+    Raises:
+        ValueError: The text is too long for a code that a camera could read.
+    """
+    if len(text) > _MOST:
+        raise ValueError(f"a QR code holds no more than {_MOST} characters")
     import qrcode  # 20 ms that most commands do not need
 
     code = qrcode.QRCode(border=_QUIET, error_correction=qrcode.constants.ERROR_CORRECT_L)

@@ -45,7 +45,7 @@ FLOORS = (
     ("models", "config", "qr"),
     ("protocol", "http"),
     ("ages", "discovery", "grants", "store", "channels"),
-    ("pending", "redirects", "registrations", "relay", "tokens"),
+    ("headers_helper", "pending", "redirects", "registrations", "relay", "tokens"),
     ("auth", "login"),
     ("calls", "doctor"),
     ("session", "connecting"),

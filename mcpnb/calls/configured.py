@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,8 @@ from mcpnb.protocol.urls import origin_of
 if TYPE_CHECKING:
     from mcp_types import ListToolsResult
 
+    from mcpnb.headers_helper import HeadersHelper
+
 __all__ = ["may_use", "only_usable", "own_headers", "require_usable"]
 
 
@@ -21,8 +24,31 @@ def own_headers(config: ServerConfig) -> list[Callable[[Any], Awaitable[None]]]:
     """Give the request hooks that put the configured headers on what goes to the server's origin.
 
     A hook sees each request, redirected ones included: those to another origin lose the headers
-    again that the HTTP library has copied from the first.
+    again that the HTTP library has copied from the first. What a helper gives takes the place of
+    what is written down.
     """
+    headers, helper = _written(config), _helper(config)
+    if not headers and helper is None:
+        return []
+    own = origin_of(config.url)
+    put_before: set[str] = set()
+
+    async def put_on(request: Any) -> None:
+        is_own = origin_of(str(request.url)) == own
+        given = headers | (await _helped(helper) if helper is not None else {})
+        for name in put_before - set(given):
+            request.headers.pop(name, None)  # given no more, by a helper that ran once more
+        put_before.update(given)
+        for name, value in given.items():
+            if is_own:
+                request.headers[name] = value.reveal()
+            else:
+                request.headers.pop(name, None)
+
+    return [put_on]
+
+
+def _written(config: ServerConfig) -> dict[str, Secret]:
     headers = {}
     for header in config.headers:
         if header.name.lower() == "authorization":
@@ -32,7 +58,7 @@ def own_headers(config: ServerConfig) -> list[Callable[[Any], Awaitable[None]]]:
             warnings.warn(
                 f"The header {header.name} is not sent to {config.url}: the environment variable "
                 f"{header.variable} is not set ({config.source}).",
-                stacklevel=2,
+                stacklevel=3,
             )
         elif not (value.reveal().isascii() and value.reveal().isprintable()):
             raise ConfigError(
@@ -41,19 +67,23 @@ def own_headers(config: ServerConfig) -> list[Callable[[Any], Awaitable[None]]]:
             )
         else:
             headers[header.name] = value
-    if not headers:
-        return []
-    own = origin_of(config.url)
+    return headers
 
-    async def put_on(request: Any) -> None:
-        is_own = origin_of(str(request.url)) == own
-        for name, value in headers.items():
-            if is_own:
-                request.headers[name] = value.reveal()
-            else:
-                request.headers.pop(name, None)
 
-    return [put_on]
+async def _helped(helper: HeadersHelper) -> dict[str, Secret]:
+    # It ran before the connection was made; where it did not, it must not run on the loop.
+    given = helper.known
+    if given is None:
+        given = await asyncio.to_thread(helper.headers)
+    return {name: value for name, value in given.items() if name.lower() != "authorization"}
+
+
+def _helper(config: ServerConfig) -> HeadersHelper | None:
+    if config.headers_helper is None:
+        return None
+    from mcpnb.headers_helper import helper_of
+
+    return helper_of(config)
 
 
 def _set(variable: str) -> Secret | None:

@@ -108,6 +108,8 @@ async def connected(
         await asyncio.shield(asyncio.wrap_future(source.renewal()))
     async with contextlib.AsyncExitStack() as stack:
         client = await _in_time(config, _connect(stack, config, auth, options))
+        if config.enabled_tools is not None or config.disabled_tools:
+            _limit(client.session, config)
         try:
             yield client
         except Exception as error:
@@ -115,6 +117,20 @@ async def connected(
             if type(error).__module__.partition(".")[0] not in ("anyio", "httpx2", "mcp"):
                 raise
             raise translated(error, Outcome(), server) from None
+
+
+def _limit(session: Any, config: ServerConfig) -> None:
+    """Have the SDK's own session, which everybody can reach, allow no more than its client does."""
+    call, listing = session.call_tool, session.list_tools
+
+    async def call_tool(name: str, *args: Any, **kwargs: Any) -> Any:
+        require_usable(config, name)
+        return await call(name, *args, **kwargs)
+
+    async def list_tools(*args: Any, **kwargs: Any) -> Any:
+        return only_usable(config, await listing(*args, **kwargs))
+
+    session.call_tool, session.list_tools = call_tool, list_tools
 
 
 async def _in_time(config: ServerConfig, connecting: Awaitable[T]) -> T:

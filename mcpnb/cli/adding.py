@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mcpnb.cli.group import DONE, FAILED, say, session_for
-from mcpnb.config import add_server, read_configuration, remove_server, user_file
+from mcpnb.config import add_server, has_server, read_configuration, remove_server, user_file
 from mcpnb.errors import ConfigError, McpnbError, plain, quoted
 
 __all__ = ["entry_values", "remove_entry", "sign_in_if_wanted", "write_entry"]
@@ -29,6 +29,7 @@ def entry_values(
     *,
     scopes: str | None,
     account: str | None,
+    oauth_resource: str | None,
     client_id: str | None,
     issuer: str | None,
     client_secret_env_var: str | None,
@@ -55,6 +56,7 @@ def entry_values(
         "url": canonical_server(url),
         "account": account,
         "scopes": list(asked_for) if asked_for else None,
+        "oauth_resource": oauth_resource,
         "bearer_token_env_var": _variable(bearer_token_env_var),
         "http_headers": dict(_header(text) for text in headers),
         "env_http_headers": {
@@ -111,6 +113,11 @@ def write_entry(name: str, values: dict[str, Any], config: str | None, *, force:
             f"{quoted(name, 80)} is configured in {before.servers[name].source} already. "
             "--force takes its place."
         )
+    if not force and has_server(path, name):
+        raise ConfigError(
+            f"{path} has an entry {quoted(name, 80)} already, which mcpnb cannot use. --force "
+            "takes its place."
+        )
     add_server(path, name, values)
     say(f"Added {plain(name, 80)} to {path}.")
     holds = read_configuration(config).servers.get(name)
@@ -118,12 +125,14 @@ def write_entry(name: str, values: dict[str, Any], config: str | None, *, force:
         say(f"Note: {holds.source} has that name, too, and comes first here.")
 
 
-def sign_in_if_wanted(name: str, config: str | None, *, browser: bool, port: int | None) -> int:
+def sign_in_if_wanted(
+    name: str, config: str | None, *, browser: bool, port: int | None, registration: str
+) -> int:
     """Ask the server whether it wants a sign-in, and sign in if so."""
     from mcpnb.cli.signing_in import sign_in
     from mcpnb.connecting import discover
 
-    session = session_for(name, None, config, callback_port=port)
+    session = session_for(name, None, config, callback_port=port, registration=registration)
     if session.status == "bearer_token" or session.signed_in:
         return DONE
     try:
@@ -143,8 +152,8 @@ def sign_in_if_wanted(name: str, config: str | None, *, browser: bool, port: int
         return FAILED
 
 
-def remove_entry(name: str, config: str | None) -> int:
-    """Take an entry out, and say what is left of it."""
+def remove_entry(name: str, config: str | None, *, sign_out: bool) -> int:
+    """Take an entry out, and sign out of it or say what is left."""
     path = user_file(config)
     known = read_configuration(config).servers.get(name)
     if not remove_server(path, name):
@@ -154,7 +163,11 @@ def remove_entry(name: str, config: str | None) -> int:
     left = read_configuration(config).servers.get(name)
     if left is not None:
         say(f"Note: {left.source} has an entry of that name, too, which is used now.")
-    elif known is not None:
+    if known is not None and known.source == str(path) and sign_out:
+        from mcpnb.cli.signing_out import sign_out as end
+
+        return end(session_for(known.url, known.account, config))
+    if known is not None and left is None:
         account = f" --account {known.account}" if known.account else ""
         say(f"A login at it stays. To sign out: mcpnb logout {known.url}{account}")
     return DONE

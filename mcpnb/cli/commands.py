@@ -44,6 +44,7 @@ _TIMEOUT = 300.0
 @click.option("--issuer", metavar="URL", help="The authorization server the client id belongs to.")
 @click.option(
     "--registration",
+    "--oauth-client-registration",
     type=click.Choice(["auto", "preregistered", "cimd", "dcr"]),
     default="auto",
     help="Which way to a client id to take.",
@@ -205,11 +206,13 @@ def token(server: str, header: bool, as_json: bool, account: str | None, config:
 
     if as_json and not header:
         raise click.UsageError("--json goes with --header.")
-    held = session_for(server, account, config).access_token()
+    session = session_for(server, account, config)
     if as_json:
-        click.echo(json.dumps({"Authorization": f"Bearer {held}"}))
+        click.echo(json.dumps(session.headers()))
+    elif header:
+        click.echo(f"Authorization: {session.headers()['Authorization']}")
     else:
-        click.echo(f"Authorization: Bearer {held}" if header else held)
+        click.echo(session.access_token())
     return DONE
 
 

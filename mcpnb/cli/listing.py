@@ -95,10 +95,14 @@ def _judged(rows: list[dict[str, Any]]) -> int:
     for row in required:
         if row["auth_status"] in (*_UNUSABLE, *_WITHOUT_LOGIN):
             click.echo(f"{plain(row['name'])} is required: {row['auth_status']}.", err=True)
-    if any(row["auth_status"] in _UNUSABLE for row in required):
+    if any(row["auth_status"] in _UNUSABLE or _lacks_token(row) for row in required):
         return FAILED
     missing = any(row["auth_status"] in _WITHOUT_LOGIN for row in required)
     return SIGN_IN_REQUIRED if missing else DONE
+
+
+def _lacks_token(row: dict[str, Any]) -> bool:
+    return row["auth_status"] == "bearer_token" and "error" in row
 
 
 class _Progress:

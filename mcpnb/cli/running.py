@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 import warnings
@@ -24,6 +25,10 @@ _CHOOSING = ("--account", "--config")
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code. No error a user can cause shows a traceback."""
     warnings.showwarning = _warned
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding does not have is shown escaped, not as a crash.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = commands.cli.main(args=list(arguments), prog_name="mcpnb", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt, errors.LoginCancelled):

@@ -61,7 +61,7 @@ def _watched(session: Any, login: Any, view: _View, *, pasting: bool) -> int:
 def _count_down(login: Any) -> None:
     """Show on one line how long the code lasts, until the sign-in ends."""
     while login.state == "waiting":
-        left = max(int(login.expires_at - time.time()), 0)
+        left = max(int((login.expires_at or 0.0) - time.time()), 0)
         click.echo(f"\rWaiting; the code lasts {left // 60}:{left % 60:02d} ", nl=False, err=True)
         with contextlib.suppress(LoginTimeout):
             login.until("signed_in", timeout=1)
@@ -198,7 +198,7 @@ class _View:
         click.echo("To sign in, open this address on any device:\n", err=True)
         click.echo(login.url, err=True)
         click.echo(f"\nand check or enter this code there: {login.user_code}", err=True)
-        host = urlsplit(login.url).netloc
+        host = urlsplit(login.url).hostname
         click.echo(f"It leads to {host}, to sign in at {login.issuer}.", err=True)
         if self._qr or sys.stderr.isatty():
             _draw(login.url)
@@ -208,7 +208,11 @@ def _draw(url: str) -> None:
     from mcpnb.qr import as_text
 
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    click.echo("\n" + as_text(url, colour=colour), err=True, color=colour)
+    try:
+        drawn = as_text(url, colour=colour)
+    except ValueError:
+        drawn = "(The address is too long for a QR code.)"
+    click.echo(f"\n{drawn}", err=True, color=colour)
 
 
 def _read_answers(login: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mcpnb.errors import StoreError
+from mcpnb.errors import ConfigError, StoreError
 
 __all__ = ["sign_out", "sign_out_everywhere"]
 
@@ -23,6 +23,8 @@ def sign_out(session: Any) -> int:
         held, unreadable = session.status != "none", False
     except StoreError:
         held, unreadable = True, True
+    except ConfigError:  # a headers helper's: no reason to stay signed in
+        held, unreadable = True, False
     revoked = session.logout()  # a sign-in that waits ends, too
     if not held:
         click.echo(f"Not signed in to {session.server}: nothing to do.", err=True)

@@ -20,7 +20,24 @@ __all__: list[str] = []
 @click.option("--url", metavar="URL", required=True, help="The server's address.")
 @click.option("--no-login", is_flag=True, help="Ask the server nothing, and do not sign in.")
 @click.option("--scopes", metavar="A,B", help="Ask for these scopes instead of the announced ones.")
-@click.option("--client-id", metavar="ID", help="Client id registered at the authorization server.")
+@click.option(
+    "--oauth-resource",
+    metavar="URL",
+    help="Resource indicator to send instead of the server's own.",
+)
+@click.option(
+    "--client-id",
+    "--oauth-client-id",
+    metavar="ID",
+    help="Client id registered at the authorization server.",
+)
+@click.option(
+    "--registration",
+    "--oauth-client-registration",
+    type=click.Choice(["auto", "preregistered", "cimd", "dcr"]),
+    default="auto",
+    help="Which way to a client id to take, in this sign-in.",
+)
 @click.option("--issuer", metavar="URL", help="The authorization server the client id belongs to.")
 @click.option(
     "--client-secret-env-var", metavar="VAR", help="Environment variable with the client's secret."
@@ -58,7 +75,9 @@ def add(
     url: str,
     no_login: bool,
     scopes: str | None,
+    oauth_resource: str | None,
     client_id: str | None,
+    registration: str,
     issuer: str | None,
     client_secret_env_var: str | None,
     bearer_token_env_var: str | None,
@@ -84,6 +103,7 @@ def add(
         url,
         scopes=scopes,
         account=account,
+        oauth_resource=oauth_resource,
         client_id=client_id,
         issuer=issuer,
         client_secret_env_var=client_secret_env_var,
@@ -94,21 +114,25 @@ def add(
     adding.write_entry(name, values, config, force=force)
     if no_login or bearer_token_env_var:
         return DONE
-    return adding.sign_in_if_wanted(name, config, browser=not no_browser, port=port)
+    return adding.sign_in_if_wanted(
+        name, config, browser=not no_browser, port=port, registration=registration
+    )
 
 
 @cli.command()
 @click.argument("name")
+@click.option("--logout", "sign_out", is_flag=True, help="Sign out of it, too.")
 @config_option
-def remove(name: str, config: str | None) -> int:
-    """Take a server out of your config.toml. A login at it stays.
+def remove(name: str, sign_out: bool, config: str | None) -> int:
+    """Take a server out of your config.toml. A login at it stays, unless you say --logout.
 
     \b
     mcpnb remove linear
+    mcpnb remove linear --logout
     """
     from mcpnb.cli.adding import remove_entry
 
-    return remove_entry(name, config)
+    return remove_entry(name, config, sign_out=sign_out)
 
 
 @cli.command()

@@ -25,7 +25,7 @@ def trust_files(folder: str | None, *, yes: bool) -> int:
     for each in found:
         click.echo(plain(each.path, 1_000))
         for line in (each.problem,) if each.problem else each.lines:
-            click.echo(f"    {line}")
+            click.echo(f"    {plain(line, 3_000)}")
     usable = [each for each in found if not each.problem]
     if not usable:
         return FAILED

@@ -4,7 +4,7 @@ Files of a project count only once a person has looked at them: whoever wrote a 
 otherwise lead this person's logins elsewhere.
 """
 
-from mcpnb.config.editing import add_server, remove_server, user_file
+from mcpnb.config.editing import add_server, has_server, remove_server, user_file
 from mcpnb.config.places import project_files
 from mcpnb.config.reading import Configuration, read_configuration
 from mcpnb.config.review import Review, review
@@ -13,6 +13,7 @@ __all__ = [
     "Configuration",
     "Review",
     "add_server",
+    "has_server",
     "project_files",
     "read_configuration",
     "remove_server",

@@ -9,7 +9,7 @@ from typing import Any
 from mcpnb.config.keys import CLAUDE, CLAUDE_OAUTH, Checker
 from mcpnb.errors import ConfigError, plain
 
-__all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in"]
+__all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in", "with_defaults"]
 
 SERVERS = "mcpServers"
 _HTTP = ("http", "sse", "streamable-http", "streamable_http", "streamableHttp")
@@ -29,6 +29,11 @@ def is_http(entry: dict[str, Any]) -> bool:
 def variables_in(text: str) -> list[str]:
     """Name the environment variables that a value asks for."""
     return [match[1] for match in _VARIABLE.finditer(text)]
+
+
+def with_defaults(text: str) -> str:
+    """Give a value as it is where none of its variables is set."""
+    return _VARIABLE.sub(lambda match: match[2] or "", text)
 
 
 def converted(
@@ -61,6 +66,8 @@ def converted(
             if expand
             else headers
         )
+    if "headersHelper" in values:
+        given["http_headers_helper"] = values["headersHelper"]
     scopes = oauth.get("scopes")
     if scopes:
         given["scopes"] = scopes.split() if isinstance(scopes, str) else scopes

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mcpnb.config.lines import toml_headers
-from mcpnb.config.places import config_folder, read_bytes
+from mcpnb.config.places import config_folder, expanded, read_bytes
 from mcpnb.config.writing import write_whole
 from mcpnb.errors import ConfigError
 
-__all__ = ["add_server", "remove_server", "user_file"]
+__all__ = ["add_server", "has_server", "remove_server", "user_file"]
 
 _SERVERS = "mcp_servers"
 
@@ -25,7 +25,7 @@ def user_file(explicit: str | os.PathLike[str] | None = None) -> Path:
     Raises:
         ConfigError: It is not a TOML file.
     """
-    path = Path(explicit).expanduser() if explicit else config_folder() / "config.toml"
+    path = expanded(explicit) if explicit else config_folder() / "config.toml"
     if path.suffix == ".json":
         raise ConfigError(f"{path}: only TOML files are written to.")
     return path
@@ -53,6 +53,15 @@ def add_server(path: Path, name: str, values: dict[str, Any]) -> None:
     _write(path, text, wanted, ways)
 
 
+def has_server(path: Path, name: str) -> bool:
+    """Whether the file itself has an entry of that name, of whatever kind.
+
+    Raises:
+        ConfigError: The file cannot be read or understood.
+    """
+    return name in _servers(path, _parsed(path, _text(path)))
+
+
 def remove_server(path: Path, name: str) -> bool:
     """Take an entry out; comments and everything else stay.
 
@@ -75,7 +84,7 @@ def remove_server(path: Path, name: str) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return read_bytes(path).decode()
+        return read_bytes(path).decode("utf-8-sig")
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mcpnb.config import claude
-from mcpnb.config.keys import OAUTH, SERVER, TOP, Checker
+from mcpnb.config.keys import OAUTH, SERVER, TOP, Checker, header_can_be_set
 from mcpnb.config.lines import json_lines, toml_lines
 from mcpnb.config.places import File
 from mcpnb.errors import ConfigError
@@ -22,9 +22,8 @@ from mcpnb.models import Header, Secret, ServerConfig
 
 __all__ = ["Broken", "Parsed", "document_of", "parse"]
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# Of the connection, and not of what is said over it.
-_NOT_OURS = frozenset(["host", "content-length", "transfer-encoding", "connection"])
+_MOST_PARTS = 64
+_TOO_DEEP = re.compile(r"(?:[A-Za-z0-9_\-\"']{1,200}[ \t]{0,8}\.[ \t]{0,8}){64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,9 @@ def document_of(file: File, content: bytes) -> tuple[dict[str, Any], str]:
     kind = "JSON" if file.path.suffix == ".json" else "TOML"
     try:
         text = content.decode("utf-8-sig")
+        if kind == "TOML" and _TOO_DEEP.search(text):
+            # The parser's time grows with the square of a key's parts (measured: 24 s for 78 KiB).
+            raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
         document = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{file.path} is nested too deeply.") from None
@@ -108,7 +110,8 @@ class _Reading:
             try:
                 self._read_entry(name, table, top, is_json=is_json)
             except ConfigError as error:
-                self._leave_out(name, str(table.get("url", "")), error)
+                url = table.get("url")
+                self._leave_out(name, url if isinstance(url, str) else "", error)
         return self._found
 
     def _leave_out(self, name: str, url: str, error: ConfigError) -> None:
@@ -180,6 +183,7 @@ class _Reading:
             ),
             bearer_token_env_var=values.get("bearer_token_env_var"),
             headers=self._headers(values, where),
+            headers_helper=values.get("http_headers_helper"),
             enabled=values.get("enabled", True),
             required=values.get("required", False),
             enabled_tools=None if allowed is None else tuple(allowed),
@@ -200,7 +204,7 @@ class _Reading:
         for key in ("http_headers", "env_http_headers"):
             for name, said in values.get(key, {}).items():
                 # The value may be a secret, and is in no message.
-                if not _NAME.fullmatch(name) or name.lower() in _NOT_OURS:
+                if not header_can_be_set(name):
                     raise self._check.wrong("is no header that can be set.", *where, key, name)
                 if key == "env_http_headers":
                     found[name.lower()] = Header(name, variable=said)
@@ -226,6 +230,9 @@ class _Reading:
 
 
 def _is_loopback(url: str) -> bool:
+    # To a browser a backslash is a slash, and what stands before an @ is no host.
+    if "\\" in url or "@" in url:
+        return False
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
+import shlex
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +15,21 @@ from typing import Any
 from mcpnb.config.lines import Lines
 from mcpnb.errors import ConfigError, plain
 
-__all__ = ["CLAUDE", "CLAUDE_OAUTH", "OAUTH", "SERVER", "TOP", "Checker", "Known"]
+__all__ = [
+    "CLAUDE",
+    "CLAUDE_OAUTH",
+    "OAUTH",
+    "SERVER",
+    "TOP",
+    "Checker",
+    "Known",
+    "header_can_be_set",
+    "helper_words",
+]
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Of the connection, and not of what is said over it.
+_NOT_OURS = frozenset(["host", "content-length", "transfer-encoding", "connection"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +48,27 @@ def _texts(values: Any) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
+def header_can_be_set(name: str) -> bool:
+    """Whether configuration may set a header of this name."""
+    return _NAME.fullmatch(name) is not None and name.lower() not in _NOT_OURS
+
+
+def helper_words(command: str) -> list[str] | str:
+    """Take a command apart, as a shell would; there is none. On Windows the system does that.
+
+    Raises:
+        ValueError: It cannot be: a quotation that does not end, say.
+    """
+    return command if os.name == "nt" else shlex.split(command)
+
+
+def _is_command(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and "\0" not in value and bool(helper_words(value))
+    except ValueError:
+        return False
+
+
 _LAST_PORT = 65_535
 _TEXT = Kind("text", lambda v: isinstance(v, str) and bool(v))
 _SECONDS = Kind("a number of seconds above 0", lambda v: _is_number(v) and 0 < v < float("inf"))
@@ -40,6 +78,7 @@ _PORT = Kind(
 )
 _SWITCH = Kind("true or false", lambda v: isinstance(v, bool))
 _TEXTS = Kind("a list of texts", lambda v: isinstance(v, list) and _texts(v))
+_COMMAND = Kind("a command, its quotation marks in pairs", _is_command)
 _TABLE = Kind("a table", lambda v: isinstance(v, dict))
 _PAIRS = Kind("a table of texts", lambda v: isinstance(v, dict) and _texts(v.values()))
 _PLACE = Kind("auto, keyring or file", lambda v: v in ("auto", "keyring", "file"))
@@ -74,6 +113,7 @@ SERVER = Known(
         "bearer_token_env_var": _TEXT,
         "http_headers": _PAIRS,
         "env_http_headers": _PAIRS,
+        "http_headers_helper": _COMMAND,
         "enabled": _SWITCH,
         "required": _SWITCH,
         "startup_timeout_sec": _SECONDS,
@@ -89,7 +129,7 @@ SERVER = Known(
     frozenset(
         [
             *("command", "args", "env", "env_vars", "cwd", "environment_id", "name", "auth"),
-            *("http_headers_helper", "startup_readiness", "default_tools_approval_mode", "tools"),
+            *("startup_readiness", "default_tools_approval_mode", "tools"),
             *("supports_parallel_tool_calls", "omit_tools_from", "tool_input_schema_max_bytes"),
         ]
     ),
@@ -106,10 +146,14 @@ OAUTH = Known(
     frozenset(["token_endpoint_auth_method", "authorization_server_issuer"]),
 )
 CLAUDE = Known(
-    {"type": _TEXT, "url": _TEXT, "headers": _PAIRS, "oauth": _TABLE},
-    frozenset(
-        ["command", "args", "env", "cwd", "headersHelper", "timeout", "alwaysLoad", "disabled"]
-    ),
+    {
+        "type": _TEXT,
+        "url": _TEXT,
+        "headers": _PAIRS,
+        "headersHelper": _COMMAND,
+        "oauth": _TABLE,
+    },
+    frozenset(["command", "args", "env", "cwd", "timeout", "alwaysLoad", "disabled"]),
 )
 CLAUDE_OAUTH = Known(
     {"clientId": _TEXT, "callbackPort": _PORT, "scopes": _SCOPES},

@@ -10,7 +10,15 @@ from typing import Literal
 
 import platformdirs
 
-__all__ = ["File", "all_files", "config_folder", "project_files", "read_bytes"]
+__all__ = [
+    "File",
+    "all_files",
+    "config_folder",
+    "expanded",
+    "folder_of",
+    "project_files",
+    "read_bytes",
+]
 
 _MOST = 1024 * 1024
 """Bytes of a configuration file; real ones have a few kilobytes."""
@@ -30,12 +38,17 @@ def config_folder() -> Path:
     return Path(platformdirs.user_config_path("mcpnb", appauthor=False))
 
 
+def folder_of(path: Path) -> Path:
+    """Give the folder that a configuration file belongs to: the project's, or the person's."""
+    return path.parent.parent if path.parent.name == ".codex" else path.parent
+
+
 def all_files(explicit: str | os.PathLike[str] | None) -> list[File]:
     """List the files to read, nearest first, whether or not they exist."""
     files: list[File] = []
     given = explicit or os.environ.get("MCPNB_CONFIG")
     if given:
-        files.append(File(Path(given).expanduser(), "asked for"))
+        files.append(File(expanded(given), "asked for"))
     persons = [File(config_folder() / "config.toml", "own")]
     if (home := _home()) is not None:
         persons.append(File(home / ".codex" / "config.toml", "codex"))
@@ -43,6 +56,14 @@ def all_files(explicit: str | os.PathLike[str] | None) -> list[File]:
     # The person's own file is theirs from wherever it is looked at.
     files += [file for file in project_files() if _real(file.path) not in known]
     return files + persons
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Give a path with its ``~`` expanded; one of a user that does not exist stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def project_files(start: Path | None = None) -> list[File]:

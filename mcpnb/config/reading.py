@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpnb.config.entries import Broken, Parsed, parse
-from mcpnb.config.places import File, all_files, read_bytes
+from mcpnb.config.places import File, all_files, folder_of, read_bytes
 from mcpnb.config.trust import is_trusted
 from mcpnb.errors import ConfigError, plain, quoted
 from mcpnb.models import ServerConfig
@@ -46,7 +46,7 @@ class Configuration:
             raise ConfigError(self.broken[name].problem)
         for entry in self.untrusted:
             if entry.name == name:
-                folder = shlex.quote(str(_folder(Path(str(entry.source)))))
+                folder = shlex.quote(str(folder_of(Path(str(entry.source)))))
                 raise ConfigError(
                     f"{quoted(name, 80)} is configured in {plain(entry.source, 1_000)} only, which "
                     "is not trusted (or has changed since). Look at it, then run: mcpnb trust "
@@ -96,11 +96,13 @@ def read_configuration(explicit: str | os.PathLike[str] | None = None) -> Config
             untrusted += parsed.servers.values()
             continue
         for name, server in parsed.servers.items():
-            servers.setdefault(name, server)
+            if name not in broken:  # a nearer one that cannot be used is not passed over in silence
+                servers.setdefault(name, server)
         for key, value in parsed.settings.items():
             settings.setdefault(key, value)
         for name, entry in parsed.broken.items():
-            broken.setdefault(name, entry)
+            if name not in servers:
+                broken.setdefault(name, entry)
         for name in parsed.others:
             others.setdefault(name, str(file.path))
     full = {name: _with(settings, server) for name, server in servers.items()}
@@ -129,7 +131,7 @@ def _read(file: File) -> tuple[Parsed, bool]:
             raise ConfigError(f"There is no configuration file {file.path}.") from None
         return Parsed(), True
     except OSError as error:
-        if asked_for:
+        if asked_for or file.kind == "own":  # what it limits would be without limits
             raise ConfigError(f"{file.path} cannot be read: {error}.") from None
         return Parsed(), True
     trusted = file.kind != "project" or is_trusted(file.path, content)
@@ -141,7 +143,3 @@ def _read(file: File) -> tuple[Parsed, bool]:
         if trusted:
             warnings.warn(f"{error} The file is left out.", stacklevel=2)
         return Parsed(), trusted
-
-
-def _folder(path: Path) -> Path:
-    return path.parent.parent if path.parent.name == ".codex" else path.parent

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcpnb.config import claude
 from mcpnb.config.entries import document_of
@@ -19,10 +20,12 @@ from mcpnb.models import ServerConfig
 __all__ = ["Review", "review"]
 
 _MOST = 2_000
-# Said of an entry beside its address and variables, where the file has it.
-_TOLD = ("oauth_resource", "scopes", "account", "client_metadata_url")
-_TOLD_OAUTH = ("client_id", "clientId", "issuer", "callback_port", "callbackPort", "callback_url")
-_SWITCHES = ("allow_missing_pkce", "allow_private_network", "required")
+_HEADERS = ("http_headers", "headers")
+_SAID = (
+    *("url", "type", "http_headers_helper", "headersHelper", "env_http_headers"),
+    "bearer_token_env_var",
+)
+"""Keys that have a line of their own; every other one is shown as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ def review(folder: Path | None = None) -> list[Review]:
         try:
             content = read_bytes(file.path)
         except OSError as error:
-            found.append(Review(file.path, b"", (), f"{file.path} cannot be read: {error}."))
+            found.append(
+                Review(file.path, b"", (), f"{plain(file.path, 1_000)} cannot be read: {error}.")
+            )
             continue
         if not is_trusted(file.path, content):
             found.append(_reviewed(file, content, known))
@@ -70,7 +75,7 @@ def _reviewed(file: File, content: bytes, known: Mapping[str, ServerConfig]) -> 
     is_json = file.path.suffix == ".json"
     tables = document.get(claude.SERVERS if is_json else "mcp_servers", {})
     lines = [
-        f"{key} = {plain(document[key])}"
+        f"{key} = {_shown(document[key])}"
         for key in TOP.used
         if key in document and key != "mcp_servers" and not is_json
     ]
@@ -85,22 +90,68 @@ def _entry(
 ) -> list[str]:
     if "url" not in table or (is_json and not claude.is_http(table)):
         return [f"{plain(name, 80)}: a command or another transport; mcpnb does not use it"]
-    lines = [f"{plain(name, 80)}: {plain(table['url'], _MOST)}"]
-    lines += [
-        f"    takes the place of {plain(other, 80)} in {plain(entry.source)}"
-        + ("" if other == name else ", where the address itself is given")
-        for other, entry in known.items()
-        if other == name or entry.url == table["url"]
-    ]
+    url = table["url"]
+    lines = [f"{plain(name, 80)}: {_shown(url)}"]
+    for other, entry in known.items():
+        if other == name or _same(entry.url, url):
+            lines.append(
+                f"    takes the place of {plain(other, 80)} in {plain(entry.source)}"
+                + ("" if other == name else ", where the address itself is given")
+            )
+            if entry.enabled_tools or entry.disabled_tools:
+                lines.append("    and of the limits that you have set there on its tools")
     lines += [f"    uses the environment variable {plain(v)}" for v in _variables(table)]
-    headers = [*_dict(table, "http_headers"), *_dict(table, "headers")]
-    if headers:
-        lines.append(f"    sends the headers {plain(', '.join(headers), _MOST)}")
-    lines += [f"    {key} = {plain(table[key])}" for key in _TOLD if key in table]
-    lines += [f"    {key} = true" for key in _SWITCHES if table.get(key) is True]
-    oauth = _dict(table, "oauth")
-    lines += [f"    oauth.{key} = {plain(oauth[key])}" for key in _TOLD_OAUTH if key in oauth]
+    lines += [
+        f"    runs the command {_shown(table[key])} (what that is then, nobody looks at)"
+        for key in ("http_headers_helper", "headersHelper")
+        if key in table
+    ]
+    for key, value in table.items():
+        if key in _HEADERS:
+            lines.append(f"    sends the headers {plain(', '.join(_dict(table, key)), _MOST)}")
+        elif key == "oauth" and isinstance(value, dict):
+            lines += [f"    oauth.{plain(k, 80)} = {_masked(k, v)}" for k, v in value.items()]
+        elif key not in _SAID:
+            lines.append(f"    {plain(key, 80)} = {_masked(key, value)}")
     return lines
+
+
+def _same(known: str, url: object) -> bool:
+    """Whether two addresses lead to one server, however they are spelled."""
+    if not isinstance(url, str):
+        return False
+    # Where it depends on a variable, any address may come out of it: then the default counts.
+    return _plainly(known) == _plainly(claude.with_defaults(url))
+
+
+def _plainly(url: str) -> tuple[object, ...]:
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme.lower())
+        return (
+            parts.scheme.lower(),
+            (parts.hostname or "").lower(),
+            port,
+            parts.path or "/",
+            parts.query,
+        )
+    except ValueError:
+        return (url,)
+
+
+def _masked(key: str, value: object) -> str:
+    return "*****" if "secret" in key.lower() and not key.endswith("_env_var") else _shown(value)
+
+
+def _shown(value: object) -> str:
+    """Show a value of somebody's file; never a table's content, which may be of any depth."""
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(v) for v in value[:50] if not isinstance(v, list | dict))}]"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, int) and abs(value) > 10**9:
+        return "a number"
+    return plain(value, _MOST)
 
 
 def _variables(table: dict[str, Any]) -> list[str]:

@@ -20,7 +20,6 @@ import ssl
 import threading
 import time
 import urllib.request
-import weakref
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin
@@ -48,14 +47,15 @@ class _Sockets:
     """
 
     def __init__(self) -> None:
-        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._open: list[socket.socket] = []
 
     def seen(self, event: str, info: dict[str, Any]) -> None:
         """Take note of a new connection (httpcore's trace extension)."""
         if event == "connection.connect_tcp.complete":
             opened = info["return_value"].get_extra_info("socket")
             if opened is not None:
-                self._open.add(opened)
+                # A handle of our own on the same connection: TLS takes the first one away.
+                self._open.append(opened.dup())
 
     @contextlib.contextmanager
     def ended_in(self, seconds: float) -> Iterator[None]:
@@ -72,6 +72,11 @@ class _Sockets:
         for opened in list(self._open):
             with contextlib.suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the handles back."""
+        while self._open:
+            self._open.pop().close()
 
 
 class Http:
@@ -135,6 +140,7 @@ class Http:
         self._direct.close()
         for client in self._proxied.values():
             client.close()
+        self._sockets.close()
 
     def _client(self, url: str) -> httpx.Client:
         parts = httpx.URL(url)

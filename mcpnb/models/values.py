@@ -189,6 +189,8 @@ class ServerConfig:
     bearer_token_env_var: str | None = None
     headers: tuple[Header, ...] = ()
     """Sent with every call, to this server's origin only."""
+    headers_helper: str | None = None
+    """A local command that prints such headers (``http_headers_helper``)."""
     enabled: bool = True
     required: bool = False
     enabled_tools: tuple[str, ...] | None = None
@@ -210,4 +212,4 @@ class ServerConfig:
     def without_authorization(self) -> Self:
         """Give the same server as if only a sign-in led to it."""
         kept = tuple(h for h in self.headers if h.name.lower() != "authorization")
-        return replace(self, bearer_token_env_var=None, headers=kept)
+        return replace(self, bearer_token_env_var=None, headers=kept, headers_helper=None)

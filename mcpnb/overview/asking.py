@@ -69,6 +69,8 @@ def _asked(config: ServerConfig) -> Row:
     from mcpnb.http import Http
 
     try:
+        if config.headers_helper is not None and _helped(config):
+            return {"auth_status": "bearer_token", "store": None}
         with closing(Http(config.url, allow_private=config.allow_private_network)) as http:
             found = discover(config, http)
     except McpnbError as error:
@@ -76,3 +78,10 @@ def _asked(config: ServerConfig) -> Row:
     except Exception as error:  # noqa: BLE001  in a thread nobody would hear of it
         return {"auth_status": "unreachable", "error": f"Unexpected {type(error).__name__}."}
     return {"auth_status": "oauth_available" if found.authorization_server else "none"}
+
+
+def _helped(config: ServerConfig) -> bool:
+    from mcpnb.headers_helper import helper_of
+
+    helper = helper_of(config)
+    return helper is not None and helper.authorization() is not None

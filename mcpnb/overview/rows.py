@@ -111,14 +111,19 @@ class _Listing:
 
     def _row(self, config: ServerConfig) -> Row:
         row = _described(config) | {"store": self._new}
-        if config.authorization is not None:
-            return row | {"auth_status": "bearer_token", "store": None}
+        if (header := config.authorization) is not None:
+            row |= {"auth_status": "bearer_token", "store": None}
+            if header.value is None and not os.environ.get(header.variable or ""):
+                row["error"] = f"The environment variable {header.variable} is not set."
+            return row
         source = TokenSource(config, self._store)
         try:
             record = source.record()
             if record is None:
                 return row
-            row["auth_status"] = Session(config, self._store).status
+            # Of the login: whether a headers helper gives a token is asked of those without one.
+            login = replace(config, headers_helper=None)
+            row["auth_status"] = Session(login, self._store).status
             row |= {"scopes": list(record.tokens.scopes), "expires_at": record.tokens.expires_at}
         except StoreLocked as error:
             row |= {"auth_status": "unreachable", "error": str(error)}
@@ -147,7 +152,7 @@ def _described(config: ServerConfig) -> Row:
             "bearer_token_env_var": config.bearer_token_env_var,
             "http_headers": given or None,
             "env_http_headers": named or None,
-            "http_headers_helper": None,
+            "http_headers_helper": config.headers_helper,
         },
         "startup_timeout_sec": config.startup_timeout,
         "tool_timeout_sec": config.tool_timeout,

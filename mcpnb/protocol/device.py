@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
-from mcpnb.errors import GrantError, LoginError, plain, quoted
+from mcpnb.errors import GrantError, LoginError, ServerError, plain, quoted
 from mcpnb.models import AuthorizationServer, Registration, Secret
 from mcpnb.protocol.registration import GRANT
 from mcpnb.protocol.token import Request, authenticated
-from mcpnb.protocol.urls import is_loopback_host
+from mcpnb.protocol.urls import require_endpoint
 
 __all__ = ["DeviceRequest", "begin", "endpoint_of", "poll", "read_begun"]
 
@@ -170,14 +170,10 @@ def _is_text(value: object) -> bool:
 
 def _is_page(value: object) -> bool:
     """Whether a person can be sent there: https, or http on this machine, and one line."""
-    if not isinstance(value, str) or not value.isprintable() or " " in value:
-        return False
     try:
-        parts = urlsplit(value)
-        local = parts.scheme == "http" and is_loopback_host(parts.hostname)
-    except ValueError:
+        return bool(require_endpoint(value, "verification_uri"))
+    except ServerError:
         return False
-    return bool(parts.hostname) and (parts.scheme == "https" or local)
 
 
 def _number(value: object) -> float | None:

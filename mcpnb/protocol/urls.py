@@ -11,6 +11,7 @@ __all__ = [
     "canonical_server",
     "is_loopback_host",
     "origin_of",
+    "require_callback",
     "require_endpoint",
     "resource_covers",
     "same_issuer",
@@ -20,8 +21,9 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def _split(url: str) -> SplitResult:
-    if any(c.isspace() or not c.isprintable() for c in url):
-        raise ValueError("white space or control characters")
+    # A backslash is a slash to browsers, and a letter of the host to this parser.
+    if any(c.isspace() or not c.isprintable() or c == "\\" for c in url):
+        raise ValueError("white space, control characters or a backslash")
     parts = urlsplit(url)
     _ = parts.port  # raises ValueError on a port that is not one
     return parts
@@ -108,6 +110,31 @@ def require_endpoint(url: object, what: str) -> str:
             rule="OAuth 2.1 section 1.5; MCP security best practices, URL schemes",
         )
     return url
+
+
+def require_callback(url: object) -> str:
+    """Check a callback address that a person configured: https, or http on loopback.
+
+    Raises:
+        ConfigError: It is none that a browser would be sent to safely.
+    """
+    try:
+        parts = _split(url) if isinstance(url, str) else None
+    except ValueError:
+        parts = None
+    local = parts is not None and parts.scheme == "http" and is_loopback_host(parts.hostname)
+    if (
+        parts is None
+        or not parts.hostname
+        or (parts.scheme != "https" and not local)
+        or parts.username is not None
+        or parts.fragment
+    ):
+        raise ConfigError(
+            "callback_url has to be an https address (http for this machine only), not "
+            f"{quoted(url)}."
+        )
+    return str(url)
 
 
 def same_issuer(left: str, right: str) -> bool:

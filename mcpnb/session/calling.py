@@ -13,8 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mcpnb.errors import ConfigError, McpnbError, bare, quoted
+from mcpnb.locks import ForkSafeLock
 from mcpnb.models import ServerConfig
-from mcpnb.session.static import StaticToken
+from mcpnb.session.static import StaticToken, source_of
+from mcpnb.store import TokenStore
 from mcpnb.tokens import TokenSource
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from mcpnb.calls.live import LiveClient
     from mcpnb.calls.results import ResourceContents, ToolResult
     from mcpnb.calls.tools import Tools
+    from mcpnb.headers_helper import HeadersHelper
     from mcpnb.login import Login
     from mcpnb.session.person import Session
 
@@ -39,17 +42,41 @@ class _Shared:
         self.lock = threading.Lock()
         self.login: Login[Session] | None = None
         self.live: LiveClient | None = None
+        self.source_lock = ForkSafeLock()
+        self.source: TokenSource | None = None
 
 
 class Calling:
     """The half of a session that calls the server."""
 
-    def __init__(self, config: ServerConfig, source: TokenSource) -> None:
+    def __init__(self, config: ServerConfig, store: TokenStore) -> None:
         self._config = config
-        self._source = source
+        self._store = store
+        self._helper = _helper(config)
         self._shared = _Shared()
+        if self._helper is None:
+            self._shared.source = source_of(config, store, None)
         self._timeout: float | None = config.tool_timeout
         self._progress: Progress | None = None
+
+    @property
+    def _source(self) -> TokenSource:
+        """Where tokens come from; with a headers helper, the first to ask waits until it ran.
+
+        Raises:
+            ConfigError: The helper failed. It is run again for who asks next.
+        """
+        shared = self._shared
+        if shared.source is None:
+            with shared.source_lock:
+                if shared.source is None:
+                    shared.source = source_of(self._config, self._store, self._helper)
+        return shared.source
+
+    async def _settled(self) -> None:
+        """Have a headers helper run that has not: not on this loop."""
+        if self._shared.source is None:
+            await asyncio.to_thread(lambda: self._source)
 
     @cached_property
     def auth(self) -> BearerAuth:
@@ -60,11 +87,16 @@ class Calling:
         from mcpnb.auth import BearerAuth
 
         self._require_enabled()
-        if isinstance(self._source, StaticToken):
-            from mcpnb.session.static_auth import StaticAuth
+        source, helper = self._source, self._helper
+        if isinstance(source, StaticToken):
+            from mcpnb.session.static_auth import HelpedStaticAuth, StaticAuth
 
-            return StaticAuth(self._source)
-        return BearerAuth(self._source)
+            return HelpedStaticAuth(source, helper) if helper else StaticAuth(source)
+        if helper is not None:
+            from mcpnb.session.static_auth import HelpedAuth
+
+            return HelpedAuth(source, helper)
+        return BearerAuth(source)
 
     def options(self, *, timeout: float | None = None, progress: Progress | None = None) -> Self:
         """Give a view of this session whose calls have other options.
@@ -175,6 +207,8 @@ class Calling:
         return result_of(self._live.start(operation, self._timeout))
 
     async def _awaiting(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
+        self._require_enabled()
+        await self._settled()
         self._require_usable()
         try:
             return await asyncio.wrap_future(self._live.start(operation, self._timeout))
@@ -217,3 +251,11 @@ class Calling:
 
         found = await all_pages(client.list_tools, "tools")
         return Tools(Tool(raw, self.call, self.acall) for raw in found)
+
+
+def _helper(config: ServerConfig) -> HeadersHelper | None:
+    if config.headers_helper is None:
+        return None
+    from mcpnb.headers_helper import helper_of
+
+    return helper_of(config)

@@ -15,7 +15,7 @@ from mcpnb.protocol.scopes import scopes_from
 from mcpnb.session.calling import Calling
 from mcpnb.session.static import StaticToken
 from mcpnb.store import TokenStore
-from mcpnb.tokens import TokenSource
+from mcpnb.tokens import TokenSource, login_key
 
 if TYPE_CHECKING:
     from mcpnb.doctor import Report
@@ -37,18 +37,14 @@ class Session(Calling):
             config: The server and how to sign in to it.
             store: Where the login rests.
         """
-        header = config.authorization
-        super().__init__(
-            config, StaticToken(config, store, header) if header else TokenSource(config, store)
-        )
-        self._store = store
+        super().__init__(config, store)
 
     # Who and where
 
     @property
     def server(self) -> str:
         """The server's canonical URL."""
-        return self._source.server
+        return self._config.url
 
     @property
     def account(self) -> str | None:
@@ -87,7 +83,7 @@ class Session(Calling):
     @property
     def kept(self) -> str:
         """Where the login rests, or would, and what protects it, in a few words."""
-        return self._store.kept(self._source.key)
+        return self._store.kept(login_key(self._config.url, self._config.account))
 
     def __repr__(self) -> str:
         name = self.server.partition("://")[2]
@@ -97,12 +93,13 @@ class Session(Calling):
     def _state(self) -> str:
         if not self._config.enabled:
             return "disabled"
-        if isinstance(self._source, StaticToken):
-            return f"no sign-in: uses {self._source.where}"
         try:
+            if isinstance(self._source, StaticToken):
+                return f"no sign-in: uses {self._source.where}"
             record, status = self._source.record(), self.status
-        except StoreError as error:
-            return f"login not readable: {error}"
+        except (ConfigError, StoreError) as error:
+            what = "login not readable" if isinstance(error, StoreError) else "not usable"
+            return f"{what}: {error}"
         if record is None:
             return "not signed in"
         if status == "reauth_required":
@@ -201,7 +198,11 @@ class Session(Calling):
             login.cancel()
         if self._shared.live is not None:
             self._shared.live.close()
-        PendingLogins(self._store, self._source.key).drop()
+        # A headers helper is not needed to forget a login, and its failure no reason to keep one.
+        stored = TokenSource(self._config, self._store)
+        PendingLogins(self._store, stored.key).drop()
+        if self._helper is not None and stored.key in self._store.keys("login"):
+            return stored.forget()
         return self._source.forget()
 
     def doctor(self, *, call: bool = False) -> Report:
@@ -234,6 +235,7 @@ class Session(Calling):
     async def ready(self, timeout: float = 300) -> Session:  # noqa: ASYNC109  the twin of wait()
         """Wait as `wait` does, without blocking the loop."""
         deadline, earlier = time.monotonic() + timeout, self._cancelled_login()
+        await self._settled()
         while not self.signed_in:
             self._give_up(deadline, timeout, earlier)
             await asyncio.sleep(_POLL)
@@ -258,6 +260,7 @@ class Session(Calling):
         return self._signed_in().__await__()
 
     async def _signed_in(self) -> Session:
+        await self._settled()
         if not self.signed_in:
             login = self.login()
             await asyncio.to_thread(login.until, "waiting")

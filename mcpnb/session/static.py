@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from mcpnb.errors import CallError, ConfigError, McpnbError
 from mcpnb.models import Header, LoginRecord, Secret, ServerConfig
 from mcpnb.store import TokenStore
 from mcpnb.tokens import Held, TokenSource
 
-__all__ = ["StaticToken"]
+if TYPE_CHECKING:
+    from mcpnb.headers_helper import HeadersHelper
+
+__all__ = ["HelpedToken", "StaticToken", "source_of"]
 
 _BEARER = "bearer "
 
@@ -34,6 +38,13 @@ class StaticToken(TokenSource):
         Raises:
             ConfigError: Its environment variable is not set.
         """
+        value = self._value().strip()
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigError(f"{self.where} has characters that no token has.")
+        named = self._config.bearer_token_env_var is not None
+        return Secret(f"Bearer {value}" if named else value)
+
+    def _value(self) -> str:
         header, variable = self._header, self._header.variable
         value = header.value.reveal() if header.value else os.environ.get(variable or "", "")
         if not value.strip():
@@ -41,11 +52,7 @@ class StaticToken(TokenSource):
                 f"The environment variable {variable} is not set: {self._config.source} has the "
                 f"token for {self.server} in it."
             )
-        value = value.strip()
-        if not (value.isascii() and value.isprintable()):
-            raise ConfigError(f"{self.where} has characters that no token has.")
-        named = self._config.bearer_token_env_var is not None
-        return Secret(f"Bearer {value}" if named else value)
+        return value
 
     @property
     def token(self) -> str:
@@ -113,3 +120,39 @@ class StaticToken(TokenSource):
         if self._header.variable:
             return f"the environment variable {self._header.variable}"
         return f"the Authorization header in {self._config.source}"
+
+
+class HelpedToken(StaticToken):
+    """The same, where ``http_headers_helper`` prints the header."""
+
+    def __init__(self, config: ServerConfig, store: TokenStore, helper: HeadersHelper) -> None:
+        """Serve what the helper prints."""
+        super().__init__(config, store, Header("Authorization"))
+        self._helper = helper
+
+    def _value(self) -> str:
+        given = self._helper.authorization()
+        if given is None or not given.reveal().strip():
+            raise ConfigError(f"{self.where} has no Authorization header any more.")
+        return given.reveal()
+
+    def refused(self) -> McpnbError:
+        """Say that the server does not take the token, the one of a second run included."""
+        return CallError(f"{self.server} does not accept the token that {self.where} prints.")
+
+    @property
+    def where(self) -> str:
+        """What prints the token, in a few words."""
+        return f"the command of {self._helper.where}"
+
+
+def source_of(config: ServerConfig, store: TokenStore, helper: HeadersHelper | None) -> TokenSource:
+    """Give what the tokens for a server come from; the helper is run to see if it gives one.
+
+    Raises:
+        ConfigError: The helper failed.
+    """
+    header = config.authorization
+    if helper and not config.bearer_token_env_var and helper.authorization():
+        return HelpedToken(config, store, helper)
+    return StaticToken(config, store, header) if header else TokenSource(config, store)
