@@ -147,7 +147,8 @@ class TestReadOnly:
         place.chmod(0o500)
         fake.expire()
 
-        said = as_nobody(lambda: _rejected(connect(fake.url, store=FileStore(place))))
+        session = connect(fake.url, store=FileStore(place))  # nobody may not read root's settings
+        said = as_nobody(lambda: _rejected(session))
 
         assert said.startswith("StoreError"), said
         assert refresh_tokens(fake) == []

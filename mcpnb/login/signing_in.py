@@ -149,8 +149,9 @@ class Login(Sharing, Generic[OwnerT]):
 
         One that follows another process's sign-in stops following; that one goes on.
         """
+        asking = self._pending is None or self._state == "exchanging"
         self._finish("cancelled", LoginCancelled("The sign-in was cancelled. Nothing was stored."))
-        if self._pending is not None:  # else it may still be waiting for a server
+        if not asking:  # else it ends as soon as a server has answered
             self.join(_LAST_PAGE)
 
     def leave(self) -> None:
