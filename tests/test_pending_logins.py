@@ -48,6 +48,14 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, out + err
 
 
+def killed_waiter(fake: FakeServer, folder: Path) -> str:
+    """Give the address that a process showed which was killed while it waited."""
+    process, url = start_waiter(fake, folder)
+    process.send_signal(signal.SIGKILL)
+    ended(process)
+    return url
+
+
 def pending_files(folder: Path) -> list[Path]:
     return list(folder.glob("pending-*.mcpnb"))
 
@@ -57,9 +65,7 @@ class TestAfterARestart:
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         """The tab that is open still counts: same address, same state, same verifier."""
-        process, url = start_waiter(fake, folder)
-        process.send_signal(signal.SIGKILL)
-        ended(process)
+        url = killed_waiter(fake, folder)
 
         session = kernel()
         login, again = waiting(session)
@@ -73,9 +79,7 @@ class TestAfterARestart:
     def test_the_browser_comes_back_to_the_same_port(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        process, url = start_waiter(fake, folder)
-        process.send_signal(signal.SIGKILL)
-        ended(process)
+        url = killed_waiter(fake, folder)
         login, _ = waiting(kernel())
 
         with httpx2.Client(trust_env=False, follow_redirects=True, timeout=10) as browser:
@@ -87,9 +91,7 @@ class TestAfterARestart:
     def test_finish_needs_no_login_object(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        process, url = start_waiter(fake, folder)
-        process.send_signal(signal.SIGKILL)
-        ended(process)
+        url = killed_waiter(fake, folder)
 
         session = kernel().finish(answer_of(url))
 
@@ -98,9 +100,7 @@ class TestAfterARestart:
     def test_cancelling_it_begins_anew_the_next_time(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        process, url = start_waiter(fake, folder)
-        process.send_signal(signal.SIGKILL)
-        ended(process)
+        url = killed_waiter(fake, folder)
         session = kernel()
         login, _ = waiting(session)
         login.cancel()
@@ -113,9 +113,7 @@ class TestAfterARestart:
     def test_other_scopes_are_no_reason_to_go_on_with_it(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        process, url = start_waiter(fake, folder)
-        process.send_signal(signal.SIGKILL)
-        ended(process)
+        url = killed_waiter(fake, folder)
 
         login, other = waiting(kernel(), scopes=("write",))
 

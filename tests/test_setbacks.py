@@ -9,14 +9,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.stores import FileStore, Key
-from tests.fakes.kernels import Kernel, change, make_expired, make_stale, stored
+from mcpnb.stores import FileStore
+from tests.fakes.kernels import (
+    Kernel,
+    change,
+    disk_fills_up_at_refresh,
+    make_expired,
+    make_stale,
+    stored,
+)
 from tests.fakes.people import free_port, refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
@@ -201,22 +207,7 @@ class TestTurnedAway:
         sign_in(kernel())
         make_expired(folder)
         session = kernel()
-        full = threading.Event()
-        honest = fake.routes["/token"]
-
-        def fills_up(request: Request) -> Reply:
-            full.set()
-            return honest(request)
-
-        fake.routes["/token"] = fills_up
-        write = mcpnb.stores.FileStore.write
-
-        def write_unless_full(store: FileStore, key: Key, record: dict[str, Any]) -> None:
-            if full.is_set():
-                raise errors.StoreError("No space left on device.")
-            write(store, key, record)
-
-        monkeypatch.setattr(FileStore, "write", write_unless_full)
+        full = disk_fills_up_at_refresh(fake, monkeypatch)
         token = session.access_token()
         assert stored(folder)["tokens"]["access_token"] != token
         full.clear()

@@ -103,9 +103,7 @@ class TestWhileTheCodeIsExchanged:
         with ThreadPoolExecutor(1) as pool, store.lock(Key("login", fake.url), 5):
             submitting = pool.submit(login.submit, answer)
             until(lambda: len(fake.token_requests("authorization_code")) == 1)
-            began = time.monotonic()
-            login.cancel()
-            assert time.monotonic() - began < 10, "it waited for the lock"
+            login.cancel()  # while the lock is held: waiting for it would never end
             assert login.state == "cancelled"
         with pytest.raises(errors.LoginCancelled):
             submitting.result(20)

@@ -8,14 +8,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore, Key
-from tests.fakes.kernels import Kernel, make_expired
+from tests.fakes.kernels import Kernel, disk_fills_up_at_refresh, make_expired
 from tests.fakes.people import connect, sign_in, until, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
@@ -197,22 +196,7 @@ class TestOthers:
         sign_in(kernel())
         make_expired(folder)
         sibling = kernel()
-        full = threading.Event()
-        honest = fake.routes["/token"]
-
-        def fills_up(request: Request) -> Reply:
-            full.set()
-            return honest(request)
-
-        fake.routes["/token"] = fills_up
-        write = FileStore.write
-
-        def write_unless_full(store: FileStore, key: Key, record: dict[str, Any]) -> None:
-            if full.is_set():
-                raise errors.StoreError("No space left on device.")
-            write(store, key, record)
-
-        monkeypatch.setattr(FileStore, "write", write_unless_full)
+        full = disk_fills_up_at_refresh(fake, monkeypatch)
         newest = sibling.access_token()
         full.clear()
         kernel().logout()

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mcpnb
-from mcpnb.stores import FileStore
+import pytest
 
-__all__ = ["Kernel", "change", "make_expired", "make_stale", "stored"]
+import mcpnb
+from mcpnb.errors import StoreError
+from mcpnb.stores import FileStore, Key
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply, Request
+
+__all__ = [
+    "Kernel",
+    "change",
+    "disk_fills_up_at_refresh",
+    "make_expired",
+    "make_stale",
+    "stored",
+]
 
 Kernel = Callable[..., mcpnb.Session]
 """Opens a session as a kernel of its own would."""
@@ -45,3 +58,25 @@ def make_expired(folder: Path) -> None:
     """Let its hour be over."""
     now = time.time()
     change(folder, obtained_at=now - 3700, expires_at=now - 100)
+
+
+def disk_fills_up_at_refresh(fake: FakeServer, patch: pytest.MonkeyPatch) -> threading.Event:
+    """Let no write succeed from the moment a refresh arrives at the server.
+
+    Returns:
+        Set while the disk is full.
+    """
+    full, honest, write = threading.Event(), fake.routes["/token"], FileStore.write
+
+    def fills_up(request: Request) -> Reply:
+        full.set()
+        return honest(request)
+
+    def write_unless_full(store: FileStore, key: Key, record: dict[str, Any]) -> None:
+        if full.is_set():
+            raise StoreError("No space left on device.")
+        write(store, key, record)
+
+    fake.routes["/token"] = fills_up
+    patch.setattr(FileStore, "write", write_unless_full)
+    return full
