@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from mcpnb.models import LoginRecord
 
-__all__ = ["expired", "fresh_from", "fresh_until", "stale"]
+__all__ = ["CLOCKS_DIFFER", "expired", "fresh_from", "fresh_until", "stale"]
 
-_CLOCKS_DIFFER = 120.0
+CLOCKS_DIFFER = 120.0
 """Seconds that two machines with one home folder may differ by."""
 
 
@@ -36,7 +36,7 @@ def fresh_from(record: LoginRecord) -> float:
 
     One from the future is of a clock that was set back since: when it ends, nobody knows.
     """
-    return record.tokens.obtained_at - _CLOCKS_DIFFER
+    return record.tokens.obtained_at - CLOCKS_DIFFER
 
 
 def fresh_until(record: LoginRecord) -> float:

@@ -178,6 +178,18 @@ async def test_a_denied_tool_is_out_of_reach_through_the_sdks_own_session_too(
     assert not any("tools/call" in str(r.json) for r in fake.asked("/mcp") if r.method == "POST")
 
 
+def test_a_name_with_terminal_escapes_is_shown_without_them(own: Path) -> None:
+    own.write_text(
+        '[mcp_servers.x]\nurl = "https://mcp.example.com/mcp"\n'
+        'bearer_token_env_var = "A\\u001b[2J"\n'
+    )
+
+    done = run("tools", "x")
+
+    assert done.code != 0
+    assert "\x1b" not in done.err + done.out
+
+
 def test_a_name_that_the_terminal_cannot_show_is_escaped(own: Path) -> None:
     own.write_text('[mcp_servers."名"]\nurl = "https://mcp.example.com/mcp"\n')
 

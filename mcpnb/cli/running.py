@@ -19,6 +19,8 @@ from mcpnb.cli.group import CANCELLED, DONE, FAILED, SIGN_IN_REQUIRED, USAGE, sa
 
 __all__ = ["run"]
 
+_LONGEST = 16_384
+"""Characters of a message; names from somebody's file in it show no escapes on a terminal."""
 _CHOOSING = ("--account", "--config")
 
 
@@ -45,16 +47,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"Warning: {message}")
+    say(f"Warning: {errors.plain(message, _LONGEST)}")
 
 
 def _explained(error: errors.McpnbError, arguments: Sequence[str]) -> int:
     if isinstance(error, errors.LoginRequired):
-        say(f"Sign-in required: {error}")
+        say(f"Sign-in required: {errors.plain(error, _LONGEST)}")
         scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
         say(f"Run: mcpnb login {_same_server(arguments, error.server)}{scopes}")
         return SIGN_IN_REQUIRED
-    say(f"Error: {error}")
+    say(f"Error: {errors.plain(error, _LONGEST)}")
     return USAGE if isinstance(error, errors.ConfigError) else FAILED
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import replace
 
-from mcpnb.ages import expired
+from mcpnb.ages import CLOCKS_DIFFER, expired
 from mcpnb.errors import (
     GrantError,
     LoginRequired,
@@ -31,8 +31,6 @@ _RETRY_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
 """Seconds that a renewal waits to be tried again by itself, everybody behind it."""
 _LONGEST_WAIT = 3600.0
-_CLOCKS_DIFFER = 120.0
-"""A setback from further in the future is of a clock that was set back since."""
 _LATER = 30.0
 """Seconds until a renewal that failed is tried again while the token still lives, at most."""
 
@@ -117,7 +115,7 @@ class Renewals:
     def _in_the_way(
         self, setback: Setback, record: LoginRecord, since: float, *, lives: bool
     ) -> bool:
-        if setback.said and since <= setback.at <= time.time() + _CLOCKS_DIFFER:
+        if setback.said and since <= setback.at <= time.time() + CLOCKS_DIFFER:
             return True  # a sibling tried while this one stood in line: its answer is ours
         if lives:
             return hindered(record)
@@ -262,7 +260,8 @@ class Renewals:
 def hindered(record: LoginRecord) -> bool:
     """Whether a renewal that nobody needs yet would only repeat what went wrong the last time."""
     setback = record.setback
-    if setback is None or setback.at > time.time() + _CLOCKS_DIFFER:
+    # One from the future is of a clock that was set back since.
+    if setback is None or setback.at > time.time() + CLOCKS_DIFFER:
         return False
     pause = min(_LATER, 0.05 * (record.tokens.lifetime or 0.0))
     return time.time() < max(setback.until, setback.at + pause)
