@@ -33,6 +33,8 @@ class PendingLogin:
     """Seconds since the epoch."""
     port: int | None = None
     """Where the answer is listened for on this machine: behind a proxy the redirect tells not."""
+    via: str = "loopback"
+    """How the answer comes back: ``relay``, ``loopback``, ``paste`` or ``device``."""
     retry_without_scopes: bool = False
     """Whether it may be asked once more without scopes, where the server refuses them."""
     claimed_at: float | None = None
@@ -94,6 +96,7 @@ class PendingLogins:
                 request=_request(data["request"]),
                 expires_at=data["expires_at"],
                 port=data["port"],
+                via=data.get("via", "loopback"),
                 retry_without_scopes=data["retry_without_scopes"],
                 claimed_at=data["claimed_at"],
             )
@@ -182,6 +185,7 @@ class PendingLogins:
             "request": pending.request.to_dict(),
             "expires_at": pending.expires_at,
             "port": pending.port,
+            "via": pending.via,
             "retry_without_scopes": pending.retry_without_scopes,
             "claimed_at": pending.claimed_at,
         }

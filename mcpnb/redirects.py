@@ -1,43 +1,149 @@
-"""Where the browser is sent back to, and what listens there."""
+"""Where the browser is sent back to: the ways there are, and what listens there."""
 
 from __future__ import annotations
 
 import base64
+import getpass
 import hashlib
 import os
+import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from mcpnb.channels import DEFAULT_PORT, LoopbackListener
-from mcpnb.errors import LoginError
+from mcpnb.channels import DEFAULT_PORT, Deliver, LoopbackListener
+from mcpnb.errors import ConfigError, LoginError, quoted
 from mcpnb.models import AuthorizationServer, RegistrationMethod, ServerConfig
 from mcpnb.protocol.urls import is_loopback_host
 
-__all__ = ["address", "listen", "listen_again", "open_browser"]
+__all__ = [
+    "Redirect",
+    "Via",
+    "address",
+    "choices",
+    "expected",
+    "forwarding",
+    "listen_again",
+    "open_browser",
+    "require_relay",
+    "via_from",
+]
+
+Via = Literal["auto", "relay", "loopback", "paste", "device"]
+"""How an answer may come back; ``auto`` is the first that can, in this order."""
 
 
-def listen(config: ServerConfig, note: Callable[[str], object]) -> LoopbackListener:
-    """Bind the port, before anybody is shown an address: nobody else can take it in between.
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """One way back for an answer, before a client is registered for it."""
+
+    kind: Literal["relay", "loopback", "paste"]
+    base: str
+    """The address, but for a part that depends on the authorization server."""
+    known: bool
+    """Whether it can have been registered beforehand."""
+    comes_again: bool
+    """Whether a registration for it is of use to the next sign-in."""
+    listener: LoopbackListener | None = None
+    optional: bool = False
+    """Whether another one is tried where the server refuses it."""
+
+    @property
+    def port(self) -> int | None:
+        """The port that is listened on here."""
+        return self.listener.port if self.listener else None
+
+    @property
+    def not_covered(self) -> str:
+        """Why a client that was registered beforehand is of no use."""
+        if self.kind == "relay":
+            return (
+                f"This server knows mcpnb under a fixed address only, and {quoted(self.base)} may "
+                "not be it. If you registered that one, say so with callback_url=."
+            )
+        return (
+            "The callback port is in use by another program, and this server knows mcpnb under a "
+            "fixed address only. Close what uses the port, or give another registered one "
+            "(callback_port=, --port)."
+        )
+
+    def listen(self, redirect_uri: str, deliver: Deliver) -> None:
+        """Begin to deliver what is sent there, if it is sent to this machine."""
+        if self.listener is not None:
+            self.listener.listen(redirect_uri, deliver)
+
+    def close(self) -> None:
+        """Give the port back, if there is one."""
+        if self.listener is not None:
+            self.listener.close()
+
+
+def choices(
+    config: ServerConfig, via: Via, relay: str | None, note: Callable[[str], object]
+) -> Iterator[Redirect]:
+    """Give the ways to try, best first; a port is bound only once its turn has come.
 
     Args:
         config: May name a port or a whole callback address.
+        via: What the person chose.
+        relay: The address of the page that hands answers to a panel, where one is served.
         note: Told what the person should know.
 
     Raises:
-        LoginError: The port cannot be had.
+        LoginError: The port cannot be had, or the chosen way does not exist.
     """
+    configured = config.callback_url is not None or config.callback_port is not None
+    if relay is not None and (
+        via == "relay" or (via == "auto" and (not configured or config.callback_url == relay))
+    ):
+        yield Redirect(
+            kind="relay",
+            base=relay,
+            known=via == "relay" or config.callback_url == relay,
+            comes_again=True,
+            optional=via == "auto",
+        )
+    elif via == "relay":
+        raise LoginError(
+            "No page of this notebook can take the answer (via=“relay”). It needs a panel in "
+            "JupyterLab or Notebook 7, at https or on this computer; `mcpnb jupyter` puts its page "
+            "in place."
+        )
+    yield expected(config) if via == "paste" else _listen(config, note)
+
+
+def expected(config: ServerConfig) -> Redirect:
+    """Give the usual way back, with nothing that listens: what is pasted needs none."""
+    base = config.callback_url or f"http://127.0.0.1:{_port(config) or DEFAULT_PORT}/callback"
+    return Redirect(kind="paste", base=base, known=True, comes_again=True)
+
+
+def _port(config: ServerConfig) -> int:
+    own = urlsplit(config.callback_url) if config.callback_url else None
+    if config.callback_port is not None:
+        return config.callback_port
+    return (own.port if own else None) or DEFAULT_PORT
+
+
+def _listen(config: ServerConfig, note: Callable[[str], object]) -> Redirect:
+    """Bind the port before anybody is shown an address: nobody else can take it in between."""
     own = urlsplit(config.callback_url) if config.callback_url else None
     public = own is not None and not is_loopback_host(own.hostname)
-    port = config.callback_port
-    if port is None:
-        port = (own.port if own else None) or DEFAULT_PORT
+    port = _port(config)
     if public:
         note(f"Listening on all interfaces, port {port}, because of the callback URL.")
     listener = LoopbackListener(port, everywhere=public, fallback=own is None)
     if listener.fell_back:
         note(f"Port {port} is in use by another program; listening on {listener.port}.")
-    return listener
+    return Redirect(
+        kind="loopback",
+        base=config.callback_url or f"http://127.0.0.1:{listener.port}/callback",
+        known=not listener.fell_back,
+        comes_again=not listener.fell_back and config.callback_port != 0,
+        listener=listener,
+    )
 
 
 def listen_again(
@@ -63,20 +169,63 @@ def listen_again(
 
 
 def address(
-    config: ServerConfig, port: int, server: AuthorizationServer, method: RegistrationMethod
+    config: ServerConfig,
+    redirect: Redirect,
+    server: AuthorizationServer,
+    method: RegistrationMethod,
 ) -> str:
     """Give the redirect address, with a per-issuer part where answers carry no ``iss``.
 
     RFC 9700 section 4.4.2: the distinct address then tells servers apart. Only a registration made
     here can have one.
     """
-    if config.callback_url:
-        return config.callback_url
-    base = f"http://127.0.0.1:{port}/callback"
-    if server.iss_in_response or method != "dcr":
-        return base
+    if config.callback_url == redirect.base or server.iss_in_response or method != "dcr":
+        return redirect.base
     digest = hashlib.sha256(server.issuer.encode()).digest()[:9]
-    return f"{base}/{base64.urlsafe_b64encode(digest).decode()}"
+    part = base64.urlsafe_b64encode(digest).decode()
+    # The page is one static file: there is nothing below it, and a query leads to it all the same.
+    return f"{redirect.base}?as={part}" if redirect.kind == "relay" else f"{redirect.base}/{part}"
+
+
+def require_relay(url: object) -> str | None:
+    """Give the address that a page says it can take answers at, if it can be a redirect.
+
+    The specification wants https, or this computer; and the page is one static file.
+    """
+    if not isinstance(url, str) or len(url) > 1000 or not url.isprintable():
+        return None
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  it is parsed, and may be wrong, only when it is asked for
+    except ValueError:
+        return None
+    secure = parts.scheme == "https" or (
+        parts.scheme == "http" and is_loopback_host(parts.hostname)
+    )
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    ours = parts.path.endswith("/mcpnb/callback.html")
+    return url if secure and plain and ours and parts.hostname else None
+
+
+def via_from(value: object) -> Via:
+    """Check what a person chose.
+
+    Raises:
+        ConfigError: It is none of the ways.
+    """
+    for way in get_args(Via):
+        if value == way:
+            return way  # type: ignore[no-any-return]  # typing knows no type of its arguments
+    raise ConfigError(f"via has to be one of {', '.join(get_args(Via))}, not {value!r}.")
+
+
+def forwarding(port: int) -> str:
+    """Give the line that brings this machine's port to the computer that the browser is on."""
+    try:
+        user = f"{getpass.getuser()}@"
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        user = ""
+    return f"ssh -N -L {port}:127.0.0.1:{port} {user}{socket.gethostname()}"
 
 
 def open_browser(url: str) -> bool:

@@ -54,10 +54,10 @@ def client_checks(
     if server is None:
         return [], None
     try:
-        method = registering.choose(look.config, server, default_redirect=True)
+        method = registering.choose(look.config, server, redirect_known=True)
     except ClientIdRequired as error:
         return [_no_way(server, error), *_authentication(look, at, None)], None
-    redirect_uri = redirects.address(look.config, callback_port(look.config), server, method)
+    redirect_uri = redirects.address(look.config, redirects.expected(look.config), server, method)
     checks = [_registration(look, server, method, redirect_uri)]
     checks += _authentication(look, at, method)
     if method == "cimd":

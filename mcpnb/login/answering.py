@@ -19,6 +19,7 @@ from mcpnb.errors import (
     bare,
 )
 from mcpnb.http import Http
+from mcpnb.login.observing import Observer
 from mcpnb.login.progress import Progress
 from mcpnb.models import ServerConfig, Tokens
 from mcpnb.pending import PendingLogin, PendingLogins, PendingRequest
@@ -33,11 +34,14 @@ __all__ = ["Answering"]
 class Answering(Progress):
     """The half of a sign-in that begins when an answer comes, from wherever it comes."""
 
-    def __init__(self, config: ServerConfig, source: TokenSource) -> None:
+    def __init__(self, config: ServerConfig, source: TokenSource, observer: Observer) -> None:
         super().__init__()
         self._config = config
         self._source = source
-        self._http = Http(config.url, allow_private=config.allow_private_network)
+        self._observer = observer
+        self._http = Http(
+            config.url, allow_private=config.allow_private_network, seen=observer.exchanged
+        )
         self._registrations = Registrations(config, source.store, self._http)
         self._pendings = PendingLogins(source.store, source.key)
         self._pending: PendingLogin | None = None
@@ -102,7 +106,7 @@ class Answering(Progress):
     ) -> ValidatedAnswer | None:
         """Give the answer; `None` where the server shall be asked again without scopes."""
         try:
-            answer = read_answer(text, request)
+            answer = self._read(text, request)
         except LoginDenied as error:
             self._heard = True
             if error.error == "invalid_scope" and pending.retry_without_scopes:
@@ -115,6 +119,15 @@ class Answering(Progress):
         self._heard = True
         return answer
 
+    def _read(self, text: str, request: AuthorizationRequest) -> ValidatedAnswer:
+        try:
+            answer = read_answer(text, request)
+        except McpnbError as error:
+            self._observer.answered(text, request, error)
+            raise
+        self._observer.answered(text, request, None)
+        return answer
+
     def _fail(self, error: McpnbError, pending: PendingLogin) -> None:
         self._pendings.drop(pending.request)
         self._finish("failed", error)
@@ -124,6 +137,7 @@ class Answering(Progress):
         if not self._pendings.replace(pending.request, again):
             raise AnswerRefused("This sign-in is being completed elsewhere, or was ended.")
         self._pending = again
+        self._observer.asked(again.request)
         self._note("The server refused the scopes that it announces; asking once more without any.")
         return again.request.url
 

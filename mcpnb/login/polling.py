@@ -7,6 +7,7 @@ import time
 from mcpnb import grants
 from mcpnb.errors import GrantError, LoginDenied, LoginTimeout, ServerUnreachable
 from mcpnb.login.answering import Answering
+from mcpnb.login.observing import Observer
 from mcpnb.models import ServerConfig, Tokens
 from mcpnb.pending import PendingLogin
 from mcpnb.protocol.device import DeviceRequest
@@ -22,8 +23,8 @@ _SLOWEST = 60.0
 class Polling(Answering):
     """The half of a sign-in on another device: nothing comes back, so it is asked for."""
 
-    def __init__(self, config: ServerConfig, source: TokenSource) -> None:
-        super().__init__(config, source)
+    def __init__(self, config: ServerConfig, source: TokenSource, observer: Observer) -> None:
+        super().__init__(config, source, observer)
         self._interval = 0.0
         self._ask_at = 0.0
 

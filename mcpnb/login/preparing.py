@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from mcpnb import grants, redirects
-from mcpnb.channels import LoopbackListener
+from mcpnb import grants
 from mcpnb.errors import GrantError
 from mcpnb.http import Http
 from mcpnb.models import AuthorizationServer, Discovery, ServerConfig
@@ -16,6 +15,7 @@ from mcpnb.protocol.authorization import AuthorizationRequest
 from mcpnb.protocol.device import DeviceRequest
 from mcpnb.protocol.scopes import chosen, union
 from mcpnb.protocol.urls import same_issuer
+from mcpnb.redirects import Redirect, address
 from mcpnb.registrations import Registrations
 from mcpnb.tokens import TokenSource
 
@@ -26,11 +26,12 @@ def prepared(  # noqa: PLR0913  what a request depends on
     config: ServerConfig,
     source: TokenSource,
     discovery: Discovery,
-    listener: LoopbackListener,
+    redirect: Redirect,
     registrations: Registrations,
     *,
     added: tuple[str, ...] | None,
     lasts: float,
+    choose_account: bool,
 ) -> PendingLogin:
     """Choose scopes, redirect and registration, and make the authorization request.
 
@@ -38,10 +39,11 @@ def prepared(  # noqa: PLR0913  what a request depends on
         config: The server and how to sign in to it.
         source: The login so far.
         discovery: What was found out of the server.
-        listener: Has the port that the answer comes to.
+        redirect: The way back for the answer.
         registrations: Gives the client id.
         added: Scopes to add to those asked for before (step-up, SEP-2350).
         lasts: Seconds that it may take until the answer comes.
+        choose_account: Whether the server is to ask who signs in.
 
     Raises:
         LoginError: There is no way to a client id, or the given one is another issuer's.
@@ -50,15 +52,17 @@ def prepared(  # noqa: PLR0913  what a request depends on
     """
     server = discovery.sign_in_at
     scopes, discovered = _scopes(config, source, discovery, server, added)
-    method = registering.choose(config, server, default_redirect=not listener.fell_back)
-    redirect_uri = redirects.address(config, listener.port, server, method)
+    method = registering.choose(
+        config, server, redirect_known=redirect.known, not_covered=redirect.not_covered
+    )
+    redirect_uri = address(config, redirect, server, method)
     registration = registrations.obtain(
         method,
         server,
         redirect_uri,
         wanted=scopes,
         bound=union(scopes, discovery.scopes_supported),
-        keep=not listener.fell_back and config.callback_port != 0,
+        keep=redirect.comes_again,
     )
     request = AuthorizationRequest.new(
         server,
@@ -66,11 +70,13 @@ def prepared(  # noqa: PLR0913  what a request depends on
         redirect_uri=redirect_uri,
         resource=discovery.resource,
         scopes=scopes,
+        choose_account=choose_account,
     )
     return PendingLogin(
         request,
         expires_at=time.time() + lasts,
-        port=listener.port,
+        port=redirect.port,
+        via=redirect.kind,
         retry_without_scopes=discovered and bool(scopes),
     )
 
@@ -103,7 +109,7 @@ def prepared_device(  # noqa: PLR0913  what a request depends on
     device.endpoint_of(server)
     scopes, discovered = _scopes(config, source, discovery, server, added)
     registration = registrations.obtain(
-        registering.choose(config, server, default_redirect=True),
+        registering.choose(config, server, redirect_known=True),
         server,
         None,
         wanted=scopes,
@@ -118,7 +124,7 @@ def prepared_device(  # noqa: PLR0913  what a request depends on
         if error.error != "invalid_scope" or not discovered:
             raise
         request = grants.begin_device(server, registration, discovery.resource, (), http)
-    return PendingLogin(request, expires_at=request.expires_at)
+    return PendingLogin(request, expires_at=request.expires_at, via="device")
 
 
 def _scopes(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 
 from mcpnb.errors import LoginCancelled, LoginError, LoginTimeout, quoted
+from mcpnb.login.observing import Observer
 from mcpnb.login.polling import Polling
 from mcpnb.login.preparing import fits
 from mcpnb.models import ServerConfig
 from mcpnb.pending import PendingLogin
 from mcpnb.protocol.device import DeviceRequest
+from mcpnb.redirects import Via
 from mcpnb.tokens import TokenSource
 
 __all__ = ["LOOK_AROUND", "Sharing"]
@@ -22,31 +24,36 @@ _A_MOMENT = 5.0
 class Sharing(Polling):
     """The half of a sign-in that another process may lead, complete or end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a sign-in depends on
         self,
         config: ServerConfig,
         source: TokenSource,
         added: tuple[str, ...] | None,
         *,
-        on_device: bool,
+        via: Via,
+        relay: str | None,
         timeout: float,
+        observer: Observer,
     ) -> None:
-        super().__init__(config, source)
+        super().__init__(config, source, observer)
         self._added = added
-        self._on_device = on_device
+        self._redirect_via = via
+        self._relay = relay
+        self._on_device = via == "device"
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._signed_in_before = 0.0
         self._follows = False
 
-    @property
-    def user_code(self) -> str | None:
-        """The code to enter at `url`, in a sign-in on another device."""
-        request = self._pending.request if self._pending else None
-        return request.user_code if isinstance(request, DeviceRequest) else None
-
     def _can_be_resumed(self, pending: PendingLogin) -> bool:
-        return pending.claimed_at is None and self._fits(pending)
+        return pending.claimed_at is None and self._fits(pending) and self._comes_back(pending)
+
+    def _comes_back(self, pending: PendingLogin) -> bool:
+        """Whether its answer can still arrive: a notebook's page hands it to a panel there only."""
+        if pending.via != "relay":
+            return self._redirect_via in ("auto", pending.via)
+        address = (pending.request.redirect_uri or "").partition("?")[0]
+        return self._redirect_via in ("auto", "relay") and address == self._relay
 
     def _fits(self, pending: PendingLogin) -> bool:
         return fits(pending, self._config, self._added, on_device=self._on_device)
@@ -120,7 +127,7 @@ class Sharing(Polling):
     def _give_up_in_time(self) -> None:
         if self._state == "exchanging" or self._over() or time.monotonic() <= self._deadline:
             return
-        if self.user_code is not None:
+        if self._pending is not None and isinstance(self._pending.request, DeviceRequest):
             raise LoginTimeout("Nobody agreed on the other device in time. Sign in again.")
         raise LoginTimeout(
             f"No answer came from the browser within {self._timeout:g} s. "

@@ -8,10 +8,11 @@ import time
 from typing import Generic, TypeVar
 
 from mcpnb import redirects
-from mcpnb.channels import LoopbackListener
 from mcpnb.discovery import discover
 from mcpnb.errors import (
     AnswerRefused,
+    ClientIdRequired,
+    GrantError,
     LoginCancelled,
     LoginError,
     LoginTimeout,
@@ -20,11 +21,15 @@ from mcpnb.errors import (
     StoreBusy,
     StoreError,
 )
+from mcpnb.login.observing import Observer
 from mcpnb.login.preparing import prepared, prepared_device
-from mcpnb.login.sharing import LOOK_AROUND, Sharing
+from mcpnb.login.sharing import LOOK_AROUND
+from mcpnb.login.shown import Shown
 from mcpnb.models import Discovery, ServerConfig
 from mcpnb.pending import PendingLogin
+from mcpnb.protocol.authorization import AuthorizationRequest
 from mcpnb.protocol.device import DeviceRequest
+from mcpnb.redirects import Redirect, Via
 from mcpnb.tokens import TokenSource
 
 __all__ = ["Login"]
@@ -41,7 +46,7 @@ _LOCK_TIMEOUT = 1.0
 _LAST_PAGE = 3.0
 
 
-class Login(Sharing, Generic[OwnerT]):
+class Login(Shown, Generic[OwnerT]):
     """One sign-in. It runs in a thread of its own; a panel and a terminal are views of it.
 
     `url` is the address to open once `state` is ``waiting``. An answer arrives through the loopback
@@ -57,12 +62,15 @@ class Login(Sharing, Generic[OwnerT]):
         source: TokenSource,
         *,
         scopes: tuple[str, ...] | None = None,
-        device: bool = False,
+        via: Via = "auto",
+        relay: str | None = None,
         open_browser: bool = False,
         timeout: float = 300,
         after: Login[OwnerT] | None = None,
         only_complete: bool = False,
         anew: bool = False,
+        choose_account: bool = False,
+        observer: Observer | None = None,
     ) -> None:
         """Start it; returns at once.
 
@@ -71,19 +79,27 @@ class Login(Sharing, Generic[OwnerT]):
             config: The server and how to sign in to it.
             source: Where the login goes.
             scopes: Scopes to add to those asked for before (step-up, SEP-2350).
-            device: Sign in on another device, where the server offers it (RFC 8628).
+            via: How the answer comes back; ``device``: on another device, where the server offers
+                it (RFC 8628).
+            relay: The address of the page that hands answers to a panel, where one is served.
             open_browser: Open `url` in a browser on this machine.
             timeout: Seconds to wait for the person.
             after: An earlier one of the same session: it is cancelled, and gives its port back.
             anew: Do not go on with what another process began and left.
+            choose_account: Have the server ask who signs in.
             only_complete: Begin nothing and listen nowhere: take the answer to what is pending.
+            observer: Sees every step.
         """
-        super().__init__(config, source, scopes, on_device=device, timeout=timeout)
+        sees = observer or Observer()
+        super().__init__(
+            config, source, scopes, via=via, relay=relay, timeout=timeout, observer=sees
+        )
         self._after = after
         self._owner = owner
         self._open_browser = open_browser
         self._only_complete = only_complete
-        self._anew = anew
+        self._anew = anew or choose_account
+        self._choose_account = choose_account
         self._left = False
         self._thread = threading.Thread(target=self._run, name="mcpnb-login", daemon=True)
         self._thread.start()
@@ -92,33 +108,6 @@ class Login(Sharing, Generic[OwnerT]):
         line = f"<Login to {self._config.url}, {self._state.replace('_', ' ')}>"
         # The address has to be seen by a person; it holds `state`, and nothing that signs in.
         return f"{line}\nopen: {self.url}" if self._state == "waiting" else line
-
-    # What a view shows
-
-    @property
-    def url(self) -> str | None:
-        """The authorization URL, `None` until it is known. It may change: see `notes`."""
-        return self._pending.request.url if self._pending else None
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """The scopes that are asked for; empty until known, or where the server decides."""
-        return self._pending.request.scopes if self._pending else ()
-
-    @property
-    def redirect_uri(self) -> str | None:
-        """Where the browser will be sent at the end."""
-        return self._pending.request.redirect_uri if self._pending else None
-
-    @property
-    def issuer(self) -> str | None:
-        """The authorization server, once it is known."""
-        return self._pending.request.server.issuer if self._pending else None
-
-    @property
-    def expires_at(self) -> float | None:
-        """Until when an answer is awaited, seconds since the epoch."""
-        return self._pending.expires_at if self._pending else None
 
     # What a person does
 
@@ -273,20 +262,40 @@ class Login(Sharing, Generic[OwnerT]):
         if self._on_device:
             self._begin_on_device(discovery)
             return
-        listener = redirects.listen(self._config, self._note)
-        closing.callback(listener.close)
-        pending = prepared(
-            self._config,
-            self._source,
-            discovery,
-            listener,
-            self._registrations,
-            added=self._added,
-            lasts=self._timeout,
-        )
+        pending, redirect = self._prepare(discovery, closing)
         # Written before anybody can open the address: it also shows that the store can be written.
         self._pendings.put(pending)
-        self._open(pending, listener)
+        redirect.listen(pending.request.redirect_uri or redirect.base, self._deliver)
+        self._open(pending)
+
+    def _prepare(
+        self, discovery: Discovery, closing: contextlib.ExitStack
+    ) -> tuple[PendingLogin, Redirect]:
+        """Make the request for the first way back that the server takes."""
+        ways = redirects.choices(self._config, self._redirect_via, self._relay, self._note)
+        while True:
+            redirect = next(ways)
+            closing.callback(redirect.close)
+            try:
+                pending = prepared(
+                    self._config,
+                    self._source,
+                    discovery,
+                    redirect,
+                    self._registrations,
+                    added=self._added,
+                    lasts=self._timeout,
+                    choose_account=self._choose_account,
+                )
+            except (GrantError, LoginError) as error:
+                if not redirect.optional or isinstance(error, ClientIdRequired | LoginCancelled):
+                    raise
+                self._note(
+                    "The server takes no answers to this notebook's page, so they go to "
+                    "127.0.0.1, which is the computer of your browser."
+                )
+            else:
+                return pending, redirect
 
     def _begin_on_device(self, discovery: Discovery) -> None:
         source, added = self._source, self._added
@@ -294,34 +303,34 @@ class Login(Sharing, Generic[OwnerT]):
             self._config, source, discovery, self._registrations, self._http, added=added
         )
         self._pendings.put(pending)
-        self._open(pending, None)
+        self._open(pending)
 
     def _resume(self, pending: PendingLogin, closing: contextlib.ExitStack) -> None:
         """Go on where a process died: the same address, so that a tab that is open still counts."""
         pending = pending.lasting(self._timeout)
         self._pendings.put(pending)
         self._registrations.reuse(pending.request.registration)
-        listener: LoopbackListener | None = None
+        request = pending.request
         try:
-            if pending.request.redirect_uri is not None and pending.port is not None:
+            if isinstance(request, AuthorizationRequest) and pending.port is not None:
                 listener = redirects.listen_again(
-                    pending.request.redirect_uri, pending.port, self._config, self._note
+                    request.redirect_uri, pending.port, self._config, self._note
                 )
                 closing.callback(listener.close)
+                listener.listen(request.redirect_uri, self._deliver)
         except LoginError as error:
             self._note(f"{error} Paste the address that the browser ends at.")
         if not self._follows:
             self._note("Going on with the sign-in that was begun before. Cancel to begin anew.")
-        self._open(pending, listener)
+        self._open(pending)
 
-    def _open(self, pending: PendingLogin, listener: LoopbackListener | None) -> None:
+    def _open(self, pending: PendingLogin) -> None:
         request = pending.request
         if isinstance(request, DeviceRequest):
             left = request.expires_at - time.time()
             self._deadline = min(self._deadline, time.monotonic() + left)
-        elif listener is not None:
-            listener.listen(request.redirect_uri, self._deliver)
         self._pending = pending
+        self._observer.asked(request)
         self._enter("waiting")
         if (
             self.user_code is not None

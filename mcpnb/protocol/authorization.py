@@ -36,9 +36,11 @@ class AuthorizationRequest:
     scopes: tuple[str, ...]
     state: Secret
     verifier: Secret
+    choose_account: bool = False
+    """Whether the server is to ask who signs in, whoever its page remembers."""
 
     @classmethod
-    def new(
+    def new(  # noqa: PLR0913  what a request is made of
         cls,
         server: AuthorizationServer,
         registration: Registration,
@@ -46,6 +48,7 @@ class AuthorizationRequest:
         redirect_uri: str,
         resource: str,
         scopes: tuple[str, ...],
+        choose_account: bool = False,
     ) -> AuthorizationRequest:
         """Make a request with a fresh state and verifier (RFC 7636 section 4.1)."""
         return cls(
@@ -56,6 +59,7 @@ class AuthorizationRequest:
             scopes=scopes,
             state=Secret(secrets.token_urlsafe(32)),
             verifier=Secret(secrets.token_urlsafe(64)),
+            choose_account=choose_account,
         )
 
     @property
@@ -71,15 +75,17 @@ class AuthorizationRequest:
             redirect_uri=self.redirect_uri,
             resource=self.resource,
             scopes=(),
+            choose_account=self.choose_account,
         )
 
     @property
     def url(self) -> str:
         """The address that the person opens. It holds ``state``, never the verifier."""
-        extra = {}
+        prompts = ["select_account"] if self.choose_account else []  # OIDC Core section 3.1.2.1
         if "offline_access" in self.scopes:
             # OIDC Core section 11: without it the scope may be ignored silently.
-            extra["prompt"] = "consent"
+            prompts.append("consent")
+        extra = {"prompt": " ".join(prompts)} if prompts else {}
         url: str = prepare_grant_uri(
             self.server.authorization_endpoint,
             client_id=self.registration.client_id,
@@ -104,6 +110,7 @@ class AuthorizationRequest:
             "scopes": list(self.scopes),
             "state": self.state.reveal(),
             "verifier": self.verifier.reveal(),
+            "choose_account": self.choose_account,
         }
 
     @classmethod
@@ -122,6 +129,7 @@ class AuthorizationRequest:
             scopes=tuple(data["scopes"]),
             state=Secret(data["state"]),
             verifier=Secret(data["verifier"]),
+            choose_account=bool(data.get("choose_account")),
         )
 
 

@@ -37,15 +37,20 @@ CLIENT_URI = "https://pypi.org/project/mcpnb/"
 
 
 def choose(
-    config: ServerConfig, server: AuthorizationServer, *, default_redirect: bool
+    config: ServerConfig,
+    server: AuthorizationServer,
+    *,
+    redirect_known: bool,
+    not_covered: str = "",
 ) -> RegistrationMethod:
     """Pick the first mechanism that the person, the server and the redirect allow.
 
     Args:
         config: What the person gave.
         server: The authorization server's metadata.
-        default_redirect: Whether the redirect is the one that can have been registered beforehand
-            (the fixed port, or a configured address); another one needs dynamic registration.
+        redirect_known: Whether the redirect can have been registered beforehand (the fixed port, or
+            a configured address); another one needs dynamic registration.
+        not_covered: What to say where there is none for it.
 
     Raises:
         ClientIdRequired: None is left.
@@ -63,14 +68,10 @@ def choose(
         return "dcr"
     else:
         raise ClientIdRequired(_no_way(config, server))
-    if not default_redirect:
+    if not redirect_known:
         if wanted == "auto" and server.registration_endpoint and method == "cimd":
             return "dcr"
-        raise LoginError(
-            "The callback port is in use by another program, and this server knows mcpnb under a "
-            "fixed address only. Close what uses the port, or give another registered one "
-            "(callback_port=, --port)."
-        )
+        raise LoginError(not_covered)
     return method
 
 

@@ -42,10 +42,23 @@ def is_loopback_host(host: str | None) -> bool:
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
-    """Give scheme, host and port (RFC 6454), normalised so that equal origins compare equal."""
+    """Give scheme, host and port (RFC 6454), normalised so that equal origins compare equal.
+
+    A host in the letters of some language is given as it stands in DNS, ``xn--...``: that is how
+    HTTP libraries and servers write it.
+    """
     parts = _split(url)
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    return scheme, _in_dns(host), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def _in_dns(host: str) -> str:
+    # RFC 5891 section 4.4, and no mapping beside lower case: that could make two hosts one. (The
+    # codec "idna" has straße.example be strasse.example.)
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
+        for label in host.split(".")
+    )
 
 
 def canonical_server(url: str) -> str:

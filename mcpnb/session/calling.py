@@ -7,8 +7,8 @@ import copy
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -38,7 +38,8 @@ Progress = Callable[[float, float | None, str | None], object]
 class _Shared:
     """What all views of a session have together."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: TokenStore) -> None:
+        self.store = store
         self.lock = threading.Lock()
         self.login: Login[Session] | None = None
         self.live: LiveClient | None = None
@@ -51,13 +52,16 @@ class Calling:
 
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:
         self._config = config
-        self._store = store
         self._helper = _helper(config)
-        self._shared = _Shared()
+        self._shared = _Shared(store)
         if self._helper is None:
             self._shared.source = source_of(config, store, None)
         self._timeout: float | None = config.tool_timeout
         self._progress: Progress | None = None
+
+    @property
+    def _store(self) -> TokenStore:
+        return self._shared.store
 
     @property
     def _source(self) -> TokenSource:
@@ -170,10 +174,20 @@ class Calling:
         Args:
             **options: Keyword arguments of `mcp.Client`, such as ``elicitation_callback``.
         """
+        self._require_enabled()
+        if self._shared.source is None:
+            return self._settled_client(options)
         self._require_usable()
         from mcpnb.calls.connection import connected
 
         return connected(self._config, self._source, self.auth, options)
+
+    @asynccontextmanager
+    async def _settled_client(self, options: dict[str, Any]) -> AsyncIterator[SignedInClient]:
+        """Have the headers helper run first, which may take seconds: not on this loop."""
+        await self._settled()
+        async with self.client(**options) as client:
+            yield client
 
     def _require_enabled(self) -> None:
         if not self._config.enabled:

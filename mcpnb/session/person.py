@@ -20,6 +20,7 @@ from mcpnb.tokens import TokenSource, login_key
 if TYPE_CHECKING:
     from mcpnb.doctor import Report
     from mcpnb.login import Login
+    from mcpnb.redirects import Via
 
 __all__ = ["Session"]
 
@@ -85,6 +86,25 @@ class Session(Calling):
         """Where the login rests, or would, and what protects it, in a few words."""
         return self._store.kept(login_key(self._config.url, self._config.account))
 
+    def keep_in(self, store: str | TokenStore) -> None:
+        """Keep the next login elsewhere: ``memory``, say, and it is gone with this process.
+
+        Args:
+            store: As in `mcpnb.connect`.
+
+        Raises:
+            ConfigError: Somebody is signed in: that login would be left behind.
+        """
+        if self.signed_in:
+            raise ConfigError(
+                f"You are signed in to {self.server}; the login is kept {self.kept}. Sign out "
+                "before keeping another one elsewhere."
+            )
+        from mcpnb.store import open_store
+
+        self._shared.store = open_store(store)
+        self._source.rest_in(self._shared.store)
+
     def __repr__(self) -> str:
         name = self.server.partition("://")[2]
         label = f' ("{self.account}")' if self.account else ""
@@ -111,14 +131,17 @@ class Session(Calling):
 
     # Signing in and out
 
-    def login(
+    def login(  # noqa: PLR0913  each an option of its own
         self,
         *,
         scopes: str | list[str] | tuple[str, ...] | None = None,
         device: bool = False,
         open_browser: bool = False,
         timeout: float = 300,
+        via: Via = "auto",
+        relay: str | None = None,
         anew: bool = False,
+        choose_account: bool = False,
     ) -> Login[Session]:
         """Start to sign in; returns at once. A sign-in under way is given again.
 
@@ -129,16 +152,28 @@ class Session(Calling):
                 login's `url` and `user_code` say where and with what (RFC 8628).
             open_browser: Open the address in a browser on this machine.
             timeout: Seconds to wait for the person.
+            via: How the answer comes back, where the choice is not to be mcpnb's: through a panel's
+                page (``relay``), to a port of this machine (``loopback``), pasted by the person
+                (``paste``), or not at all, from another device (``device``).
+            relay: The address of a page that hands answers to a panel, where one is served.
             anew: Begin a new one also where an earlier one was left pending. One that a living
                 process waits for is followed all the same.
+            choose_account: Have the server ask who signs in; the new login takes the place of this
+                one. For several at a time, see `mcpnb.connect(account=...)`.
         """
         self._require_signing_in()
         from mcpnb.login import Login  # with the HTTP library: most sessions are signed in
+        from mcpnb.redirects import via_from
 
+        via = "device" if device else via_from(via)
         added = scopes_from(scopes)
         with self._shared.lock:
             before = self._shared.login
-            same = added is None and (not device or (before and before.user_code is not None))
+            same = (
+                added is None
+                and not (anew or choose_account)
+                and via in ("auto", before.via if before else None)
+            )
             if before is not None and same and before.state in _UNDER_WAY:
                 return before
             login = self._shared.login = Login(
@@ -146,11 +181,13 @@ class Session(Calling):
                 self._config,
                 self._source,
                 scopes=added,
-                device=device,
+                via=via,
+                relay=relay,
                 open_browser=open_browser,
                 timeout=timeout,
                 after=before,
                 anew=anew,
+                choose_account=choose_account,
             )
         return login
 

@@ -28,7 +28,6 @@ class StaticToken(TokenSource):
     def __init__(self, config: ServerConfig, store: TokenStore, header: Header) -> None:
         """Serve the configured header."""
         super().__init__(config, store)
-        self._config = config
         self._header = header
 
     @property

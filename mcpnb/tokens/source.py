@@ -38,17 +38,22 @@ class TokenSource:
         """Serve the login of `config`'s server and account from `store`."""
         self.server = config.url
         self.key = login_key(config.url, config.account)
-        self.store = store
-        self._login = StoredLogin(self.key, store, self._ended_elsewhere)
-        self._renewals = Renewals(config, self._login)
-        self._refusals = Refusals(config.url, self._login)
+        self._config = config
         self._lock = ForkSafeLock()
+        self.rest_in(store)
         self._renewal: tuple[tuple[int, int], Future[Held]] | None = None
         self._in_vain: dict[tuple[int, frozenset[str]], float] = {}
         self._accepted: int | None = None
 
     def __repr__(self) -> str:
         return f"<TokenSource {self.server}>"
+
+    def rest_in(self, store: TokenStore) -> None:
+        """Keep the next login in `store`. One that is kept already stays where it is, unused."""
+        self.store = store
+        self._login = StoredLogin(self.key, store, self._ended_elsewhere)
+        self._renewals = Renewals(self._config, self._login)
+        self._refusals = Refusals(self._config.url, self._login)
 
     # What is held
 
