@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import httpx
 import httpx2
 
-from mcpnb.errors import LoginRequired, McpnbError, bare
+from mcpnb.errors import LoginRequired, McpnbError, bare, shown
 from mcpnb.protocol.challenge import Challenge, bearer_challenge
 from mcpnb.tokens import Held, TokenSource
 
@@ -60,7 +60,7 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         self._origin = (url.scheme, url.raw_host, url.port or _PORTS[url.scheme])
 
     def __repr__(self) -> str:
-        return f"<BearerAuth for {self._source.server}>"
+        return f"<BearerAuth for {shown(self._source.server)}>"
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Drive one request of a sync client (see `httpx.Auth.sync_auth_flow`).

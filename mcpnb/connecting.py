@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Literal
 
 from mcpnb.config import read_configuration
 from mcpnb.errors import ConfigError, McpnbError, StoreError, plain
-from mcpnb.models import Discovery, Secret, ServerConfig
+from mcpnb.models import Discovery, Secret, ServerConfig, Via, via_from
 from mcpnb.protocol.scopes import scopes_from
 from mcpnb.protocol.urls import canonical_server, require_callback
 from mcpnb.session import Session
@@ -35,6 +35,7 @@ def connect(  # noqa: PLR0913  each an option of its own
     callback_url: str | None = None,
     store: str | TokenStore = "auto",
     config: str | os.PathLike[str] | None = None,
+    via: Via = "auto",
 ) -> Session:
     """Give the session of one MCP server. Never blocks, contacts nobody.
 
@@ -56,6 +57,8 @@ def connect(  # noqa: PLR0913  each an option of its own
             `mcpnb.stores.TokenStore`. Left out, or ``auto``: as ``mcp_oauth_credentials_store`` of
             the configuration says.
         config: A configuration file to read first.
+        via: How the answer of a sign-in comes back, where the choice is not to be mcpnb's: see
+            `Session.login`.
 
     Raises:
         ConfigError: An argument or a configuration file is wrong.
@@ -74,6 +77,7 @@ def connect(  # noqa: PLR0913  each an option of its own
         "resource": resource,
         "callback_port": callback_port,
         "callback_url": callback_url,
+        "via": via_from(via),
     }
     known = {name: value for name, value in given.items() if value is not None}
     configured = resolve(server, config)
@@ -171,10 +175,7 @@ def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str
     done: list[tuple[str, str | None, str]] = []
     for name in sorted(names):
         server, _, account = name.partition("\n")
-        try:
-            config = resolve(server)
-        except ConfigError:  # no reason to stay signed in
-            config = ServerConfig(url=server)
+        config = _of_login(server)
         try:
             outcome = _signed_out(Session(_bare(config, account), opened))
         except McpnbError as error:
@@ -183,6 +184,19 @@ def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str
     if damaged:
         opened.clear("login")
     return done + [("a login that could not be named", None, "unread") for _ in damaged]
+
+
+def _of_login(name: str) -> ServerConfig:
+    """Give what is known of the server of a stored login; it is not always its address."""
+    with suppress(ConfigError):  # no reason to stay signed in
+        if "#" not in name:  # no canonical address has one
+            return resolve(name)
+        for known in read_configuration().servers.values():
+            with suppress(ConfigError):
+                config = replace(known, url=canonical_server(known.url))
+                if config.name_in_store == name:
+                    return config
+    return ServerConfig(url=name)
 
 
 def _bare(config: ServerConfig, account: str) -> ServerConfig:

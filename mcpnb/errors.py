@@ -7,6 +7,7 @@
     ├── ServerError                          reaching or understanding a server failed
     │   ├── ServerUnreachable (ConnectionError)   no answer: DNS, TCP, TLS, time-out
     │   ├── DiscoveryError                   not an MCP server, or its sign-in cannot be found out
+    │   │   └── NoSignInNeeded               the server answers without a token: just call it
     │   └── ProtocolError                    a server broke a rule that protects the person
     ├── LoginError                           a sign-in did not end in a login
     │   ├── LoginRequired                    somebody has to sign in (again, or for more scopes)
@@ -46,6 +47,7 @@ __all__ = [
     "LoginTimeout",
     "McpnbError",
     "NewerFormat",
+    "NoSignInNeeded",
     "ProtocolError",
     "ScopeRefused",
     "ServerError",
@@ -55,8 +57,10 @@ __all__ = [
     "StoreLocked",
     "ToolError",
     "bare",
+    "conceal",
     "plain",
     "quoted",
+    "shown",
 ]
 
 # Characters that can turn the reading direction or hide text: bidirectional controls (Unicode UAX
@@ -66,9 +70,35 @@ _HIDDEN = frozenset(
 )
 
 
+_concealed: tuple[tuple[str, str], ...] = ()
+
+
+def conceal(secret: str, instead: str) -> None:
+    """Have a secret of an address shown nowhere from now on, by whatever message.
+
+    Every error of ours, and what goes through `plain`, passes by `shown`. An address is in too many
+    messages for each of them to know that a part of it is secret.
+
+    Args:
+        secret: The text.
+        instead: What stands in its place.
+    """
+    global _concealed  # noqa: PLW0603  replaced whole: who reads it needs no lock
+    known = {**dict(_concealed), secret: instead}
+    # The longest first: a short one may be a part of it.
+    _concealed = tuple(sorted(known.items(), key=lambda pair: -len(pair[0])))
+
+
+def shown(text: str) -> str:
+    """Give a text as it may be shown: without what was concealed."""
+    for secret, instead in _concealed:
+        text = text.replace(secret, instead)
+    return text
+
+
 def plain(text: object, limit: int = 300) -> str:
     """Make text from a server safe for one line of a terminal: no control characters, capped."""
-    raw = str(text)[: limit + 1]
+    raw = shown(str(text))[: limit + 1]
     kept = "".join(c if c.isprintable() and c not in _HIDDEN else " " for c in raw)
     return kept[:limit] + "…" if len(raw) > limit else kept
 
@@ -93,6 +123,9 @@ def bare(error: Exception) -> Exception:
 
 class McpnbError(Exception):
     """Base of everything mcpnb raises on purpose."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(shown(arg) if isinstance(arg, str) else arg for arg in args))
 
     def _render_traceback_(self) -> list[str]:
         """Show one friendly line in a notebook instead of a traceback (IPython's own hook)."""
@@ -123,6 +156,10 @@ class DiscoveryError(ServerError):
     """The address is not an MCP server's, or how to sign in to it cannot be found out."""
 
 
+class NoSignInNeeded(DiscoveryError):
+    """The server answers without a token: there is nothing to sign in to. Just call it."""
+
+
 class ProtocolError(ServerError):
     """A server broke a rule that protects the person; nothing more was sent to it.
 
@@ -147,10 +184,17 @@ class LoginRequired(LoginError):
         scopes: The scopes the server asked for beyond those held (empty if it named none).
     """
 
-    def __init__(self, message: str, *, server: str, scopes: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, server: str, scopes: tuple[str, ...] = (), advice: str = ""
+    ) -> None:
+        super().__init__(f"{message} {advice}" if advice else message)
+        self._message = message
         self.server = server
         self.scopes = scopes
+
+    def advise(self, advice: str) -> None:
+        """Say what to do next in other words, where there is something nearer at hand."""
+        self.args = (f"{self._message} {advice}",)
 
 
 class LoginDenied(LoginError):

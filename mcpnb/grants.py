@@ -60,7 +60,7 @@ def exchange(answer: ValidatedAnswer, http: Http) -> Tokens:
         if error.sent:
             raise
         reply = http.post_form(endpoint, body, headers)  # it never arrived: the code is unused
-    document = _granted(reply, "Exchanging the code")
+    document = _granted(reply, "Exchanging the code", token.secrets_sent(body, headers))
     return token.read_tokens(document, now=now, asked=answer.request.scopes)
 
 
@@ -82,7 +82,7 @@ def begin_device(
     body, headers = device.begin(registration, resource, scopes)
     reply = http.post_form(device.endpoint_of(server), body, headers)
     return device.read_begun(
-        _granted(reply, "Signing in on another device"),
+        _granted(reply, "Signing in on another device", token.secrets_sent(body, headers)),
         now=now,
         server=server,
         registration=registration,
@@ -101,7 +101,8 @@ def poll_device(request: DeviceRequest, http: Http) -> Tokens:
     now = time.time()
     body, headers = device.poll(request)
     reply = http.post_form(request.server.token_endpoint, body, headers)
-    document = _granted(reply, "Signing in on another device")
+    sent = token.secrets_sent(body, headers)
+    document = _granted(reply, "Signing in on another device", sent)
     return token.read_tokens(document, now=now, asked=request.scopes)
 
 
@@ -115,14 +116,16 @@ def refresh(record: LoginRecord, http: Http) -> Tokens:
     now = time.time()
     body, headers = token.refresh(record)
     reply = http.post_form(record.token_endpoint, body, headers)
-    document = _granted(reply, "Renewing the login")
+    document = _granted(reply, "Renewing the login", token.secrets_sent(body, headers))
     return token.read_tokens(document, now=now, asked=record.tokens.scopes, previous=record.tokens)
 
 
-def _granted(reply: Answer, doing: str) -> object:
+def _granted(reply: Answer, doing: str, sent: tuple[str, ...]) -> object:
     document = reply.json_object()
     if reply.status != 200 or document is None or "error" in document:
-        raise token.grant_error(reply.status, document, doing=doing, retry_after=reply.retry_after)
+        raise token.grant_error(
+            reply.status, document, doing=doing, retry_after=reply.retry_after, sent=sent
+        )
     return document
 
 

@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -24,6 +23,7 @@ from typing import IO
 
 from mcpnb.config.keys import header_can_be_set, helper_words
 from mcpnb.config.places import folder_of
+from mcpnb.config.programs import first_word, program_path
 from mcpnb.errors import ConfigError, bare, plain, quoted
 from mcpnb.locks import ForkSafeLock
 from mcpnb.models import Secret, ServerConfig
@@ -133,8 +133,10 @@ class HeadersHelper:
 
     def _printed(self) -> tuple[int, bytes, bytes]:
         try:
+            program, words = self._program_and_words()
             process = subprocess.Popen(  # noqa: S603  the person's own command, and no shell
-                self._words(),
+                words,
+                executable=program,
                 cwd=self._folder,
                 env=os.environ | {_WITHIN: "1"},
                 stdin=subprocess.DEVNULL,
@@ -162,18 +164,15 @@ class HeadersHelper:
         code = 0 if len(out.content) > _MOST else process.returncode
         return code, out.content, err.content
 
-    def _words(self) -> list[str] | str:
+    def _program_and_words(self) -> tuple[str, list[str] | str]:
         words = helper_words(self._command)
-        if isinstance(words, str):  # Windows takes a command line apart itself
-            return words
-        program = os.path.expanduser(words[0])  # noqa: PTH111  a bare name stays one
-        if os.sep not in program:
-            # Absolute: what only lies in the working folder is somebody else's.
-            on_path = [p for p in os.get_exec_path() if os.path.isabs(p)]  # noqa: PTH117
-            program = shutil.which(program, path=os.pathsep.join(on_path)) or program
-            if os.sep not in program:
-                raise self._failed(f"cannot be run: {plain(program, 80)} is not on the PATH")
-        return [str(self._folder / program), *words[1:]]
+        # Windows takes a command line apart itself; which program it starts, it is told.
+        whole = isinstance(words, str)
+        word = first_word(words) if isinstance(words, str) else words[0]
+        program = program_path(word, self._folder)
+        if program is None:
+            raise self._failed(f"cannot be run: {plain(word, 80)} is not on the PATH")
+        return str(program), words if whole else [str(program), *words[1:]]
 
     def _failed(self, said: str) -> ConfigError:
         return ConfigError(f"The command of {self.where} {said}.")

@@ -1,12 +1,17 @@
-"""Locks that a forked child finds free."""
+"""Locks: those that a forked child finds free, and those that processes share."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["ForkSafeLock"]
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+__all__ = ["ForkSafeLock", "file_lock"]
 
 
 class ForkSafeLock:
@@ -24,6 +29,31 @@ class ForkSafeLock:
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
+
+
+def file_lock(path: Path, timeout: float) -> BaseFileLock:
+    """Take a lock that processes share; give it back with its `release()`.
+
+    A holder that dies frees it: it is the kernel's lock. The file stays: to remove it would split
+    those who wait.
+
+    Args:
+        path: The lock's own file, made with mode 0600.
+        timeout: Seconds to wait for it.
+
+    Raises:
+        TimeoutError: Somebody else holds it.
+        OSError: It cannot be had at all: the folder cannot be written, or has no locks.
+    """
+    from filelock import FileLock
+
+    # Never the soft fallback: its marker survives a killed holder and blocks everybody.
+    lock = FileLock(path, timeout=timeout, mode=0o600, poll_interval=0.02, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except NotImplementedError as error:
+        raise OSError(str(error)) from None
+    return lock
 
 
 _ALL: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()

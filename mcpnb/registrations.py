@@ -54,7 +54,7 @@ class Registrations:
             LoginError: The given credentials are another issuer's.
         """
         if method == "preregistered":
-            pinned = self._store.read(self._pin())
+            pinned = self._store.read(self._pin()) or self._store.read(self._pin(self._config.url))
             return registering.preregistered(
                 self._config, server, pinned_issuer=pinned["issuer"] if pinned else None
             )
@@ -90,8 +90,10 @@ class Registrations:
             with contextlib.suppress(McpnbError):
                 self._store.delete(self._reused)
 
-    def _pin(self) -> Key:
-        return Key("issuer", f"{self._config.url}\n{self._config.client_id}")
+    def _pin(self, server: str | None = None) -> Key:
+        # Written under the whole address at first, also where that holds a secret.
+        name = server or self._config.name_in_store
+        return Key("issuer", f"{name}\n{self._config.client_id}")
 
 
 def _usable(registration: Registration, wanted: tuple[str, ...]) -> bool:

@@ -56,7 +56,7 @@ def _written(config: ServerConfig) -> dict[str, Secret]:
         value = header.value or _set(header.variable or "")
         if value is None:
             warnings.warn(
-                f"The header {header.name} is not sent to {config.url}: the environment variable "
+                f"The header {header.name} is not sent to {config.shown}: the environment variable "
                 f"{header.variable} is not set ({config.source}).",
                 stacklevel=3,
             )

@@ -118,7 +118,7 @@ def write_entry(name: str, values: dict[str, Any], config: str | None, *, force:
             f"{path} has an entry {quoted(name, 80)} already, which mcpnb cannot use. --force "
             "takes its place."
         )
-    add_server(path, name, values)
+    add_server(path, name, values, force=force)
     say(f"Added {plain(name, 80)} to {path}.")
     holds = read_configuration(config).servers.get(name)
     if holds is not None and holds.source != str(path):

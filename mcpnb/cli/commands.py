@@ -110,14 +110,7 @@ def login(
         registration=registration,
     )
     if begin:
-        chosen_by = [
-            *(["--account", account] if account else []),
-            *(["--config", config] if config else []),
-            *(["--store", store] if store and store != "auto" else []),
-        ]
-        return signing_in.begin(
-            session, scopes=scopes, timeout=timeout, qr=qr, as_json=as_json, chosen_by=chosen_by
-        )
+        return signing_in.begin(session, scopes=scopes, timeout=timeout, qr=qr, as_json=as_json)
     if finish is not None:
         return signing_in.finish(session, finish)
     if device:
@@ -222,7 +215,7 @@ def token(server: str, header: bool, as_json: bool, account: str | None, config:
     "--callback-url", metavar="URL", multiple=True, help="A callback address of your own, too."
 )
 def client_metadata(url: str, callback_url: tuple[str, ...]) -> int:
-    """Print the client metadata document to host at an address of yours.
+    """Print a client metadata document, to host it yourself.
 
     Servers that know such documents take its address for a client id, and let nobody register.
 
@@ -244,7 +237,12 @@ def client_metadata(url: str, callback_url: tuple[str, ...]) -> int:
 @json_option
 @common_options
 def tools(server: str, as_json: bool, account: str | None, config: str | None) -> int:
-    """List a server's tools."""
+    """List a server's tools.
+
+    \b
+    mcpnb tools https://mcp.example.com/mcp
+    mcpnb tools linear --json
+    """
     from mcpnb.cli.calling import show_tools
 
     show_tools(session_for(server, account, config), as_json=as_json)
@@ -294,9 +292,13 @@ def call(
     "--port", type=click.IntRange(0, 65_534), help="First port of the servers. Default: free ones."
 )
 def demo(terminal: bool, no_browser: bool, port: int | None) -> int:
-    """Start an authorization server and an MCP server on this machine to try everything with.
+    """Try everything with servers on this machine.
+
+    Starts an authorization server and an MCP server with a few tools, and says what to try with
+    them.
 
     \b
+    mcpnb demo
     mcpnb demo --terminal     the whole story as a transcript
     """
     from mcpnb.demo import main as run_demo

@@ -10,7 +10,7 @@ from typing import Any, Self
 import click
 
 from mcpnb.cli.group import DONE, FAILED, SIGN_IN_REQUIRED
-from mcpnb.errors import plain
+from mcpnb.errors import plain, shown
 
 __all__ = ["show_discovery", "show_entry", "show_list"]
 
@@ -56,27 +56,31 @@ def show_list(config: str | None, *, as_json: bool, probe: bool) -> int:
     return _judged(rows)
 
 
-def show_entry(name: str, config: str | None, *, as_json: bool, probe: bool) -> None:
-    """Print what is known of one configured server."""
+def show_entry(name: str, config: str | None, *, as_json: bool, probe: bool) -> int:
+    """Print what is known of one configured server; fail if it is required and cannot be used."""
     from mcpnb.overview import entry
 
     row = entry(name, config, probe=probe)
     if as_json:
         click.echo(json.dumps(row, indent=2))
-        return
-    transport = row.pop("transport")
-    facts = {**row, **{k: v for k, v in transport.items() if k not in ("type", "url")}}
+        return _judged([row])
+    transport = row["transport"]
+    facts = {
+        **{k: v for k, v in row.items() if k != "transport"},
+        **{k: v for k, v in transport.items() if k not in ("type", "url")},
+    }
     for key, value in facts.items():
         if value in (None, [], {}):
             continue
-        shown = (
+        said = (
             ", ".join(f"{k}: {v}" for k, v in value.items())
             if isinstance(value, dict)
             else " ".join(map(str, value))
             if isinstance(value, list)
             else value
         )
-        click.echo(f"{key + ':':<22}{plain(shown)}")
+        click.echo(f"{key + ':':<22}{plain(said)}")
+    return _judged([row])
 
 
 def _status(row: dict[str, Any]) -> str:
@@ -91,7 +95,9 @@ def _held(row: dict[str, Any]) -> bool:
 
 def _judged(rows: list[dict[str, Any]]) -> int:
     """Give the exit code: what is required has to work."""
-    required = [row for row in rows if row["required"] and row["enabled"]]
+    # An entry that is wrong has been left out, which nobody wanted; a disabled one is not in use.
+    wrong = [row for row in rows if row["disabled_reason"] == row.get("error", "")]
+    required = [row for row in rows if row["required"] and (row["enabled"] or row in wrong)]
     for row in required:
         if row["auth_status"] in (*_UNUSABLE, *_WITHOUT_LOGIN):
             click.echo(f"{plain(row['name'])} is required: {row['auth_status']}.", err=True)
@@ -131,7 +137,7 @@ def show_discovery(url: str, config: str | None, *, as_json: bool) -> None:
 
     found = discover(url, config=config)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
+        click.echo(shown(json.dumps(asdict(found), indent=2)))
         return
     for step in found.steps:
         click.echo(f"{plain(step.request)}\n    {plain(step.answer)}    [{step.rule}]", err=True)

@@ -38,7 +38,7 @@ _CLIPBOARDS = (
     help="Seconds to wait for the browser. Default: 300.",
 )
 def relay(url: str, no_browser: bool, copy: bool, timeout: float) -> int:
-    """Sign in with this machine's browser for a sign-in on another one.
+    """Catch here the answer to a sign-in on another machine.
 
     URL is the long address that the other machine printed, in quotes; - reads it from stdin. The
     answer is caught here and printed as one line, to be pasted where the sign-in waits. Nothing is
@@ -74,14 +74,14 @@ def relay(url: str, no_browser: bool, copy: bool, timeout: float) -> int:
 
 
 def _read() -> str:
-    attended = _is_terminal(sys.stdin)
-    if attended:
-        click.echo("Paste the address that the other machine printed: ", nl=False, err=True)
+    from mcpnb.cli.pasting import Pasting, is_attended
+
     try:
-        while sys.stdin and (line := sys.stdin.readline()):
-            # At a prompt an empty line is an answer, too.
-            if line.strip() or attended:
-                return line
+        with Pasting() as pasting:
+            while line := pasting.line("Paste the address that the other machine printed: "):
+                # At a prompt an empty line is an answer, too.
+                if line.strip() or is_attended():
+                    return line
     except UnicodeDecodeError:
         raise click.UsageError("What came on stdin is no text.") from None
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,17 +10,26 @@ from collections.abc import Sequence
 import click
 
 import mcpnb.cli.diagnosing  # registers its command
+import mcpnb.cli.jupyter  # registers its command
 import mcpnb.cli.relaying  # registers its command
 import mcpnb.cli.team  # noqa: F401  registers its commands
 from mcpnb import errors
 from mcpnb.cli import commands
-from mcpnb.cli.group import CANCELLED, DONE, FAILED, SIGN_IN_REQUIRED, USAGE, say
+from mcpnb.cli.group import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    SIGN_IN_REQUIRED,
+    USAGE,
+    Asked,
+    asked_for,
+    say,
+)
 
 __all__ = ["run"]
 
 _LONGEST = 16_384
 """Characters of a message; names from somebody's file in it show no escapes on a terminal."""
-_CHOOSING = ("--account", "--config")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,15 +39,18 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding does not have is shown escaped, not as a crash.
             stream.reconfigure(errors="backslashreplace")
+    asked: Asked = {}
     try:
-        code = commands.cli.main(args=list(arguments), prog_name="mcpnb", standalone_mode=False)
+        code = commands.cli.main(
+            args=list(arguments), prog_name="mcpnb", standalone_mode=False, obj=asked
+        )
     except (click.exceptions.Abort, KeyboardInterrupt, errors.LoginCancelled):
         return _cancelled()
     except click.ClickException as error:
         error.show()
         return USAGE if isinstance(error, click.UsageError) else FAILED
     except errors.McpnbError as error:
-        return _explained(error, arguments)
+        return _explained(error, asked)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing is left to be said to it
         return FAILED
@@ -50,25 +61,14 @@ def _warned(message: Warning | str, *_: object, **__: object) -> None:
     say(f"Warning: {errors.plain(message, _LONGEST)}")
 
 
-def _explained(error: errors.McpnbError, arguments: Sequence[str]) -> int:
+def _explained(error: errors.McpnbError, asked: Asked) -> int:
     if isinstance(error, errors.LoginRequired):
         say(f"Sign-in required: {errors.plain(error, _LONGEST)}")
         scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
-        say(f"Run: mcpnb login {_same_server(arguments, error.server)}{scopes}")
+        say(f"Run: mcpnb login {asked_for(asked, error.server)}{scopes}")
         return SIGN_IN_REQUIRED
     say(f"Error: {errors.plain(error, _LONGEST)}")
     return USAGE if isinstance(error, errors.ConfigError) else FAILED
-
-
-def _same_server(arguments: Sequence[str], server: str) -> str:
-    """Give the server with the options of this command line that choose the login."""
-    kept = [server]
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if word in _CHOOSING:
-            kept += [word, shlex.quote(following)]
-        elif word.startswith(tuple(f"{option}=" for option in _CHOOSING)):
-            kept.append(shlex.quote(word))
-    return " ".join(kept)
 
 
 def _cancelled() -> int:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
+from mcpnb.cli.group import Asked, asked_for, say
+from mcpnb.cli.pasting import Pasting
+from mcpnb.environment import here
 from mcpnb.errors import AnswerRefused, LoginTimeout, McpnbError
+from mcpnb.login.shown import ON_ANOTHER_DEVICE
 
-__all__ = ["begin", "finish", "sign_in", "sign_in_on_device"]
+__all__ = ["begin", "finish", "sign_in", "sign_in_observed", "sign_in_on_device"]
 
 _DEVICE_LASTS = 1800.0
 """Seconds to wait for another device at most; the server's code ends before."""
+# Hidden: the address holds a code, and a terminal keeps what it shows.
+_PROMPT = "Paste the address here: "
 _BEGUN_LASTS = 900.0
 """Seconds in which a sign-in that was begun can be completed."""
 
@@ -29,7 +32,8 @@ _BEGUN_LASTS = 900.0
 def sign_in(session: Any, *, scopes: str | None, browser: bool, qr: bool, timeout: float) -> int:
     """Sign in, showing progress on stderr. With no browser each address stands alone on a line."""
     login = session.login(scopes=scopes, open_browser=browser, timeout=timeout)
-    return _watched(session, login, _View(browser=browser, qr=qr), pasting=not browser)
+    view = _View(browser=browser, qr=qr, by_device=_again(session, "--device"))
+    return _watched(session, login, view, pasting=not browser)
 
 
 def sign_in_on_device(session: Any, *, scopes: str | None, qr: bool, timeout: float | None) -> int:
@@ -38,15 +42,32 @@ def sign_in_on_device(session: Any, *, scopes: str | None, qr: bool, timeout: fl
     return _watched(session, login, _View(browser=False, qr=qr), pasting=False)
 
 
+def sign_in_observed(
+    session: Any, observer: Any, *, scopes: str | None, browser: bool, timeout: float
+) -> Any:
+    """Sign in as `sign_in` does, and give the login: how it ended is explained by somebody else."""
+    login = session.login(
+        scopes=scopes, open_browser=browser, timeout=timeout, anew=True, observer=observer
+    )
+    with contextlib.suppress(McpnbError):
+        _until_the_end(login, _View(browser=browser, qr=False), pasting=not browser)
+    return login
+
+
 def _watched(session: Any, login: Any, view: _View, *, pasting: bool) -> int:
+    _until_the_end(login, view, pasting=pasting)
+    return _done(session)
+
+
+def _until_the_end(login: Any, view: _View, *, pasting: bool) -> None:
     login.on_change(view.update)
     view.update(login)
     try:
-        with _terminal_kept():
+        with Pasting() as lines:
             login.until("waiting")
             view.update(login)  # the whole address stands there before a prompt follows it
             if pasting:
-                _read_answers(login)
+                _read_answers(login, lines)
             if login.user_code is not None and sys.stderr.isatty():
                 _count_down(login)
             login.wait()
@@ -55,7 +76,6 @@ def _watched(session: Any, login: Any, view: _View, *, pasting: bool) -> int:
         raise
     finally:
         view.update(login)
-    return _done(session)
 
 
 def _count_down(login: Any) -> None:
@@ -75,7 +95,6 @@ def begin(
     timeout: float | None,
     qr: bool,
     as_json: bool,
-    chosen_by: list[str],
 ) -> int:
     """Print the address to open and end; `finish` completes it, in any process, in time.
 
@@ -85,7 +104,6 @@ def begin(
         timeout: Seconds in which it can be completed.
         qr: Draw the address, too.
         as_json: Print JSON.
-        chosen_by: Options that the second step has to repeat.
     """
     login = session.login(scopes=scopes, timeout=timeout or _BEGUN_LASTS, anew=True)
     try:
@@ -94,7 +112,7 @@ def begin(
     finally:
         login.leave()
     for note in login.notes:
-        click.echo(f"Note: {note}", err=True)
+        say(f"Note: {note}")
     if qr:
         _draw(url)
     if as_json:
@@ -105,7 +123,7 @@ def begin(
     click.echo(
         f"Open it within {minutes} min and approve. The browser may then say that a page cannot be "
         f"reached. Complete the sign-in with the address it ends at:\n"
-        f"{shlex.join(['mcpnb', 'login', session.server, *chosen_by, '--finish', '-'])}",
+        f"{_again(session, '--finish', '-')}",
         err=True,
     )
     return 0
@@ -114,39 +132,31 @@ def begin(
 def finish(session: Any, text: str) -> int:
     """Complete a sign-in that was begun; ``-`` reads the address from stdin."""
     if text == "-":
-        text = _prompted() if sys.stdin.isatty() else sys.stdin.readline()
+        with Pasting() as lines:
+            text = lines.line(_PROMPT, hidden=True)
     session.finish(text)
     return _done(session)
 
 
 def _done(session: Any) -> int:
-    click.echo(f"Signed in to {session.server}. The login is kept {session.kept}.", err=True)
+    say(f"Signed in to {session.server}. The login is kept {session.kept}.")
     return 0
 
 
-@contextmanager
-def _terminal_kept() -> Iterator[None]:
-    """Leave the terminal as it was: a prompt that is still open at the end has its echo off."""
-    if os.name != "posix" or not sys.stdin.isatty():
-        yield
-        return
-    import termios
-
-    before = termios.tcgetattr(sys.stdin)
-    try:
-        yield
-    finally:
-        if termios.tcgetattr(sys.stdin) != before:
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-            click.echo(err=True)
+def _again(session: Any, *more: str) -> str:
+    """Give the command that goes on with this sign-in in another way."""
+    context = click.get_current_context(silent=True)
+    asked: Asked = (context.obj if context is not None else None) or {}
+    return " ".join(["mcpnb login", asked_for(asked, session.server), *more])
 
 
 class _View:
     """Writes each change once, whatever thread it comes from."""
 
-    def __init__(self, *, browser: bool, qr: bool) -> None:
+    def __init__(self, *, browser: bool, qr: bool, by_device: str = "") -> None:
         self._browser = browser
         self._qr = qr
+        self._by_device = by_device
         self._lock = threading.Lock()
         self._url: str | None = None
         self._notes = 0
@@ -161,7 +171,10 @@ class _View:
                 self._stage = login.state
                 click.echo(f"{login.state.capitalize()} ...", err=True)
             for note in login.notes[self._notes :]:
-                click.echo(f"Note: {note}", err=True)
+                if note == ON_ANOTHER_DEVICE:
+                    self._offer_device()
+                else:
+                    say(f"Note: {note}")
             self._notes = len(login.notes)
             if login.state == "waiting" and login.url != self._url:
                 self._url = login.url
@@ -186,6 +199,8 @@ class _View:
                 "expected: copy the whole address from its address bar and paste it here.",
                 err=True,
             )
+        if login.offers_device and (not self._browser or here().browser == "elsewhere"):
+            self._offer_device()
         if self._qr:
             _draw(login.url)
             click.echo(
@@ -193,6 +208,11 @@ class _View:
                 "send yourself the whole address from its address bar, and paste it here.",
                 err=True,
             )
+
+    def _offer_device(self) -> None:
+        if self._by_device:
+            say(f"Or sign in on another device: {self._by_device}")
+        self._by_device = ""  # once is enough
 
     def _show_code(self, login: Any) -> None:
         click.echo("To sign in, open this address on any device:\n", err=True)
@@ -215,16 +235,18 @@ def _draw(url: str) -> None:
     click.echo(f"\n{drawn}", err=True, color=colour)
 
 
-def _read_answers(login: Any) -> None:
+def _read_answers(login: Any, lines: Pasting) -> None:
     """Read pasted lines beside the listener. The end of input cancels nothing."""
-    reader = threading.Thread(target=_submit_lines, args=(login,), name="mcpnb-paste", daemon=True)
+    reader = threading.Thread(
+        target=_submit_lines, args=(login, lines), name="mcpnb-paste", daemon=True
+    )
     reader.start()
 
 
-def _submit_lines(login: Any) -> None:
+def _submit_lines(login: Any, lines: Pasting) -> None:
     while login.state == "waiting":
         try:
-            line = _prompted() if sys.stdin.isatty() else sys.stdin.readline()
+            line = lines.line(_PROMPT, hidden=True)
         except (EOFError, OSError, ValueError):
             return
         if not line:
@@ -234,13 +256,6 @@ def _submit_lines(login: Any) -> None:
         try:
             login.submit(line)
         except AnswerRefused as error:
-            click.echo(f"Not used: {error}", err=True)
+            say(f"Not used: {error}")
         except McpnbError:
             return  # the sign-in has ended; its own error is shown at the end
-
-
-def _prompted() -> str:
-    import getpass
-
-    # Without echo: the address holds a code, and a terminal keeps what it shows.
-    return getpass.getpass("Paste the address here: ")

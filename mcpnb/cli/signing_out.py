@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
+from mcpnb.cli.group import say
 from mcpnb.errors import ConfigError, StoreError
 
 __all__ = ["sign_out", "sign_out_everywhere"]
@@ -27,10 +26,10 @@ def sign_out(session: Any) -> int:
         held, unreadable = True, False
     revoked = session.logout()  # a sign-in that waits ends, too
     if not held:
-        click.echo(f"Not signed in to {session.server}: nothing to do.", err=True)
+        say(f"Not signed in to {session.server}: nothing to do.")
         return 0
     outcome = "revoked" if revoked else ("unread" if unreadable else "forgotten")
-    click.echo(f"Signed out of {session.server}: {_SAID[outcome]}.", err=True)
+    say(f"Signed out of {session.server}: {_SAID[outcome]}.")
     return 0
 
 
@@ -42,9 +41,9 @@ def sign_out_everywhere() -> int:
     for server, account, outcome in done:
         label = f" ({account})" if account else ""
         if outcome in _SAID:
-            click.echo(f"Signed out of {server}{label}: {_SAID[outcome]}.", err=True)
+            say(f"Signed out of {server}{label}: {_SAID[outcome]}.")
         else:
-            click.echo(f"Still signed in to {server}{label}: {outcome}", err=True)
+            say(f"Still signed in to {server}{label}: {outcome}")
     if not done:
-        click.echo("No login is stored: nothing to do.", err=True)
+        say("No login is stored: nothing to do.")
     return 0 if all(outcome in _SAID for _, _, outcome in done) else 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from mcpnb.cli.group import (
@@ -89,9 +91,10 @@ def add(
     account: str | None,
     config: str | None,
 ) -> int:
-    """Write a server into your config.toml, and sign in if it wants that.
+    """Give a server a name in your config.toml, and sign in.
 
-    With --config FILE it is written there. Comments and order of the file stay.
+    Signs in where the server wants that. With --config FILE it is written there. Comments and order
+    of the file stay.
 
     \b
     mcpnb add linear --url https://mcp.example.com/mcp
@@ -141,15 +144,16 @@ def remove(name: str, sign_out: bool, config: str | None) -> int:
 @click.option("--no-probe", is_flag=True, help="Contact nobody.")
 @config_option
 def get(name: str, as_json: bool, no_probe: bool, config: str | None) -> int:
-    """Show what is configured for a server, and how its login stands.
+    """Show one configured server, and how its login stands.
+
+    If it has required = true and cannot be used, that is an error.
 
     \b
     mcpnb get linear --json
     """
     from mcpnb.cli.listing import show_entry
 
-    show_entry(name, config, as_json=as_json, probe=not no_probe)
-    return DONE
+    return show_entry(name, config, as_json=as_json, probe=not no_probe)
 
 
 @cli.command()
@@ -157,19 +161,27 @@ def get(name: str, as_json: bool, no_probe: bool, config: str | None) -> int:
     "folder",
     metavar="[DIR]",
     required=False,
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(file_okay=False),
 )
 @click.option("--yes", is_flag=True, help="Do not ask: for scripts that know the files.")
-def trust(folder: str | None, yes: bool) -> int:
-    """Use a project's configuration files, after a look at what they change.
+@click.option("--withdraw", is_flag=True, help="Use the project's files no longer.")
+def trust(folder: str | None, yes: bool, withdraw: bool) -> int:
+    """Use a project's files, after a look at what they change.
 
-    They are mcpnb.toml, .codex/config.toml and .mcp.json, from DIR (default: here) up to the
-    repository's root. A file that changes has to be trusted again.
+    Its configuration files are mcpnb.toml, .codex/config.toml and .mcp.json, from DIR (default:
+    here) up to the repository's root. A file that changes has to be trusted again.
 
     \b
     mcpnb trust
     mcpnb trust ~/projects/report --yes
+    mcpnb trust --withdraw
     """
-    from mcpnb.cli.trusting import trust_files
+    from mcpnb.cli.trusting import trust_files, withdraw_trust
 
+    if withdraw and yes:
+        raise click.UsageError("--withdraw asks nothing: not with --yes.")
+    if withdraw:
+        return withdraw_trust(folder)  # of a folder that is no more, too
+    if folder is not None and not Path(folder).is_dir():
+        raise click.UsageError(f"There is no folder {folder}.")
     return trust_files(folder, yes=yes)

@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 
 from mcpnb.cli.group import DONE, FAILED, USAGE, say
-from mcpnb.config import project_files, review
+from mcpnb.config import project_files, review, withdraw
 from mcpnb.errors import plain
 
-__all__ = ["trust_files"]
+__all__ = ["trust_files", "withdraw_trust"]
+
+_LONGEST = 16_384
 
 
 def trust_files(folder: str | None, *, yes: bool) -> int:
@@ -25,7 +27,8 @@ def trust_files(folder: str | None, *, yes: bool) -> int:
     for each in found:
         click.echo(plain(each.path, 1_000))
         for line in (each.problem,) if each.problem else each.lines:
-            click.echo(f"    {plain(line, 3_000)}")
+            # Cut where it is long, and said to be, by who made the line.
+            click.echo(f"    {plain(line, _LONGEST)}")
     usable = [each for each in found if not each.problem]
     if not usable:
         return FAILED
@@ -39,3 +42,13 @@ def trust_files(folder: str | None, *, yes: bool) -> int:
         each.agree()
         say(f"Trusted as it is now: {plain(each.path, 1_000)}")
     return DONE if len(usable) == len(found) else FAILED
+
+
+def withdraw_trust(folder: str | None) -> int:
+    """Use a project's files no longer; say which they were."""
+    withdrawn = withdraw(Path(folder) if folder else None)
+    for path in withdrawn:
+        say(f"Not used any more: {plain(path, 1_000)}")
+    if not withdrawn:
+        say("Nothing of this project is trusted: nothing to do.")
+    return DONE

@@ -5,11 +5,14 @@ otherwise lead this person's logins elsewhere.
 """
 
 from mcpnb.config.editing import add_server, has_server, remove_server, user_file
+from mcpnb.config.entries import Broken
 from mcpnb.config.places import project_files
 from mcpnb.config.reading import Configuration, read_configuration
 from mcpnb.config.review import Review, review
+from mcpnb.config.trust import withdraw
 
 __all__ = [
+    "Broken",
     "Configuration",
     "Review",
     "add_server",
@@ -19,4 +22,5 @@ __all__ = [
     "remove_server",
     "review",
     "user_file",
+    "withdraw",
 ]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
+from urllib.parse import quote
 
 from mcpnb.config.keys import CLAUDE, CLAUDE_OAUTH, Checker
-from mcpnb.errors import ConfigError, plain
+from mcpnb.errors import ConfigError, conceal, plain
+from mcpnb.models import Expanded, Secret, ServerConfig, host_of
 
 __all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in", "with_defaults"]
 
 SERVERS = "mcpServers"
+_LONG = 8
+"""Characters. Of a shorter value every text would lose letters; it is no secret either."""
 _HTTP = ("http", "sse", "streamable-http", "streamable_http", "streamableHttp")
 # Claude Code's own grammar: ${VAR}, and ${VAR:-what to take where it is not set}.
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -56,7 +60,7 @@ def converted(
     if "url" in values:
         given["url"] = values["url"]
         if expand:
-            given["url"] = _expanded(values["url"], checker, *where, "url")
+            given["url"], given["hidden"] = _expanded_url(values["url"], checker, *where, "url")
     if headers := values.get("headers"):
         given["http_headers"] = (
             {
@@ -76,15 +80,60 @@ def converted(
 
 
 def _expanded(text: str, checker: Checker, *where: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
-            found = match[2]
-        if found is None:
-            raise UnsetVariable(
-                f"{checker.place(*where)}: {plain('.'.join(where))} needs the environment variable "
-                f"{match[1]}, which is not set."
-            )
-        return found
+    return _VARIABLE.sub(lambda match: _value(match, checker, *where), text)
 
-    return _VARIABLE.sub(value, text)
+
+def _value(match: re.Match[str], checker: Checker, *where: str) -> str:
+    found = os.environ.get(match[1])
+    if found is None:
+        found = match[2]
+    if found is None:
+        raise UnsetVariable(
+            f"{checker.place(*where)}: {plain('.'.join(where))} needs the environment variable "
+            f"{match[1]}, which is not set."
+        )
+    return found
+
+
+def _expanded_url(text: str, checker: Checker, *where: str) -> tuple[str, tuple[Expanded, ...]]:
+    """Put the environment's values into an address; give those that may be secret, too.
+
+    That is all but the host, which DNS and TLS tell everybody, and a person has to see.
+    """
+    url, end = "", 0
+    spans = []
+    for match in _VARIABLE.finditer(text):
+        url += text[end : match.start()]
+        begin = len(url)
+        url += _value(match, checker, *where)
+        end = match.end()
+        if match[1] in os.environ:  # a default stands in the file for everybody to read
+            spans.append((match[1], begin, len(url)))
+    url += text[end:]
+    (first, last), scheme = host_of(url), url.find("://") + 3
+    hidden = tuple(
+        Expanded(variable, Secret(piece))
+        for variable, begin, end in spans
+        for piece in (
+            url[max(begin, scheme) : min(end, first)],
+            url[max(begin, last) : end].lstrip("/"),
+        )
+        if piece
+    )
+    _conceal(ServerConfig(url=url, hidden=hidden))
+    return url, hidden
+
+
+def _conceal(config: ServerConfig) -> None:
+    """Have them shown nowhere: as they are, percent-encoded, and within their address."""
+    for part in config.hidden:
+        for secret in (part.value.reveal(), quote(part.value.reveal(), safe="")):
+            if len(secret) >= _LONG:
+                conceal(secret, part.shown)
+    if config.hidden:
+        (first, last), (begin, end) = host_of(config.url), host_of(config.shown)
+        host, behind = config.url[first:last], config.url[last:]
+        for spelled in (host, host.lower()):
+            conceal(f"{spelled}{behind}", config.shown[begin:])
+        if len(behind) >= _LONG:
+            conceal(behind, config.shown[end:])

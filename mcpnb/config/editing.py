@@ -11,8 +11,8 @@ from typing import Any
 
 from mcpnb.config.lines import toml_headers
 from mcpnb.config.places import config_folder, expanded, read_bytes
-from mcpnb.config.writing import write_whole
-from mcpnb.errors import ConfigError
+from mcpnb.config.writing import changing, write_whole
+from mcpnb.errors import ConfigError, quoted
 
 __all__ = ["add_server", "has_server", "remove_server", "user_file"]
 
@@ -31,20 +31,33 @@ def user_file(explicit: str | os.PathLike[str] | None = None) -> Path:
     return path
 
 
-def add_server(path: Path, name: str, values: dict[str, Any]) -> None:
+def add_server(path: Path, name: str, values: dict[str, Any], *, force: bool = True) -> None:
     """Write an entry, in the place of one of that name if there is one.
+
+    The file is read and written under a lock: of several programs that add at once, none loses what
+    another one wrote.
 
     Args:
         path: The file; made with mode 0600 where there is none.
         name: The server's name.
         values: Its keys; tables as dicts.
+        force: Whether it may take the place of another one.
 
     Raises:
-        ConfigError: The file cannot be read, understood or written.
+        ConfigError: The file cannot be read, understood or written; or has such an entry.
     """
+    with changing(path):
+        _add(path, name, values, force=force)
+
+
+def _add(path: Path, name: str, values: dict[str, Any], *, force: bool) -> None:
     text = _text(path)
     before = _parsed(path, text)
     servers = _servers(path, before)
+    if name in servers and not force:
+        raise ConfigError(
+            f"{path} has an entry {quoted(name, 80)} already. --force takes its place."
+        )
     wanted = {**before, _SERVERS: {**servers, name: values}}
     ways = [lambda: _appended(text, name, values), lambda: _set(text, name, values)]
     if name in servers:
@@ -71,6 +84,11 @@ def remove_server(path: Path, name: str) -> bool:
     Raises:
         ConfigError: The file cannot be read, understood or written.
     """
+    with changing(path):
+        return _remove(path, name)
+
+
+def _remove(path: Path, name: str) -> bool:
     text = _text(path)
     before = _parsed(path, text)
     servers = _servers(path, before)

@@ -34,6 +34,8 @@ class Broken:
     url: str
     source: str
     problem: str
+    required: bool = False
+    """Whether it says that nothing goes without it (and is not disabled)."""
 
 
 @dataclass(slots=True)
@@ -111,14 +113,20 @@ class _Reading:
                 self._read_entry(name, table, top, is_json=is_json)
             except ConfigError as error:
                 url = table.get("url")
-                self._leave_out(name, url if isinstance(url, str) else "", error)
+                required = table.get("required") is True and table.get("enabled") is not False
+                url = url if isinstance(url, str) else ""
+                self._leave_out(name, url, error, required=required)
         return self._found
 
-    def _leave_out(self, name: str, url: str, error: ConfigError) -> None:
+    def _leave_out(
+        self, name: str, url: str, error: ConfigError, *, required: bool = False
+    ) -> None:
         unset = isinstance(error, claude.UnsetVariable)
         if self._file.kind == "asked for" and not unset:
             raise error
-        self._found.broken[name] = Broken(name, url, str(self._file.path), str(error))
+        self._found.broken[name] = Broken(
+            name, url, str(self._file.path), str(error), required and self._trusted
+        )
         # Nobody asked for this file: one wrong entry must not stand in the way of the others. A
         # variable that is not set is told to who asks for the server.
         if not unset:
@@ -189,6 +197,7 @@ class _Reading:
             enabled_tools=None if allowed is None else tuple(allowed),
             disabled_tools=tuple(values.get("disabled_tools", ())),
             source=str(self._file.path),
+            hidden=values.get("hidden", ()),
         )
 
     def _secret(self, oauth: dict[str, Any], where: tuple[str, ...]) -> Secret | None:

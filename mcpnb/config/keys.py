@@ -103,7 +103,9 @@ TOP = Known(
     },
     frozenset(["mcp_optional_startup_grace_ms", "mcp_enterprise_managed_auth"]),
 )
-# Codex's keys and ours (the last four).
+# Codex's keys and ours (the last four). With `required = true` Codex does not start without the
+# server; a session here raises in any case where its server fails, so that what it changes is what
+# looks at several: `mcpnb list`, and `get`, fail if a required one cannot be used as it is.
 SERVER = Known(
     {
         "url": _TEXT,

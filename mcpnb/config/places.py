@@ -17,6 +17,7 @@ __all__ = [
     "expanded",
     "folder_of",
     "project_files",
+    "project_folders",
     "read_bytes",
 ]
 
@@ -50,8 +51,8 @@ def all_files(explicit: str | os.PathLike[str] | None) -> list[File]:
     if given:
         files.append(File(expanded(given), "asked for"))
     persons = [File(config_folder() / "config.toml", "own")]
-    if (home := _home()) is not None:
-        persons.append(File(home / ".codex" / "config.toml", "codex"))
+    if (codex := _codex_home()) is not None:
+        persons.append(File(codex / "config.toml", "codex"))
     known = {_real(file.path) for file in [*files, *persons]}
     # The person's own file is theirs from wherever it is looked at.
     files += [file for file in project_files() if _real(file.path) not in known]
@@ -69,8 +70,21 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 def project_files(start: Path | None = None) -> list[File]:
     """List the files of the project that a folder belongs to, nearest first.
 
-    Upwards to the folder with ``.git``; without one, the folder itself only. The home folder's own
-    files are the person's and no project's, and nothing above it is looked at.
+    The home folder's own files are the person's and no project's, and nothing above it is looked
+    at.
+    """
+    return [
+        File(folder / name, "project")
+        for folder in project_folders(start)
+        for name in _PROJECT
+        if _is_file(folder / name)
+    ]
+
+
+def project_folders(start: Path | None = None) -> list[Path]:
+    """List the folders of a project, without links: up to the one with ``.git``.
+
+    Without such a one, the folder itself only.
     """
     try:
         first = (start or Path.cwd()).resolve()
@@ -85,14 +99,7 @@ def project_files(start: Path | None = None) -> list[File]:
         if _exists(folder / ".git"):
             folders = [f for f in (first, *first.parents) if f.is_relative_to(folder)]
             break
-    if first == stop:
-        return []
-    return [
-        File(folder / name, "project")
-        for folder in folders
-        for name in _PROJECT
-        if _is_file(folder / name)
-    ]
+    return [] if first == stop else folders
 
 
 def read_bytes(path: Path) -> bytes:
@@ -131,6 +138,16 @@ def _home() -> Path | None:
         return Path.home()
     except RuntimeError:  # none at all
         return None
+
+
+def _codex_home() -> Path | None:
+    """Give Codex's folder: ``CODEX_HOME``, where that says something, as Codex itself has it."""
+    if given := os.environ.get("CODEX_HOME"):
+        folder = expanded(given)
+        # A relative one is another folder in each project: what lies there has to be trusted.
+        return folder if folder.is_absolute() else None
+    home = _home()
+    return None if home is None else home / ".codex"
 
 
 def _real(path: Path) -> Path:

@@ -79,8 +79,8 @@ def read_configuration(explicit: str | os.PathLike[str] | None = None) -> Config
 
     Nearest first: the file that is asked for (or ``MCPNB_CONFIG``); ``mcpnb.toml``,
     ``.codex/config.toml`` and ``.mcp.json`` from the working folder up to the repository's root, as
-    far as they are trusted; ``config.toml`` in mcpnb's configuration folder; Codex's own in the
-    home folder.
+    far as they are trusted; ``config.toml`` in mcpnb's configuration folder; Codex's own
+    (``$CODEX_HOME/config.toml``, else ``~/.codex/config.toml``).
 
     Raises:
         ConfigError: A file that was asked for is missing, or one cannot be understood.

@@ -19,7 +19,9 @@ from mcpnb.models import ServerConfig
 
 __all__ = ["Review", "review"]
 
-_MOST = 2_000
+_MOST, _TAIL = 2_000, 600
+"""Characters shown of one value; where it is longer, so many of them from its end."""
+_MOST_VALUES = 50
 _HEADERS = ("http_headers", "headers")
 _SAID = (
     *("url", "type", "http_headers_helper", "headersHelper", "env_http_headers"),
@@ -82,7 +84,10 @@ def _reviewed(file: File, content: bytes, known: Mapping[str, ServerConfig]) -> 
     for name, table in tables.items() if isinstance(tables, dict) else ():
         if isinstance(table, dict):
             lines += _entry(name, table, known, is_json=is_json)
-    return Review(file.path, content, tuple(lines) or ("names no server",))
+    # Its folder has no links in it: this one is the file's own, or that of its .codex.
+    real = file.path.resolve()
+    links = [f"is a link to {_cut(real)}"] if real != file.path else []
+    return Review(file.path, content, (*links, *(lines or ["names no server"])))
 
 
 def _entry(
@@ -100,7 +105,7 @@ def _entry(
             )
             if entry.enabled_tools or entry.disabled_tools:
                 lines.append("    and of the limits that you have set there on its tools")
-    lines += [f"    uses the environment variable {plain(v)}" for v in _variables(table)]
+    lines += [f"    uses the environment variable {_cut(v)}" for v in _variables(table)]
     lines += [
         f"    runs the command {_shown(table[key])} (what that is then, nobody looks at)"
         for key in ("http_headers_helper", "headersHelper")
@@ -108,7 +113,7 @@ def _entry(
     ]
     for key, value in table.items():
         if key in _HEADERS:
-            lines.append(f"    sends the headers {plain(', '.join(_dict(table, key)), _MOST)}")
+            lines.append(f"    sends the headers {_cut(', '.join(_dict(table, key)))}")
         elif key == "oauth" and isinstance(value, dict):
             lines += [f"    oauth.{plain(k, 80)} = {_masked(k, v)}" for k, v in value.items()]
         elif key not in _SAID:
@@ -146,12 +151,30 @@ def _masked(key: str, value: object) -> str:
 def _shown(value: object) -> str:
     """Show a value of somebody's file; never a table's content, which may be of any depth."""
     if isinstance(value, list):
-        return f"[{', '.join(_shown(v) for v in value[:50] if not isinstance(v, list | dict))}]"
+        said = [_shown(v) for v in value[:_MOST_VALUES] if not isinstance(v, list | dict)]
+        more = [f"and {len(value) - _MOST_VALUES} more"] if len(value) > _MOST_VALUES else []
+        return f"[{_cut(', '.join([*said, *more]))}]"
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, int) and abs(value) > 10**9:
         return "a number"
-    return plain(value, _MOST)
+    return _cut(value)
+
+
+def _cut(value: object) -> str:
+    """Show a long text's beginning and end, and say what is left out: never just a beginning.
+
+    What does harm would stand behind two thousand spaces.
+    """
+    text = str(value)
+    if len(text) <= _MOST:
+        return plain(text, _MOST)
+    head, tail = text[: _MOST - _TAIL], text[-_TAIL:]
+    left_out = len(text) - len(head) - len(tail)
+    return (
+        f"{plain(head, _MOST)} [{left_out} of {len(text)} characters are not shown here: look into "
+        f"the file] {plain(tail, _MOST)}"
+    )
 
 
 def _variables(table: dict[str, Any]) -> list[str]:

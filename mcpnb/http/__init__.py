@@ -1,6 +1,6 @@
 """Our own OAuth traffic: small, bounded in time and size, and only to where it may go."""
 
-from mcpnb.http.answers import Answer
+from mcpnb.http.answers import Answer, Exchange
 from mcpnb.http.conversation import Http
 
-__all__ = ["Answer", "Http"]
+__all__ = ["Answer", "Exchange", "Http"]

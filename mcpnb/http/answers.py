@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,9 +11,9 @@ from typing import Any
 
 import httpx
 
-from mcpnb.errors import DiscoveryError, quoted
+from mcpnb.errors import DiscoveryError, ServerError, quoted
 
-__all__ = ["Answer"]
+__all__ = ["Answer", "Exchange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,19 @@ class Answer:
             return None
         now = _date(self.headers.get("date", "")) or datetime.now(UTC)
         return min(max((until - now).total_seconds(), 0.0), _LONGEST_WAIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request as it was sent, and what came of it: for who looks on. It holds secrets."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    content: str = field(repr=False)
+    answer: Answer | None = None
+    error: ServerError | None = None
+    """Why there is no answer."""
 
 
 _LONGEST_WAIT = 3600.0

@@ -20,16 +20,16 @@ import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin
 
 import httpx
 import truststore
 
-from mcpnb.errors import DiscoveryError, ServerUnreachable, quoted
+from mcpnb.errors import DiscoveryError, ServerError, ServerUnreachable, quoted
 from mcpnb.http.addresses import PinnedTransport, forbidden, literal, may_connect
-from mcpnb.http.answers import Answer
+from mcpnb.http.answers import Answer, Exchange
 
 __all__ = ["Http"]
 
@@ -85,13 +85,21 @@ class Http:
     Thread-safe. Nothing here retries: whoever asks knows whether a request may be sent twice.
     """
 
-    def __init__(self, server: str, *, allow_private: bool = False) -> None:
+    def __init__(
+        self,
+        server: str,
+        *,
+        allow_private: bool = False,
+        seen: Callable[[Exchange], object] | None = None,
+    ) -> None:
         """Open it for one MCP server.
 
         Args:
             server: The server's URL; its own host may be private, since the person named it.
             allow_private: Whether its metadata may lead to private networks, too.
+            seen: Told of every request with what came of it, in the thread that asks.
         """
+        self._seen = seen or (lambda _: None)
         self._own_host = httpx.URL(server).raw_host.decode("ascii")
         timeout = httpx.Timeout(_READ, connect=_CONNECT)
         common: dict[str, Any] = {
@@ -180,6 +188,17 @@ class Http:
         headers: dict[str, str],
         content: str = "",
         head_only: bool = False,
+    ) -> Answer:
+        try:
+            answer = self._carried(method, url, headers, content, head_only=head_only)
+        except ServerError as error:
+            self._seen(Exchange(method, url, headers, content, error=error))
+            raise
+        self._seen(Exchange(method, url, headers, content, answer))
+        return answer
+
+    def _carried(
+        self, method: str, url: str, headers: dict[str, str], content: str, *, head_only: bool
     ) -> Answer:
         deadline = time.monotonic() + _TOTAL
         try:

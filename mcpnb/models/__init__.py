@@ -11,17 +11,21 @@ from mcpnb.models.login import (
 from mcpnb.models.values import (
     AuthorizationServer,
     Discovery,
+    Expanded,
     Header,
     ProtectedResource,
     Secret,
     ServerConfig,
     Step,
+    host_of,
 )
+from mcpnb.models.ways import Via, via_from
 
 __all__ = [
     "AuthMethod",
     "AuthorizationServer",
     "Discovery",
+    "Expanded",
     "Header",
     "LoginRecord",
     "ProtectedResource",
@@ -32,4 +36,7 @@ __all__ = [
     "Setback",
     "Step",
     "Tokens",
+    "Via",
+    "host_of",
+    "via_from",
 ]

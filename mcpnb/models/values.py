@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+import re
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NoReturn, Self
 
-from mcpnb.errors import DiscoveryError, plain
+from mcpnb.errors import NoSignInNeeded, plain
+from mcpnb.models.ways import Via
 
 __all__ = [
     "AuthorizationServer",
     "Discovery",
+    "Expanded",
     "Header",
     "ProtectedResource",
     "Secret",
     "ServerConfig",
     "Step",
+    "host_of",
 ]
 
 
@@ -148,11 +153,31 @@ class Discovery:
         """The authorization server.
 
         Raises:
-            DiscoveryError: The server needs no sign-in.
+            NoSignInNeeded: There is none.
         """
         if self.authorization_server is None:
-            raise DiscoveryError(f"{self.server} needs no sign-in: just call it.")
+            raise NoSignInNeeded(f"{self.server} needs no sign-in: just call it.")
         return self.authorization_server
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A part of an address that an environment variable gave (``${VAR}``)."""
+
+    variable: str
+    value: Secret
+
+    @property
+    def shown(self) -> str:
+        """What stands in its place."""
+        return f"${{{self.variable}}}"
+
+
+def host_of(url: str) -> tuple[int, int]:
+    """Give where host and port of an address begin and end: what DNS and TLS tell everybody."""
+    begin = (url.find("://") + 3) if "://" in url else 0
+    end = next((at for at in range(begin, len(url)) if url[at] in "/?#\\"), len(url))
+    return max(begin, url.rfind("@", begin, end) + 1), end
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +189,7 @@ class Header:
     variable: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ServerConfig:
     """What is known of one server before anybody is contacted: arguments over configuration."""
 
@@ -181,6 +206,7 @@ class ServerConfig:
     """Replaces the discovered value in every request (``oauth_resource``)."""
     callback_port: int | None = None
     callback_url: str | None = None
+    via: Via = "auto"
     allow_missing_pkce: bool = False
     allow_private_network: bool = False
     tool_timeout: float | None = None
@@ -201,6 +227,41 @@ class ServerConfig:
     """Where logins rest if nothing else is asked for (``mcp_oauth_credentials_store``)."""
     source: str | None = None
     """Which configuration file named it; `None` for a bare URL."""
+    hidden: tuple[Expanded, ...] = ()
+    """Parts of `url` that environment variables gave, behind the host."""
+
+    def __repr__(self) -> str:
+        values = ", ".join(
+            f"{f.name}={self.shown if f.name == 'url' else getattr(self, f.name)!r}"
+            for f in fields(self)
+        )
+        return f"ServerConfig({values})"
+
+    @property
+    def shown(self) -> str:
+        """The address to show, with ``${VAR}`` where it holds what a variable gave."""
+        said = {part.value.reveal(): part.shown for part in self.hidden}
+        if not said:
+            return self.url
+        begin, end = host_of(self.url)
+        any_of = re.compile("|".join(map(re.escape, sorted(said, key=len, reverse=True))))
+        before, behind = (
+            any_of.sub(lambda match: said[match[0]], part)
+            for part in (self.url[:begin], self.url[end:])
+        )
+        return f"{before}{self.url[begin:end]}{behind}"
+
+    @property
+    def name_in_store(self) -> str:
+        """What its login is called in the store, where names stand in clear.
+
+        The address; where that holds a secret, the address to show. With a digest of the whole one:
+        another value leads to another server, which a login here has nothing to do with. Who could
+        guess a weak secret by it can read this person's files, its environment too.
+        """
+        if not self.hidden:
+            return self.url
+        return f"{self.shown}#{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
 
     @property
     def authorization(self) -> Header | None:

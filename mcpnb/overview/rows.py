@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from mcpnb.config import Configuration, read_configuration
-from mcpnb.errors import ConfigError, McpnbError, StoreError, StoreLocked
+from mcpnb.config import Broken, Configuration, read_configuration
+from mcpnb.errors import ConfigError, McpnbError, StoreError, StoreLocked, shown
 from mcpnb.models import ServerConfig
 from mcpnb.overview.asking import Row, ask
 from mcpnb.protocol.urls import canonical_server
@@ -51,7 +51,7 @@ def overview(
         rows.append(row)
         if known is not None and row["enabled"] and row["auth_status"] == "none":
             unsigned.append((known, row))
-    rows += [_unusable(b.name, b.url, b.source, b.problem) for b in configuration.broken.values()]
+    rows += [_unusable(broken) for broken in configuration.broken.values()]
     rows += [_untrusted(found) for found in configuration.untrusted]
     rows += listed.stored()
     if probe:
@@ -79,7 +79,7 @@ def entry(name: str, config: str | os.PathLike[str] | None = None, *, probe: boo
 
 class _Listing:
     def __init__(self, configuration: Configuration) -> None:
-        self._by_url: dict[str, ServerConfig] = {}
+        self._by_name: dict[str, ServerConfig] = {}
         self._seen: set[tuple[str, str | None]] = set()
         self._configuration = configuration
         self._store = open_store(configuration.bare("").store or "auto")
@@ -94,17 +94,17 @@ class _Listing:
             return None, row
         if config.authorization is None:
             # With a token of its own, a login from before would be hidden behind this row.
-            self._seen.add((config.url, config.account))
-        self._by_url.setdefault(config.url, config)
+            self._seen.add((config.name_in_store, config.account))
+        self._by_name.setdefault(config.name_in_store, config)
         return config, self._row(config)
 
     def stored(self) -> list[Row]:
         """Give the logins that are not those of an entry, under its name where it has one."""
         rows = []
         for key in self._store.keys("login"):
-            url, _, account = key.name.partition("\n")
-            if (url, account or None) not in self._seen:
-                known = self._by_url.get(url) or self._configuration.bare(url)
+            name, _, account = key.name.partition("\n")
+            if (name, account or None) not in self._seen:
+                known = self._by_name.get(name) or self._configuration.bare(name)
                 config = replace(known.without_authorization(), account=account or None)
                 rows.append(self._row(config))
         return rows
@@ -148,7 +148,7 @@ def _described(config: ServerConfig) -> Row:
         "disabled_reason": None if config.enabled else f"enabled = false in {config.source}",
         "transport": {
             "type": "streamable_http",
-            "url": config.url,
+            "url": shown(config.shown),
             "bearer_token_env_var": config.bearer_token_env_var,
             "http_headers": given or None,
             "env_http_headers": named or None,
@@ -157,7 +157,7 @@ def _described(config: ServerConfig) -> Row:
         "startup_timeout_sec": config.startup_timeout,
         "tool_timeout_sec": config.tool_timeout,
         "auth_status": "none",
-        "url": config.url,
+        "url": shown(config.shown),
         "account": config.account,
         "scopes": list(config.scopes or ()),
         "expires_at": None,
@@ -167,9 +167,18 @@ def _described(config: ServerConfig) -> Row:
     }
 
 
-def _unusable(name: str, url: str, source: str, problem: str) -> Row:
-    row = _described(ServerConfig(url=url, name=name, source=source, enabled=False))
-    return row | {"disabled_reason": problem, "auth_status": "unreachable", "error": problem}
+def _unusable(broken: Broken) -> Row:
+    row = _described(
+        ServerConfig(
+            url=broken.url,
+            name=broken.name,
+            source=broken.source,
+            enabled=False,
+            required=broken.required,
+        )
+    )
+    said = broken.problem
+    return row | {"disabled_reason": said, "auth_status": "unreachable", "error": said}
 
 
 def _untrusted(config: ServerConfig) -> Row:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from typing import Any, Protocol
-from urllib.parse import quote_plus
+from urllib.parse import parse_qsl, quote_plus, unquote_plus
 
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
@@ -30,6 +31,7 @@ __all__ = [
     "read_tokens",
     "refresh",
     "revoke",
+    "secrets_sent",
 ]
 
 Request = tuple[str, dict[str, str]]
@@ -40,6 +42,9 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "applica
 # ever.
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _MAX_LIFETIME = 10 * 365 * 86_400
+_SECRETS = ("client_secret", "code", "code_verifier", "device_code", "refresh_token", "token")
+_SHORTEST = 6
+"""Characters of a secret that is looked for: less of them would stand in any text."""
 
 
 class Granted(Protocol):
@@ -200,7 +205,25 @@ def _seconds(value: object) -> float | None:
     return min(seconds, _MAX_LIFETIME) if seconds > 0 else None
 
 
-def grant_error(status: int, document: Any, *, doing: str, retry_after: float | None) -> GrantError:
+def secrets_sent(body: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Name what is secret of a request, as sent and decoded: a server may repeat it in an error."""
+    found = [value for name, value in parse_qsl(body) if name in _SECRETS]
+    scheme, _, given = headers.get("Authorization", "").partition(" ")
+    if scheme == "Basic":
+        found += [given, unquote_plus(base64.b64decode(given).decode().partition(":")[2])]
+    found += [quote_plus(value) for value in found]
+    found = [value for value in found if len(value) >= _SHORTEST]
+    return tuple(sorted(set(found), key=len, reverse=True))
+
+
+def grant_error(
+    status: int,
+    document: Any,
+    *,
+    doing: str,
+    retry_after: float | None,
+    sent: tuple[str, ...] = (),
+) -> GrantError:
     """Read an error answer by its code, whatever the status (RFC 6749 section 5.2).
 
     Args:
@@ -208,11 +231,14 @@ def grant_error(status: int, document: Any, *, doing: str, retry_after: float | 
         document: The JSON body, or `None` where there was none.
         doing: What failed, for the message.
         retry_after: Seconds from ``Retry-After``.
+        sent: Secrets of the request: they are left out, wherever the answer has them.
     """
     body = document if isinstance(document, dict) else {}
     error = body.get("error")
     code = error if isinstance(error, str) else ""
-    said = body.get("error_description") or code or f"HTTP {status}"
+    said = str(body.get("error_description") or code or f"HTTP {status}")
+    for secret in sent:
+        code, said = code.replace(secret, "*****"), said.replace(secret, "*****")
     return GrantError(
         f"{doing} was refused by the authorization server: {quoted(said)}",
         error=code,

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from mcpnb.errors import NewerFormat, StoreBusy, StoreError, plain
+from mcpnb.locks import file_lock
 from mcpnb.store.base import Key, Record
 from mcpnb.store.crypto import StoreKey
 from mcpnb.store.durable import TEMPORARY, check_owner, read_file, remove_file, write_file
@@ -172,20 +171,16 @@ class FileStore:
 
     @contextmanager
     def lock(self, key: Key, timeout: float) -> Iterator[None]:
-        """See `TokenStore.lock`. A holder that dies frees it: it is the kernel's lock."""
+        """See `TokenStore.lock`. A holder that dies frees it."""
         self._make_folder()
         path = self._path(key).with_suffix(".lock")
-        # Never the soft fallback: its marker survives a killed holder and blocks everybody.
-        lock = FileLock(
-            path, timeout=timeout, mode=0o600, poll_interval=0.02, fallback_to_soft=False
-        )
         try:
-            lock.acquire()
-        except Timeout:
+            lock = file_lock(path, timeout)
+        except TimeoutError:
             raise StoreBusy(
                 f"Another program has held this login for more than {timeout:.0f} seconds ({path})."
             ) from None
-        except (OSError, NotImplementedError) as error:
+        except OSError as error:
             raise StoreError(
                 f"No lock can be had in {self._folder} ({error}). Without one, two programs could "
                 "lose a login to each other: set MCPNB_HOME to a folder on a local disk, or use "

@@ -206,7 +206,7 @@ class Renewals:
         at = self._login.store.deleted_at(self._login.key)
         said = f"You signed out of {server} {_when(at)}." if at else f"Not signed in to {server}."
         return LoginRequired(
-            f"{said} Sign in first: session.login(), or mcpnb login.", server=server
+            said, server=server, advice="Sign in first: session.login(), or mcpnb login."
         )
 
     def ended(self, record: LoginRecord) -> LoginRequired:

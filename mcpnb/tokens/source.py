@@ -14,10 +14,10 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from mcpnb.ages import expired, stale
-from mcpnb.errors import LoginRequired, McpnbError, StoreError, bare
+from mcpnb.errors import LoginRequired, McpnbError, StoreError, bare, shown
 from mcpnb.locks import ForkSafeLock
 from mcpnb.models import LoginRecord, ServerConfig
-from mcpnb.store import TokenStore
+from mcpnb.store import Key, TokenStore
 from mcpnb.tokens.refusals import Refusals
 from mcpnb.tokens.renewing import Renewals, hindered
 from mcpnb.tokens.stored import LOCK_TIMEOUT, Held, StoredLogin, login_key
@@ -37,7 +37,7 @@ class TokenSource:
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:
         """Serve the login of `config`'s server and account from `store`."""
         self.server = config.url
-        self.key = login_key(config.url, config.account)
+        self.key = login_key(config.name_in_store, config.account)
         self._config = config
         self._lock = ForkSafeLock()
         self.rest_in(store)
@@ -46,11 +46,13 @@ class TokenSource:
         self._accepted: int | None = None
 
     def __repr__(self) -> str:
-        return f"<TokenSource {self.server}>"
+        return f"<TokenSource {shown(self.server)}>"
 
     def rest_in(self, store: TokenStore) -> None:
         """Keep the next login in `store`. One that is kept already stays where it is, unused."""
         self.store = store
+        config = self._config
+        self._former = login_key(config.url, config.account) if config.hidden else None
         self._login = StoredLogin(self.key, store, self._ended_elsewhere)
         self._renewals = Renewals(self._config, self._login)
         self._refusals = Refusals(self._config.url, self._login)
@@ -63,6 +65,8 @@ class TokenSource:
         Raises:
             StoreError: It cannot be read.
         """
+        if self._former is not None:
+            self._adopt(self._former)
         return self._login.record()
 
     def readable(self) -> LoginRecord | None:
@@ -272,6 +276,17 @@ class TokenSource:
         if failure is not None:
             raise failure
         return revoked
+
+    def _adopt(self, former: Key) -> None:
+        """Move a login to its name from the one that it had at first, with the secret in clear."""
+        if self.store.version(former) is not None and self.store.read(former) is not None:
+            # Not the lock of the new name: who asks may hold it.
+            with self.store.lock(former, LOCK_TIMEOUT):
+                found = self.store.read(former)
+                if found is not None and self.store.read(self.key) is None:
+                    self.store.write(self.key, found)
+                self.store.delete(former)
+        self._former = None
 
     def _ended_elsewhere(self, record: LoginRecord) -> None:
         self._renewals.revoke_later(record)
