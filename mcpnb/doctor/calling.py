@@ -32,8 +32,10 @@ _BODY = json.dumps(
 )
 
 
-def called(look: Look, record: LoginRecord | None) -> Check:
+def called(look: Look, record: LoginRecord | None, *, new: bool = False) -> Check:
     """List the server's tools with the stored token, and see whether it is accepted.
+
+    `new`: it was granted a moment ago, so that nothing but its contents can be wrong with it.
 
     Nothing is renewed for it, and a token that has ended is not sent: some servers end a login
     when an expired token is merely presented (measured).
@@ -59,10 +61,10 @@ def called(look: Look, record: LoginRecord | None) -> Check:
         answer = look.http.probe("POST", look.server, content=_BODY, headers=headers)
     except ServerError as error:
         return unknown("call", asked, str(error), "Try again later.", "server operator")
-    return _judged(answer, record, asked)
+    return _judged(answer, record, asked, new=new)
 
 
-def _judged(answer: Answer, record: LoginRecord, asked: str) -> Check:
+def _judged(answer: Answer, record: LoginRecord, asked: str, *, new: bool) -> Check:
     if answer.status not in (401, 403):
         if answer.status >= 500 or 300 <= answer.status < 400:
             return unknown("call", asked, f"HTTP {answer.status}: it says nothing of the token")
@@ -93,6 +95,21 @@ def _judged(answer: Answer, record: LoginRecord, asked: str) -> Check:
             f"{add} The operator should answer 403 with error=“insufficient_scope”."
             if wanted
             else "Sign in again with more scopes; the server does not name them.",
+        )
+    return _refused(said, record, asked, new=new)
+
+
+def _refused(said: str, record: LoginRecord, asked: str, *, new: bool) -> Check:
+    if new:
+        return problem(
+            "call",
+            asked,
+            f"The token that was granted a moment ago is refused: {said}. The server takes it for "
+            "another's: wrong audience, issuer or signature",
+            "server operator",
+            f"The authorization server has to make tokens for {quoted(record.resource)} (the "
+            "“resource” it was asked for), and the MCP server to accept exactly these: compare "
+            "the audience and the issuer that it expects. See “Audience” and “Clock”, too.",
         )
     return problem(
         "call",

@@ -30,7 +30,7 @@ def stored_login(look: Look) -> tuple[LoginRecord | None, Check]:
     """Read the login, if there is one that can be read."""
     if (header := look.config.authorization) is not None:
         return None, _configured(header)
-    key = login_key(look.server, look.config.account)
+    key = login_key(look.config.name_in_store, look.config.account)
     asked = f"the login for {look.server}"
     try:
         stored = look.store.read(key)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mcpnb.errors import plain
 
-__all__ = ["Check", "Report", "Side", "Verdict"]
+__all__ = ["Check", "Report", "Side", "Step", "Verdict"]
 
 Verdict = Literal["ok", "warning", "problem", "unknown"]
 """``unknown``: it cannot be found out without signing in, or without changing something."""
@@ -58,6 +58,18 @@ class Check:
         return [(name, text) for name, text in lines if text]
 
 
+@dataclass(frozen=True, slots=True)
+class Step(Check):
+    """One step of a sign-in as it happened: what was sent is of interest where all is well, too."""
+
+    @property
+    def details(self) -> list[tuple[str, str]]:
+        """What was sent, which rule there is for it, and what to do."""
+        whose = f"To do ({self.side})" if self.side else "To do"
+        lines = [("Sent", self.asked), ("Rule", self.rule), (whose, self.fix or "")]
+        return [(name, text) for name, text in lines if text]
+
+
 class Report:
     """What `mcpnb doctor` found: text as `repr`, a table in a notebook, `to_dict` for programs."""
 
@@ -68,7 +80,8 @@ class Report:
             server: Its address; `None`: only the machine was looked at.
             checks: In the order in which a sign-in comes by them.
         """
-        self.server = server
+        # An address can have a secret in it, from the environment.
+        self.server = None if server is None else plain(server, _MOST)
         self.checks = tuple(checks)
 
     @property

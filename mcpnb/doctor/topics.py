@@ -40,6 +40,20 @@ TOPICS: dict[str, tuple[str, str]] = {
     "scopes": ("Scopes", f"{_MCP}, scope selection strategy"),
     "credentials": ("Credentials", f"{_MCP}, authorization server binding (SEP-2352)"),
     "discovery": ("Discovery", f"{_MCP}, authorization server discovery"),
+    # A sign-in, watched
+    "sign-in": ("Sign-in", f"{_MCP}, authorization flow"),
+    "sign-in-discovery": ("Sign-in, discovery", "RFC 9728 section 3; RFC 8414 section 3"),
+    "sign-in-registration": ("Sign-in, registration", "RFC 7591 section 3"),
+    "sign-in-request": (
+        "Sign-in, request",
+        "OAuth 2.1 section 4.1.1; RFC 7636 section 4.3; RFC 8707 section 2",
+    ),
+    "sign-in-answer": ("Sign-in, answer", "RFC 6749 section 4.1.2; RFC 9207 section 2.4"),
+    "sign-in-token": (
+        "Sign-in, exchange",
+        "RFC 6749 sections 4.1.3 and 5.1; RFC 7636 section 4.5; RFC 8707 section 2",
+    ),
+    "sign-in-revocation": ("Sign-in, taken back", "RFC 7009 section 2"),
     # The login
     "login": ("Login", "RFC 6749 section 5.1"),
     "login-issuer": ("Login's issuer", f"{_MCP}, authorization server binding (SEP-2352)"),
@@ -47,9 +61,12 @@ TOPICS: dict[str, tuple[str, str]] = {
     "client-secret": ("Client secret", "RFC 7591 section 3.2.1"),
     "granted": ("Granted scopes", "RFC 6749 sections 3.3 and 5.1"),
     "audience": ("Audience", f"RFC 8707 section 2; RFC 9068 section 4; {_MCP}, token audience"),
+    "headers": ("Headers helper", "http_headers_helper of your configuration"),
     "rejections": ("Rejections", f"RFC 6750 section 3.1; {_MCP}, scope challenge handling"),
     "call": ("Call", f"RFC 6750 sections 2.1 and 3.1; {_MCP}, scope challenge handling"),
     # The machine
+    "environment": ("Environment", "environment variables and files that tell the place"),
+    "way-back": ("Way back", f"RFC 8252 section 7.3; RFC 8628; {_MCP}, open redirection"),
     "clock": ("Clock", "RFC 9110 section 6.6.1"),
     "python": ("Python", "the versions that mcpnb asks for"),
     "store": ("Store", "OAuth 2.1 section 7.1: tokens are stored securely"),
@@ -57,6 +74,7 @@ TOPICS: dict[str, tuple[str, str]] = {
     "port": ("Callback port", "RFC 8252 section 7.3"),
     "network": ("Proxy and TLS", "environment variables"),
     "notebook": ("Notebook", "what can be imported"),
+    "front-end": ("Front-end part", "Jupyter's data folders (jupyter_core)"),
 }
 
 

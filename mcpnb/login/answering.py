@@ -48,7 +48,12 @@ class Answering(Progress):
         self._heard = False
         self._exchange_under_way = threading.Lock()
 
-    def _deliver(self, text: str) -> Reply:
+    def deliver(self, text: str) -> Reply:
+        """Take an answer from whatever brought it, and say what became of it. Raises nothing.
+
+        Args:
+            text: The full address that the browser was sent to.
+        """
         try:
             location = self._receive(text)
         except AnswerRefused as error:

@@ -8,10 +8,9 @@ from mcpnb.errors import LoginCancelled, LoginError, LoginTimeout, quoted
 from mcpnb.login.observing import Observer
 from mcpnb.login.polling import Polling
 from mcpnb.login.preparing import fits
-from mcpnb.models import ServerConfig
+from mcpnb.models import ServerConfig, Via
 from mcpnb.pending import PendingLogin
 from mcpnb.protocol.device import DeviceRequest
-from mcpnb.redirects import Via
 from mcpnb.tokens import TokenSource
 
 __all__ = ["LOOK_AROUND", "Sharing"]
@@ -37,6 +36,8 @@ class Sharing(Polling):
     ) -> None:
         super().__init__(config, source, observer)
         self._added = added
+        self._only_pending = False
+        self._found_none = False
         self._redirect_via = via
         self._relay = relay
         self._on_device = via == "device"
@@ -44,6 +45,7 @@ class Sharing(Polling):
         self._deadline = time.monotonic() + timeout
         self._signed_in_before = 0.0
         self._follows = False
+        self._resource_name: str | None = None
 
     def _can_be_resumed(self, pending: PendingLogin) -> bool:
         return pending.claimed_at is None and self._fits(pending) and self._comes_back(pending)
@@ -63,7 +65,7 @@ class Sharing(Polling):
         if self._signed_in_elsewhere():
             return
         pending = self._pendings.current()
-        if pending is not None and not self._fits(pending):
+        if pending is not None and not (self._only_pending or self._fits(pending)):
             # It does not ask for what is wanted here. Its process sees that it is gone, and leaves.
             self._pendings.drop(pending.request, claimed=False)
         elif pending is not None and self._state != "exchanging":

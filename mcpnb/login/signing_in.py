@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mcpnb import redirects
 from mcpnb.discovery import discover
@@ -24,12 +24,12 @@ from mcpnb.errors import (
 from mcpnb.login.observing import Observer
 from mcpnb.login.preparing import prepared, prepared_device
 from mcpnb.login.sharing import LOOK_AROUND
-from mcpnb.login.shown import Shown
-from mcpnb.models import Discovery, ServerConfig
+from mcpnb.login.shown import ON_ANOTHER_DEVICE, Shown
+from mcpnb.models import Discovery, ServerConfig, Via
 from mcpnb.pending import PendingLogin
 from mcpnb.protocol.authorization import AuthorizationRequest
 from mcpnb.protocol.device import DeviceRequest
-from mcpnb.redirects import Redirect, Via
+from mcpnb.redirects import Redirect
 from mcpnb.tokens import TokenSource
 
 __all__ = ["Login"]
@@ -68,6 +68,7 @@ class Login(Shown, Generic[OwnerT]):
         timeout: float = 300,
         after: Login[OwnerT] | None = None,
         only_complete: bool = False,
+        only_pending: bool = False,
         anew: bool = False,
         choose_account: bool = False,
         observer: Observer | None = None,
@@ -88,12 +89,14 @@ class Login(Shown, Generic[OwnerT]):
             anew: Do not go on with what another process began and left.
             choose_account: Have the server ask who signs in.
             only_complete: Begin nothing and listen nowhere: take the answer to what is pending.
+            only_pending: Begin nothing: follow what is pending, or go on with it.
             observer: Sees every step.
         """
         sees = observer or Observer()
         super().__init__(
             config, source, scopes, via=via, relay=relay, timeout=timeout, observer=sees
         )
+        self._only_pending = only_pending
         self._after = after
         self._owner = owner
         self._open_browser = open_browser
@@ -105,9 +108,14 @@ class Login(Shown, Generic[OwnerT]):
         self._thread.start()
 
     def __repr__(self) -> str:
-        line = f"<Login to {self._config.url}, {self._state.replace('_', ' ')}>"
+        line = f"<Login to {self._config.shown}, {self._state.replace('_', ' ')}>"
         # The address has to be seen by a person; it holds `state`, and nothing that signs in.
         return f"{line}\nopen: {self.url}" if self._state == "waiting" else line
+
+    @property
+    def asked_for(self) -> dict[str, Any]:
+        """What `mcpnb.Session.login` was asked for, so that another way can ask for the same."""
+        return {"scopes": self._added, "choose_account": self._choose_account}
 
     # What a person does
 
@@ -239,6 +247,9 @@ class Login(Shown, Generic[OwnerT]):
             held.callback(self._tidy_up)  # before the turn is given back, and after the port is
             if pending is not None and not self._anew and self._can_be_resumed(pending):
                 self._resume(pending, held)
+            elif self._only_pending:
+                self._found_none = True
+                raise LoginCancelled("No sign-in is pending.")
             elif shown is not None and pending is None:
                 raise LoginError(
                     "The sign-in that this one followed has ended without a login. Sign in again."
@@ -258,6 +269,8 @@ class Login(Shown, Generic[OwnerT]):
     def _begin(self, closing: contextlib.ExitStack) -> None:
         self._enter("discovering")
         discovery = discover(self._config, self._http)
+        resource = discovery.protected_resource
+        self._resource_name = resource.name if resource else None
         self._enter("registering")
         if self._on_device:
             self._begin_on_device(discovery)
@@ -265,7 +278,7 @@ class Login(Shown, Generic[OwnerT]):
         pending, redirect = self._prepare(discovery, closing)
         # Written before anybody can open the address: it also shows that the store can be written.
         self._pendings.put(pending)
-        redirect.listen(pending.request.redirect_uri or redirect.base, self._deliver)
+        redirect.listen(pending.request.redirect_uri or redirect.base, self.deliver)
         self._open(pending)
 
     def _prepare(
@@ -317,7 +330,7 @@ class Login(Shown, Generic[OwnerT]):
                     request.redirect_uri, pending.port, self._config, self._note
                 )
                 closing.callback(listener.close)
-                listener.listen(request.redirect_uri, self._deliver)
+                listener.listen(request.redirect_uri, self.deliver)
         except LoginError as error:
             self._note(f"{error} Paste the address that the browser ends at.")
         if not self._follows:
@@ -340,7 +353,7 @@ class Login(Shown, Generic[OwnerT]):
             return
         self._note("No browser could be opened here: open the address yourself.")
         if request.server.device_authorization_endpoint:
-            self._note("Or sign in on another device: login(device=True), or mcpnb login --device.")
+            self._note(ON_ANOTHER_DEVICE)
 
     def _await_answer(self) -> None:
         hint_at = time.monotonic() + _HINT_AFTER if self._timeout > _HINT_AFTER else float("inf")
