@@ -4,8 +4,7 @@
 
     import mcpnb
 
-    linear = mcpnb.connect("https://mcp.example.com/mcp")
-    linear.login(open_browser=True).wait()
+    linear = await mcpnb.connect("https://mcp.example.com/mcp")   # in a notebook: one click
     linear.tools()
     linear.call("search", query="report").df()
 """
@@ -15,6 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mcpnb import views
 from mcpnb.version import __version__
 
 if TYPE_CHECKING:
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from mcpnb.errors import LoginRequired, McpnbError, ToolError
     from mcpnb.login import Login
     from mcpnb.overview import servers
+    from mcpnb.panel import Panel
     from mcpnb.session import Session
 
 __all__ = [
     "Login",
     "LoginRequired",
     "McpnbError",
+    "Panel",
     "Session",
     "ToolError",
     "__version__",
@@ -45,6 +47,7 @@ _HOMES = {
     "Login": "mcpnb.login",
     "LoginRequired": "mcpnb.errors",
     "McpnbError": "mcpnb.errors",
+    "Panel": "mcpnb.panel",
     "Session": "mcpnb.session",
     "ToolError": "mcpnb.errors",
     "allow_nested_asyncio": "mcpnb.connecting",
@@ -63,6 +66,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mcpnb' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _panels() -> Any:
+    return importlib.import_module("mcpnb.panel")
+
+
+# The one call upwards: a session that is displayed shows a panel.
+views.room = _panels
 
 
 def __dir__() -> list[str]:

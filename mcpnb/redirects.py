@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import base64
-import getpass
 import hashlib
 import os
-import socket
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 from urllib.parse import urlsplit
 
 from mcpnb.channels import DEFAULT_PORT, Deliver, LoopbackListener
-from mcpnb.errors import ConfigError, LoginError, quoted
-from mcpnb.models import AuthorizationServer, RegistrationMethod, ServerConfig
+from mcpnb.errors import LoginError, quoted
+from mcpnb.models import AuthorizationServer, RegistrationMethod, ServerConfig, Via
 from mcpnb.protocol.urls import is_loopback_host
 
 __all__ = [
     "Redirect",
-    "Via",
     "address",
     "choices",
     "expected",
-    "forwarding",
     "listen_again",
     "open_browser",
     "require_relay",
-    "via_from",
 ]
-
-Via = Literal["auto", "relay", "loopback", "paste", "device"]
-"""How an answer may come back; ``auto`` is the first that can, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,30 +194,10 @@ def require_relay(url: object) -> str | None:
     secure = parts.scheme == "https" or (
         parts.scheme == "http" and is_loopback_host(parts.hostname)
     )
-    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    # Not in the path: JupyterHub leaves the @ of a name as it is there.
+    plain = "@" not in parts.netloc and not any(sign in url for sign in "?#\\ ")
     ours = parts.path.endswith("/mcpnb/callback.html")
     return url if secure and plain and ours and parts.hostname else None
-
-
-def via_from(value: object) -> Via:
-    """Check what a person chose.
-
-    Raises:
-        ConfigError: It is none of the ways.
-    """
-    for way in get_args(Via):
-        if value == way:
-            return way  # type: ignore[no-any-return]  # typing knows no type of its arguments
-    raise ConfigError(f"via has to be one of {', '.join(get_args(Via))}, not {value!r}.")
-
-
-def forwarding(port: int) -> str:
-    """Give the line that brings this machine's port to the computer that the browser is on."""
-    try:
-        user = f"{getpass.getuser()}@"
-    except (OSError, KeyError, ImportError):  # a container's user may have no name
-        user = ""
-    return f"ssh -N -L {port}:127.0.0.1:{port} {user}{socket.gethostname()}"
 
 
 def open_browser(url: str) -> bool:

@@ -9,6 +9,14 @@ from typing import Literal
 __all__ = ["Deliver", "Reply"]
 
 
+_HEADINGS = {
+    "done": "Signed in",
+    "failed": "Not signed in",
+    "refused": "Not the awaited answer",
+    "again": "Once more",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What became of an answer that was delivered, in words for the person's browser."""
@@ -19,6 +27,11 @@ class Reply:
     location: str | None = None
     title: str | None = None
     """In place of what the outcome is usually called."""
+
+    @property
+    def heading(self) -> str:
+        """What became of it, in a few words."""
+        return self.title or _HEADINGS[self.outcome]
 
 
 Deliver = Callable[[str], Reply]

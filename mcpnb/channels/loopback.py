@@ -21,7 +21,6 @@ _IDLE = 10.0
 """Seconds that one connection may say nothing."""
 _LAST_PAGE = 3.0
 """Seconds to let the last page reach the browser before the port is closed."""
-_TITLES = {"done": "Signed in", "failed": "Not signed in", "refused": "Not the awaited answer"}
 
 
 class LoopbackListener:
@@ -165,8 +164,7 @@ class _Connection(BaseHTTPRequestHandler):
             return
         good = reply.outcome == "done"
         status = {"done": 200, "failed": 400, "refused": 400}.get(reply.outcome, 400)
-        title = reply.title or _TITLES.get(reply.outcome, "Sign-in")
-        self._send(status, page(title, reply.text, good=good))
+        self._send(status, page(reply.heading, reply.text, good=good))
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -12,9 +12,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from mcpnb.errors import ConfigError, McpnbError, bare, quoted
+from mcpnb import views
+from mcpnb.errors import ConfigError, LoginRequired, McpnbError, bare, quoted
 from mcpnb.locks import ForkSafeLock
 from mcpnb.models import ServerConfig
+from mcpnb.notebook import place
 from mcpnb.session.static import StaticToken, source_of
 from mcpnb.store import TokenStore
 from mcpnb.tokens import TokenSource
@@ -218,7 +220,11 @@ class Calling:
         self._require_usable()
         from mcpnb.calls.background import result_of
 
-        return result_of(self._live.start(operation, self._timeout))
+        try:
+            return result_of(self._live.start(operation, self._timeout))
+        except LoginRequired as error:
+            failure = self._invited(error)
+        raise failure
 
     async def _awaiting(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
         self._require_enabled()
@@ -226,9 +232,21 @@ class Calling:
         self._require_usable()
         try:
             return await asyncio.wrap_future(self._live.start(operation, self._timeout))
+        except LoginRequired as error:
+            failure: Exception = self._invited(error)
         except McpnbError as error:
             failure = error
         raise bare(failure)
+
+    def _invited(self, error: LoginRequired) -> Exception:
+        """Show where to sign in, in a notebook, and say so."""
+        where = "terminal" if isinstance(self._source, StaticToken) else place()
+        if where == "notebook":
+            shown = views.room().offer(self)
+            error.advise(f"Sign in in the panel {shown}, then run this cell again.")
+        elif where == "headless":
+            error.advise(f"Sign in once, on this machine: mcpnb login {error.server}")
+        return bare(error)
 
     def _calling(
         self, tool: str, arguments: dict[str, Any], told: Progress | None

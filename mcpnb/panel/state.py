@@ -1,0 +1,233 @@
+"""What a panel shows of a session: one dictionary, all words included, and never a secret.
+
+Every text that came from a server is neutralised and capped here; the page shows it as text only.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mcpnb.errors import ConfigError, McpnbError, NoSignInNeeded, StoreError, plain
+from mcpnb.panel.waiting import waiting
+
+if TYPE_CHECKING:
+    from mcpnb.session import Session
+
+__all__ = ["Extras", "described"]
+
+_WHO = "Anyone who can run code in this kernel can act as this login."
+_UNDER_WAY = {
+    "discovering": "starting",
+    "registering": "starting",
+    "waiting": "waiting",
+    "exchanging": "exchanging",
+}
+_HOUR, _DAY = 3600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What the panel knows beside the session."""
+
+    memory_only: bool = False
+    page_missing: bool = False
+    """Whether Jupyter serves the page that hands answers over nowhere."""
+    installed: str = ""
+    """Where it was put, once it was."""
+    relayed_from: str = ""
+    """Host of the page that shows the panel, as that page says."""
+    tools: tuple[tuple[str, str], ...] | None = None
+    tools_state: str = "unknown"
+    tools_text: str = ""
+    drawn: bool = False
+    """Whether somebody looks at the QR code."""
+    note: str = ""
+
+
+def described(session: Session, extras: Extras) -> dict[str, Any]:
+    """Describe a session for its panel. Nobody is contacted.
+
+    Args:
+        session: The server, signed in to or not.
+        extras: What the panel knows beside it.
+    """
+    try:
+        phase, problem = _phase(session)
+        return _described(session, extras, phase, problem)
+    except (ConfigError, StoreError) as error:  # unreadable while it was looked at
+        return _described(session, extras, "unusable", error, readable=False)
+
+
+def _phase(session: Session) -> tuple[str, McpnbError | None]:
+    if (problem := session.problem) is not None:
+        return "unusable", problem
+    login = session.latest_login
+    if login is not None and login.state in _UNDER_WAY:
+        return _UNDER_WAY[login.state], None
+    failed = login is not None and login.state == "failed" and not login.is_past
+    error = login.error if login is not None and failed else None
+    if session.status == "bearer_token":
+        return "no_sign_in", None
+    if session.signed_in:
+        return "signed_in", error
+    if isinstance(error, NoSignInNeeded):
+        return "no_sign_in", None
+    return ("failed" if error is not None else "signed_out"), error
+
+
+def _described(
+    session: Session,
+    extras: Extras,
+    phase: str,
+    problem: McpnbError | None,
+    *,
+    readable: bool = True,
+) -> dict[str, Any]:
+    login = session.latest_login
+    under_way = phase in ("starting", "waiting", "exchanging")
+    headline, detail = _lines(session, phase)
+    issuer = (login.issuer if login and under_way else None) or (
+        session.issuer if readable else None
+    )
+    granted = readable and phase == "signed_in"
+    scopes = session.scopes if granted else (login.scopes if login and under_way else ())
+    return {
+        "phase": phase,
+        "server": {
+            "url": plain(session.server, 500),
+            "host": plain(urlsplit(session.server).netloc, 100),
+            "name": plain(session.name, 60) if session.name else None,
+            "claim": plain(login.resource_name, 60) if login and login.resource_name else None,
+        },
+        "account": plain(session.account, 60) if session.account else None,
+        "authorization_server": {
+            "issuer": plain(issuer, 300),
+            "host": plain(urlsplit(issuer).netloc, 100),
+        }
+        if issuer
+        else None,
+        "permissions": [{"name": plain(scope, 100), "description": None} for scope in scopes[:100]],
+        "permissions_note": _permissions_note(phase, scopes),
+        "kept": _kept(session) if readable else "",
+        "who": _WHO,
+        "memory_only": extras.memory_only,
+        "memory_only_possible": phase in ("signed_out", "failed") and session.status == "none"
+        if readable
+        else False,
+        "headline": headline,
+        "detail": detail,
+        "notes": _notes(session, extras, under_way=under_way),
+        "error": {"text": plain(problem, 600), "next": _next(phase)} if problem else None,
+        "wait": waiting(login, extras.relayed_from, drawn=extras.drawn)
+        if login and under_way
+        else None,
+        "login": _login(session, extras) if granted else None,
+        "jupyter": _jupyter(extras),
+    }
+
+
+def _lines(session: Session, phase: str) -> tuple[str, str]:
+    """Give the headline, and a sentence below it."""
+    host = plain(urlsplit(session.server).netloc, 100)
+    login = session.latest_login
+    if phase == "waiting" and login is not None and login.user_code is not None:
+        return (
+            "Enter the code on your other device",
+            "This goes on by itself once you agreed there.",
+        )
+    if phase == "waiting" and login is not None and login.follows:
+        return (
+            "Being signed in in another notebook",
+            "This panel follows it. You can go on here as well.",
+        )
+    lines = {
+        "signed_out": (f"Sign in to {host}", "Nothing is contacted before you click."),
+        "starting": (f"Contacting {host} …", "Finding out how to sign in there."),
+        "waiting": (
+            "Waiting for you to approve",
+            "Approve in the tab that opened. This goes on by itself.",
+        ),
+        "exchanging": ("Approved. Finishing …", "Getting the login from the server."),
+        "signed_in": (f"Signed in to {host}", "Every call carries a fresh token."),
+        "failed": (f"Not signed in to {host}", ""),
+        "no_sign_in": (f"{host} needs no sign-in", "Just call it."),
+        "unusable": (f"{host} cannot be used", ""),
+    }
+    if phase == "no_sign_in" and session.status == "bearer_token":
+        return lines[phase][0], "The configuration has a token for it: just call it."
+    return lines[phase]
+
+
+def _permissions_note(phase: str, scopes: tuple[str, ...]) -> str:
+    if phase == "signed_in":
+        return "Granted" if scopes else "The server did not say what was granted."
+    if phase in ("waiting", "exchanging"):
+        return "Asked for" if scopes else "The server decides what is granted."
+    return "The server says which ones, once you click."
+
+
+def _kept(session: Session) -> str:
+    words = plain(session.kept, 200)
+    return f"The login is kept {words}." if session.signed_in else f"It would be kept {words}."
+
+
+def _notes(session: Session, extras: Extras, *, under_way: bool) -> list[str]:
+    login = session.latest_login
+    shown = list(login.notes[-4:]) if login is not None and under_way else []
+    return [plain(note, 400) for note in [*shown, extras.note] if note]
+
+
+def _next(phase: str) -> str:
+    if phase == "unusable":
+        return "Mend it, and run this cell again."
+    if phase == "signed_in":
+        return "The earlier login is still good."
+    return "Sign in again, or have it explained with session.doctor()."
+
+
+def _login(session: Session, extras: Extras) -> dict[str, Any]:
+    listed = extras.tools
+    return {
+        "renews": _renews(session),
+        "expires_at": session.expires_at,
+        "tools": None if listed is None else [{"name": n, "description": d} for n, d in listed],
+        "tools_state": extras.tools_state,
+        "tools_text": extras.tools_text,
+        "missing": [plain(scope, 100) for scope in session.wanted_scopes[:50]],
+    }
+
+
+def _renews(session: Session) -> str:
+    if session.renews_itself:
+        return "It renews itself."
+    ends = session.expires_at
+    if ends is None:
+        return "The server did not say how long it lasts."
+    return f"It ends {_in(ends - time.time())}; sign in again then."
+
+
+def _in(seconds: float) -> str:
+    if seconds <= 0:
+        return "now"
+    for size, unit in ((_DAY, "day"), (_HOUR, "hour"), (60, "minute")):
+        if seconds > 0.99 * size:  # a token of an hour is shown a moment after it came
+            number = round(seconds / size)
+            return f"in {number} {unit}{'' if number == 1 else 's'}"
+    return "in less than a minute"
+
+
+def _jupyter(extras: Extras) -> dict[str, Any]:
+    if extras.installed:
+        text = f"The page is in {plain(extras.installed, 300)} now."
+    elif extras.page_missing:
+        text = (
+            "Your Jupyter does not have mcpnb's page, so the sign-in takes one click more and may "
+            "need you to paste an address. It can be put into your own Jupyter folder."
+        )
+    else:
+        text = ""
+    missing = extras.page_missing and not extras.installed
+    return {"page_missing": missing, "can_install": missing, "text": text}

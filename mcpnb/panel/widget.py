@@ -1,0 +1,310 @@
+"""The panel: an ipywidgets widget whose whole state travels in messages, and none in traits."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import anywidget
+
+from mcpnb.channels import Reply
+from mcpnb.errors import McpnbError, plain, shown
+from mcpnb.models import Via, via_from
+from mcpnb.panel import jupyter, watching
+from mcpnb.panel.fallback import Fallback, show
+from mcpnb.panel.state import Extras, described
+from mcpnb.redirects import require_relay
+
+if TYPE_CHECKING:
+    from mcpnb.login import Login
+    from mcpnb.session import Session
+
+__all__ = ["Panel"]
+
+_LISTED = 500
+"""Tools that are shown; the call table of a server that has more is searched in code."""
+
+
+class Panel(anywidget.AnyWidget):
+    """Signs a session in, with one click. Composes with other widgets, in a ``VBox`` for one.
+
+    What happens arrives on whatever thread the kernel takes for it (measured: it changes with
+    ipykernel's minor version), so each message is taken quickly and worked on elsewhere. Nothing is
+    a synced trait but the page's own code: who executes a notebook with nobody there writes every
+    trait into the file (measured).
+    """
+
+    _esm = files("mcpnb.panel").joinpath("panel.js").read_text("utf-8")
+    _css = files("mcpnb.panel").joinpath("panel.css").read_text("utf-8")
+
+    def __init__(self, session: Session, *, via: Via | None = None) -> None:
+        """Show a session. Nobody is contacted before the click.
+
+        Args:
+            session: The server to sign in to.
+            via: How the answer comes back, where the choice is not to be mcpnb's; see
+                `mcpnb.Session.login`.
+        """
+        self._views: dict[str, str | None] = {}  # what closes it, when it is collected, looks here
+        chosen = None if via is None else via_from(via)
+        super().__init__()
+        self.session = session
+        self._via = chosen
+        self._store = session.store
+        self._extras = Extras()
+        self._lock = threading.RLock()
+        self._serial = 0
+        self._sent: dict[str, Any] | None = None
+        self._watched: Login[Session] | None = None
+        self._heard = threading.Event()
+        self._fallback = Fallback(session.name or shown(session.server))
+        self.on_msg(self._receive)
+        watching.add(self)
+
+    def __repr__(self) -> str:
+        # Notebook files keep it: no account's name, and nothing that changes.
+        return f"<Panel: sign in to {plain(urlsplit(self.session.server).netloc)}>"
+
+    def _ipython_display_(self) -> None:
+        bundle = self._repr_mimebundle_()
+        data, _ = bundle if isinstance(bundle, tuple) else (bundle, None)
+        show(data)
+        self._fallback.show()
+
+    @property
+    def live(self) -> bool:
+        """Whether a page shows it, as far as pages say so."""
+        return bool(self._views)
+
+    def close(self) -> None:
+        """Take it off every page."""
+        self._views.clear()
+        super().close()
+
+    def answers(self, timeout: float) -> bool:
+        """Whether a page that shows it answers now, while a cell may be running.
+
+        Args:
+            timeout: Seconds to wait for a word.
+        """
+        self._heard.clear()
+        self.send({"kind": "ping"})
+        return self._heard.wait(timeout)
+
+    def refresh(self) -> None:
+        """Send what has changed to all who look."""
+        with self._lock:
+            if not self._views:
+                return
+            self._watch(self.session.latest_login)
+            state = described(self.session, self._extras)
+            if state != self._sent:
+                self._tell(state)
+
+    # What the page says
+
+    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+        if not isinstance(message, dict) or not isinstance(message.get("view"), str):
+            return
+        self._heard.set()
+        view, number = message["view"][:100], message.get("id")
+        if isinstance(number, int):
+            self.send({"kind": "heard", "view": view, "id": number})
+        kind = message.get("kind")
+        # At once, in the order in which they came: threads overtake each other.
+        if kind == "hello":
+            self._views.setdefault(view, None)
+        elif kind == "bye":
+            self._views.pop(view, None)
+        taken = {"hello": self._hello, "act": self._act}
+        taken |= {"answer": self._answer, "paste": self._answer}
+        if isinstance(kind, str) and kind in taken:
+            self._elsewhere(taken[kind], view, message | {"secret": _secret(buffers)})
+
+    def _elsewhere(self, work: Callable[..., object], *arguments: Any) -> None:
+        """Work on a message in a thread of its own: it may wait for a server."""
+
+        def run() -> None:
+            try:
+                work(*arguments)
+            except McpnbError as error:
+                self._change(note=str(error))
+            except Exception as error:  # noqa: BLE001  a fault of ours must not end silently
+                self._change(note=f"Unexpected {type(error).__name__} in the panel.")
+            finally:
+                with contextlib.suppress(Exception):
+                    self.refresh()
+
+        threading.Thread(target=run, name="mcpnb-panel", daemon=True).start()
+
+    def _hello(self, view: str, message: dict[str, Any]) -> None:
+        relay = self._page(message)
+        with self._lock:
+            if view in self._views:  # else it has gone since
+                self._views[view] = relay
+            self._fallback.vanish()
+        self._go_on(relay)
+        with self._lock:
+            self._watch(self.session.latest_login)
+            self._tell(described(self.session, self._extras))
+
+    def _go_on(self, relay: str | None) -> None:
+        """Show a sign-in that is pending: begun before a restart, or in another notebook."""
+        with contextlib.suppress(McpnbError):
+            if not self.session.signed_in:
+                self.session.resume(relay)
+
+    def _page(self, message: dict[str, Any]) -> str | None:
+        """Take what a page says of itself; give its address, where that can be a redirect."""
+        page = message.get("page")
+        if not isinstance(page, dict):
+            return None
+        served = page.get("served") is True
+        self._change(
+            page_missing=isinstance(page.get("callback"), str) and not served,
+            relayed_from=_host(page.get("origin")),
+        )
+        return require_relay(page.get("callback")) if served else None
+
+    def _act(self, view: str, message: dict[str, Any]) -> None:
+        acts: dict[str, Callable[[dict[str, Any], str | None], object]] = {
+            "sign_in": self._sign_in,
+            "another_account": functools.partial(self._begin, choose_account=True),
+            "add_permissions": self._begin,
+            "another_way": self._another_way,
+            "cancel": self._cancel,
+            "sign_out": self._sign_out,
+            "tools": self._list_tools,
+            "draw": self._draw,
+            "install": self._install,
+        }
+        act = acts.get(str(message.get("action")))
+        if act is None:
+            return
+        self._change(note="")
+        relay = self._page(message) if "page" in message else self._views.get(view)
+        act(message, relay)
+
+    # What a person does
+
+    def _sign_in(self, message: dict[str, Any], relay: str | None) -> None:
+        if self.session.signed_in:
+            return  # signed in elsewhere while the click was on its way
+        self._keep_in_memory(only=message.get("memory_only") is True)
+        self._begin(message, relay)
+
+    def _keep_in_memory(self, *, only: bool) -> None:
+        login = self.session.latest_login
+        # It was begun in another view, and ends where it was begun.
+        under_way = login is not None and login.state not in ("signed_in", "failed", "cancelled")
+        if only != self._extras.memory_only and not under_way:
+            self.session.keep_in("memory" if only else self._store)
+            self._change(memory_only=only)
+
+    def _begin(
+        self, message: dict[str, Any], relay: str | None, *, choose_account: bool = False
+    ) -> None:
+        given = message.get("via")
+        via = via_from(given) if given not in (None, "auto") else self._via
+        self._change(tools=None, tools_state="unknown", tools_text="")
+        login = self.session.login(via=via, relay=relay, choose_account=choose_account)
+        with self._lock:
+            self._watch(login)
+
+    def _another_way(self, message: dict[str, Any], relay: str | None) -> None:
+        login = self.session.latest_login
+        asked = login.asked_for if login is not None else {}
+        self.session.login(via=via_from(message.get("via")), relay=relay, anew=True, **asked)
+
+    def _cancel(self, _: dict[str, Any], __: str | None) -> None:
+        login = self.session.latest_login
+        if login is not None:
+            login.cancel()
+
+    def _sign_out(self, _: dict[str, Any], __: str | None) -> None:
+        self._change(tools=None, tools_state="unknown", tools_text="")
+        if not self.session.logout():
+            self._change(note="Forgotten here. The server did not confirm that it ended the login.")
+
+    def _draw(self, _: dict[str, Any], __: str | None) -> None:
+        self._change(drawn=True)
+
+    def _install(self, _: dict[str, Any], __: str | None) -> None:
+        placed = jupyter.install()
+        self._change(installed=str(placed.folder), page_missing=False)
+
+    def _list_tools(self, _: dict[str, Any], __: str | None) -> None:
+        if not self.session.signed_in:
+            return
+        self._change(tools_state="loading", tools_text="")
+        self.refresh()
+        try:
+            found = self.session.tools()
+        except Exception as error:  # noqa: BLE001  whatever it is, it does not go on loading
+            said = error if isinstance(error, McpnbError) else f"Unexpected {type(error).__name__}."
+            self._change(tools_state="failed", tools_text=plain(said, 400))
+            return
+        listed = tuple(
+            (plain(tool.name, 100), plain(tool.description or "", 300)) for tool in found[:_LISTED]
+        )
+        text = f"The first {_LISTED} of {len(found)}." if len(found) > _LISTED else ""
+        self._change(tools=listed, tools_state="ready", tools_text=text)
+
+    def _answer(self, view: str, message: dict[str, Any]) -> None:
+        """Take what the browser brought, through the page or pasted."""
+        login, text = self.session.latest_login, message["secret"]
+        if login is not None and text is not None:
+            reply = login.deliver(text)
+        else:
+            reply = Reply("refused", "No sign-in is waiting for an answer here (any more).")
+        self.send(
+            {
+                "kind": "reply",
+                "view": view,
+                "id": message.get("id"),
+                "outcome": reply.outcome,
+                "title": reply.heading,
+                "text": plain(reply.text, 600),
+                "location": reply.location,
+            }
+        )
+
+    # Telling the page
+
+    def _change(self, **known: Any) -> None:
+        with self._lock:
+            self._extras = replace(self._extras, **known)
+
+    def _watch(self, login: Login[Session] | None) -> None:
+        if login is not None and login is not self._watched:
+            self._watched = login
+            login.on_change(lambda _: self.refresh())
+
+    def _tell(self, state: dict[str, Any]) -> None:
+        self._serial += 1
+        self._sent = state
+        self.send({"kind": "state", "state": state | {"serial": self._serial}})
+
+
+def _host(origin: object) -> str:
+    """Give the host of a page's origin, as the page says; empty where it makes no sense."""
+    if not isinstance(origin, str) or len(origin) > 300:
+        return ""
+    try:
+        return plain(urlsplit(origin).hostname or "", 100)
+    except ValueError:
+        return ""
+
+
+def _secret(buffers: Any) -> str | None:
+    """Read what came beside a message's content: ipykernel logs contents at DEBUG (measured)."""
+    try:
+        return bytes(buffers[0]).decode()
+    except (IndexError, TypeError, ValueError):
+        return None
