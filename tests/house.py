@@ -41,15 +41,15 @@ PACKAGE = Path(_SPEC.origin).parent
 
 DOOR = "__init__"
 FLOORS = (
-    ("errors", "listeners", "locks", "version"),
-    ("models", "config", "qr"),
+    ("errors", "listeners", "locks", "notebook", "version", "views"),
+    ("models", "config", "environment", "jupyter_paths", "qr"),
     ("protocol", "http"),
     ("ages", "discovery", "grants", "store", "channels"),
     ("headers_helper", "pending", "redirects", "registrations", "relay", "tokens"),
     ("auth", "login"),
     ("calls", "doctor"),
     ("session", "connecting"),
-    ("demo", "overview"),
+    ("demo", "overview", "panel"),
     ("cli", "stores"),
     (DOOR, "__main__"),
 )
@@ -63,15 +63,17 @@ MAY_KNOW = {
 """Steps that do not lead downwards, each with its reason."""
 
 HOMES = {
-    "IPython": {"calls"},
+    "IPython": {"calls", "panel"},
     "anyio": {"calls"},
+    "anywidget": {"panel"},
     "authlib": {"protocol"},
     "click": {"cli"},
     "cryptography": {"store"},
-    "filelock": {"store"},
+    "filelock": {"locks"},
     "httpx": {"http", "auth"},
     "httpx2": {"auth", "calls"},
     "joserfc": {"protocol"},
+    "jupyter_core": {"jupyter_paths"},
     "keyring": {"store"},
     "mcp": {"calls"},
     "mcp_types": {"calls"},
@@ -109,8 +111,19 @@ OUTSIDE = {
 """What the sans-IO rooms leave to others."""
 
 HEAVY = {
-    *("IPython", "anyio", "authlib", "click", "cryptography", "httpx", "httpx2", "ipywidgets"),
-    *("joserfc", "keyring", "mcp", "pandas", "pydantic", "qrcode", "rich", "tomlkit"),
+    *(
+        "IPython",
+        "anyio",
+        "anywidget",
+        "authlib",
+        "click",
+        "cryptography",
+        "httpx",
+        "httpx2",
+        "ipywidgets",
+    ),
+    *("joserfc", "jupyter_core", "keyring", "mcp", "pandas", "pydantic", "qrcode", "rich"),
+    *("tomlkit", "traitlets"),
 }
 """What `import mcpnb` leaves for its first use."""
 

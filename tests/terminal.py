@@ -143,14 +143,15 @@ class Running:
 class OnTerminal:
     """A command on a pseudo-terminal that is its controlling one."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, launcher: str = LAUNCHER, **environment: str) -> None:
         self._person, slave = os.openpty()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, *arguments],
+            [sys.executable, "-c", launcher, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
+            env=os.environ | environment,
         )
         # Kept open: the terminal outlives the command, as a person's does.
         self._slave = slave
@@ -195,6 +196,17 @@ class OnTerminal:
         import termios
 
         return bool(termios.tcgetattr(self._slave)[3] & termios.ECHO)
+
+    def is_as_usual(self) -> bool:
+        """Whether the terminal shows what is typed, and collects it line by line."""
+        import termios
+
+        usual = termios.ECHO | termios.ICANON
+        return bool(termios.tcgetattr(self._slave)[3] & usual == usual)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     def end(self, timeout: float = 20) -> int:
         """Wait for its end; give the exit code."""

@@ -28,6 +28,7 @@ PUBLIC = [
     "Login",
     "LoginRequired",
     "McpnbError",
+    "Panel",
     "Session",
     "ToolError",
     "__version__",

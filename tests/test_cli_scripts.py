@@ -65,6 +65,30 @@ class TestToken:
         assert f"mcpnb login {fake.url}" in done.err
 
 
+class TestWhatToRunNext:
+    @pytest.mark.parametrize("account", [None, "spare"])
+    def test_a_configured_server_is_named_as_it_was_asked_for(
+        self, fake: FakeServer, tmp_path: Path, account: str | None
+    ) -> None:
+        """Of several accounts at one address the address alone is none."""
+        file = tmp_path / "team.toml"
+        file.write_text(
+            "".join(
+                f'[mcp_servers.{name}]\nurl = "{fake.url}"\naccount = "{name}"\n'
+                for name in ("home", "work")
+            )
+        )
+        more = ["--account", account] if account else []
+        said = [" ".join(more)] if account else []
+        for command in (["token", "work"], ["tools", "work"], ["call", "work", "echo", "text=x"]):
+            done = run(*command, f"--config={file}", *more).expect(3)
+            words = " ".join(["mcpnb login work", *said, f"--config {file}"])
+            assert f"Run: {words}\n" in done.err
+
+    def test_an_address_stays_one(self, fake: FakeServer) -> None:
+        assert f"Run: mcpnb login {fake.url}\n" in run("token", f"{fake.url}#x").expect(3).err
+
+
 class TestBareEnvironments:
     def test_everything_works_with_an_empty_environment(
         self, signed_in: FakeServer, world: Path

@@ -204,6 +204,41 @@ def test_codexs_file_that_is_not_toml_is_left_out(world: Path) -> None:
         assert read_configuration().servers == {}
 
 
+def test_codexs_folder_may_be_elsewhere(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`CODEX_HOME`, as Codex has it: then the one in the home folder does not count."""
+    for folder, name in ((world / "home" / ".codex", "usual"), (tmp_path / "codex", "moved")):
+        folder.mkdir(parents=True)
+        (folder / "config.toml").write_text(f'[mcp_servers.{name}]\nurl = "https://x.example"\n')
+
+    def names() -> list[str]:
+        return list(read_configuration().servers)
+
+    assert names() == ["usual"]
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex"))
+    assert names() == ["moved"]
+    assert read_configuration().server("moved").source == str(tmp_path / "codex" / "config.toml")
+    monkeypatch.setenv("CODEX_HOME", "")
+    assert names() == ["usual"]
+
+
+def test_a_relative_codex_home_makes_no_project_trusted(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be another folder in each project, whoever wrote that."""
+    (world / "work" / ".codex").mkdir()
+    (world / "work" / ".codex" / "config.toml").write_text(
+        '[mcp_servers.theirs]\nurl = "https://evil.example"\n'
+    )
+    monkeypatch.setenv("CODEX_HOME", ".codex")
+
+    found = read_configuration()
+
+    assert found.servers == {}
+    assert [entry.name for entry in found.untrusted] == ["theirs"]
+
+
 def test_the_nearest_file_wins(tmp_path: Path, world: Path) -> None:
     """A file that was asked for stands before those of the person, and ours before Codex's."""
     codex(

@@ -104,7 +104,10 @@ class TestTerminal:
         found = json.loads(run("doctor", "--json", MCPNB_STORE_KEY=OUR_KEY).out)
 
         assert found["server"] is None
-        ids = {"python", "store", "keyring", "port", "network", "notebook"}
+        ids = {
+            *("environment", "port", "way-back", "python", "store", "keyring", "network"),
+            *("notebook", "front-end"),
+        }
         assert {check["id"] for check in found["checks"]} == ids
 
     @pytest.mark.parametrize(

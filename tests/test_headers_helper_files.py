@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
+import os
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import mcpnb
-from mcpnb import errors
+from mcpnb import errors, headers_helper
 from mcpnb.config import review
 from mcpnb.stores import FileStore, MemoryStore
 from tests.fakes.helper import Helper, wanting
@@ -56,6 +60,43 @@ class TestMcpnbItself:
         )
         file = config(command=f"{helper.command} config.toml")
         assert run("token", "team", "--config", file).expect(0).out.strip() == token.access_token()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
+class TestOnALoop:
+    def test_a_client_has_it_run_elsewhere(
+        self,
+        fake: FakeServer,
+        config: Write,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The command ends once the loop goes on with something else: it would never, on it."""
+        monkeypatch.setattr(headers_helper, "_LASTS", 3.0)
+        wanting(fake, "authorization", "Bearer s3cret")
+        gate = tmp_path / "gate"
+        os.mkfifo(gate)
+        code = f"print(open({str(gate)!r}).read())"
+        session = connect("team", config=config(command=shlex.join([sys.executable, "-c", code])))
+
+        assert asyncio.run(_while_it_runs(session, gate)) == ["echo", "publish"]
+
+    def test_a_client_of_one_that_fails_says_so(self, config: Write) -> None:
+        session = connect("team", config=config(command="/no/such/program"))
+        with pytest.raises(errors.ConfigError, match="cannot be run"):
+            asyncio.run(_while_it_runs(session, None))
+
+
+async def _while_it_runs(session: mcpnb.Session, gate: Path | None) -> list[str]:
+    async def listed() -> list[str]:
+        async with session.client() as client:
+            return [tool.name for tool in (await client.list_tools()).tools]
+
+    task = asyncio.create_task(listed())
+    await asyncio.sleep(0)  # it has begun, and is back
+    if gate is not None and not task.done():
+        await asyncio.to_thread(gate.write_text, '{"Authorization": "Bearer s3cret"}')
+    return await task
 
 
 class TestWhoMayGiveOne:

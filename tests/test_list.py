@@ -204,6 +204,36 @@ def test_what_is_required_has_to_work(
     assert run("list").code == min(code, 1)
 
 
+@pytest.mark.parametrize("command", [["list"], ["get", "a"]])
+def test_get_judges_one_server_as_list_judges_all(
+    own: Path, fake: FakeServer, command: list[str]
+) -> None:
+    own.write_text(entry("a", fake.url, "required = true") + entry("b", "http://127.0.0.1:9/mcp"))
+    for form in ([], ["--json"]):
+        assert "a is required: oauth_available" in run(*command, *form).expect(3).err
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("required = true", 1),
+        ("", 0),
+        ("required = true\nenabled = false", 0),
+        ('required = "yes"', 0),
+    ],
+)
+def test_a_required_server_whose_entry_is_wrong_cannot_be_used_either(
+    own: Path, lines: str, code: int
+) -> None:
+    """It is left out of what is configured, which must not make it optional."""
+    own.write_text(f'[mcp_servers.a]\nurl = "https://a.example/mcp"\nscopes = 5\n{lines}\n')
+    done = run("list", "--json")
+    assert done.code == code, done.err
+    assert ("a is required: unreachable" in done.err) == bool(code)
+    (row,) = json.loads(done.out)
+    assert (row["auth_status"], row["enabled"]) == ("unreachable", False)
+
+
 def test_get_shows_one_server_with_its_tools(own: Path, fake: FakeServer) -> None:
     own.write_text(entry("a", fake.url, 'enabled_tools = ["x"]\nhttp_headers = {X-Key = "s3cret"}'))
     got = json.loads(run("get", "a", "--json").expect(0).out)

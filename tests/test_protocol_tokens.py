@@ -6,7 +6,7 @@ import base64
 import math
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote_plus, urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -324,3 +324,30 @@ def test_any_metadata_is_taken_or_refused(document: dict[str, Any]) -> None:
             check()
         except (errors.DiscoveryError, errors.ProtocolError) as error:
             assert str(error).isprintable()  # noqa: PT017  either outcome is fine
+
+
+@pytest.mark.parametrize("method", ["none", "client_secret_post", "client_secret_basic"])
+def test_an_error_repeats_nothing_that_was_sent(method: str) -> None:
+    """A server may quote the request in its error, in whatever encoding."""
+    secret, code, verifier = "s3cret/of+the client", "the-code/of it", "the-verifier-of-it"
+    form = {"code": code, "code_verifier": verifier, "client_id": "client", "state": "x"}
+    headers = {}
+    if method == "client_secret_post":
+        form["client_secret"] = secret
+    elif method == "client_secret_basic":
+        pair = f"client:{quote_plus(secret)}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    body = urlencode(form)
+    said = f"{body} {code} {verifier} {secret if method != 'none' else ''} {headers}"
+
+    error = token.grant_error(
+        400,
+        {"error": f"no_such_{code}", "error_description": said},
+        doing="The exchange",
+        retry_after=None,
+        sent=token.secrets_sent(body, headers),
+    )
+
+    for hidden in (secret, code, verifier, quote_plus(secret), quote_plus(code)):
+        assert hidden not in f"{error} {error.error} {error!r}"
+    assert "client_id=client" in str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -328,3 +329,16 @@ def test_any_endpoint_is_taken_or_refused(text: str, server: str) -> None:
         return
     assert origin_of(text)[1]
     assert all(origin_of(url) == origin_of(text) for url in authorization_server_urls(text))
+
+
+@pytest.mark.parametrize(
+    "host", ["bücher.example", "BÜCHER.example", "straße.example", "例え.テスト", "пример.рф"]
+)
+def test_an_origin_is_the_one_that_http_libraries_ask(host: str) -> None:
+    """In the spelling of DNS, and with no mapping: straße.example is not strasse.example."""
+    spelled = httpx2.URL(f"https://{host}/mcp").raw_host.decode()
+
+    assert origin_of(f"https://{host}/mcp") == ("https", spelled, 443)
+    assert origin_of(f"https://{host}/mcp") == origin_of(f"https://{spelled}/")
+    assert resource_covers(f"https://{spelled}/mcp", f"https://{host}/mcp")
+    assert origin_of("https://strasse.example") != origin_of("https://straße.example")

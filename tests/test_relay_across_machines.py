@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import socket
-import struct
-import sys
 import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -18,6 +14,7 @@ import pytest
 from tests.fakes import wire
 from tests.fakes.people import free_port, query_of
 from tests.fakes.server import FakeServer
+from tests.peers.machines import Machine, machine
 from tests.terminal import Running, run
 from tests.test_relay import browse
 
@@ -92,62 +89,6 @@ class TestOnOneMachine:
 
 # Two machines
 
-CLONE_NEWNET = 0x40000000
-SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
-
-
-class Machine:
-    """A network of its own: one loopback, and no way to anywhere else (a Linux namespace).
-
-    Whoever is `inside`, and the processes they start, are on this machine. It ends with its file
-    descriptor and the last of its processes.
-    """
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        before = self._network()
-        try:
-            self._done(self._libc.unshare(CLONE_NEWNET))
-            try:
-                self._own = self._network()
-                self._loopback_up()
-            finally:
-                self._done(self._libc.setns(before, CLONE_NEWNET))
-        finally:
-            os.close(before)
-
-    @staticmethod
-    def _network() -> int:
-        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-    @staticmethod
-    def _done(code: int) -> None:
-        if code:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-
-    @staticmethod
-    def _loopback_up() -> None:
-        import fcntl
-
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
-
-    @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
-        """Be on this machine: sockets and processes made by this thread are."""
-        before = self._network()
-        try:
-            self._done(self._libc.setns(self._own, CLONE_NEWNET))
-            yield
-        finally:
-            self._done(self._libc.setns(before, CLONE_NEWNET))
-            os.close(before)
-
-    def close(self) -> None:
-        """Let go of it."""
-        os.close(self._own)
-
 
 @contextlib.contextmanager
 def reaching(machine: Machine, fake: FakeServer) -> Iterator[None]:
@@ -172,18 +113,11 @@ def reaching(machine: Machine, fake: FakeServer) -> Iterator[None]:
 @pytest.fixture
 def machines(fake: FakeServer) -> Iterator[tuple[Machine, Machine]]:
     """Give a laptop with a browser and a kernel's machine; both reach only the server."""
-    if sys.platform != "linux":
-        pytest.skip("network namespaces are Linux's")
     with contextlib.ExitStack() as stack:
         made = []
         for _ in range(2):
-            try:
-                machine = Machine()
-            except OSError as error:
-                pytest.skip(f"network namespaces are not permitted here ({error.strerror})")
-            stack.callback(machine.close)
-            stack.enter_context(reaching(machine, fake))
-            made.append(machine)
+            made.append(stack.enter_context(machine()))
+            stack.enter_context(reaching(made[-1], fake))
         yield made[0], made[1]
 
 

@@ -191,6 +191,28 @@ class TestHeaders:
         assert other.requests
         assert all("x-team" not in r.headers for r in other.requests)
 
+    @pytest.mark.parametrize(
+        "written", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"]
+    )
+    def test_a_host_in_any_spelling_gets_them(self, tmp_path: Path, written: str) -> None:
+        """HTTP libraries write it as it stands in DNS."""
+        file = tmp_path / "config.toml"
+        file.write_text(
+            f'[mcp_servers.team]\nurl = "https://{written}/mcp"\nhttp_headers = {{X-Team = "blue"}}'
+        )
+        session = connect("team", config=file)
+
+        for host, sent in (
+            ("bücher.example", "blue"),
+            ("xn--bcher-kva.example", "blue"),
+            ("buecher.example", None),
+            ("bucher.example", None),
+        ):
+            request = httpx2.Request("POST", f"https://{host}/mcp")
+            for put_on in own_headers(session._config):  # noqa: SLF001
+                asyncio.run(_put(put_on, request))
+            assert request.headers.get("x-team") == sent, host
+
     def test_a_variable_that_is_not_set_leaves_its_header_out_and_is_told(
         self, fake: FakeServer, config: Write
     ) -> None:
@@ -199,6 +221,10 @@ class TestHeaders:
         session = connect("team", config=config('env_http_headers = {X-Key = "NOT_SET_HERE"}'))
         with pytest.warns(UserWarning, match="X-Key is not sent .*NOT_SET_HERE is not set"):
             assert own_headers(session._config) == []  # noqa: SLF001
+
+
+async def _put(put_on: Callable[[Any], Any], request: httpx2.Request) -> None:
+    await put_on(request)
 
 
 async def _followed(session: mcpnb.Session, url: str) -> None:
@@ -278,6 +304,25 @@ class TestTimeouts:
 
 
 class TestSwitches:
+    @pytest.mark.parametrize("lines", ["", "required = true"], ids=["optional", "required"])
+    def test_a_server_that_fails_always_raises(
+        self, fake: FakeServer, config: Write, lines: str
+    ) -> None:
+        """`required = true` changes nothing here: no session goes on without its server."""
+        session = connect("team", config=config(lines))
+        uses: list[Callable[[], object]] = [
+            session.tools,
+            lambda: session.call("echo", text="x"),
+            lambda: asyncio.run(_listed(session)),
+        ]
+        for use in uses:
+            with pytest.raises(errors.LoginRequired):
+                use()
+        fake.always("/mcp", Reply(drop=True))
+        for use in uses:
+            with pytest.raises(errors.ServerUnreachable):
+                use()
+
     def test_a_disabled_server_is_there_to_look_at_only(
         self, fake: FakeServer, config: Write
     ) -> None:

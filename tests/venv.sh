@@ -5,6 +5,14 @@ say() { printf '%s\n' "$*" >&2; }
 
 as_root_with_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
+# apt_install PACKAGE...: the lists of packages are only fetched when they are too old, or not there.
+apt_install() {
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get install -qq -y --no-install-recommends "$@" ||
+        { apt-get update -qq && apt-get install -qq -y --no-install-recommends "$@"; }
+    } >/dev/null 2>&1
+}
+
 # Print the first Python that is new enough; $PYTHON is asked first.
 find_python() {
     local name
@@ -35,10 +43,7 @@ new_venv() {
     package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     if as_root_with_apt; then
         say "$python cannot make virtual environments: installing $package"
-        export DEBIAN_FRONTEND=noninteractive
-        { apt-get install -qq -y --no-install-recommends "$package" ||
-            { apt-get update -qq && apt-get install -qq -y --no-install-recommends "$package"; }
-        } >/dev/null 2>&1
+        apt_install "$package"
         rm -rf "$folder"
         "$python" -m venv "$folder" && return
     fi
@@ -71,5 +76,19 @@ ready_venv() {
         say "pip could not install mcpnb (above). It needs a package index once; then this works offline."
         return 1
     fi
+    printf '%s\n' "$stamp" >"$folder/mcpnb-stamp"
+}
+
+# ready_packages FOLDER REQUIREMENT...: an environment with just that.
+ready_packages() {
+    local folder=$1 python stamp
+    shift
+    python=$(find_python) || return 1
+    stamp=$("$python" -VV && printf '%s\n' "$folder" "$@")
+    [ "$(cat "$folder/mcpnb-stamp" 2>/dev/null)" = "$stamp" ] && return
+
+    say "Installing $* into $folder"
+    new_venv "$python" "$folder" || return 1
+    "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@" || return 1
     printf '%s\n' "$stamp" >"$folder/mcpnb-stamp"
 }

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable, Sequence
 
 import mcpnb
-from tests.bench import overhead, refreshes, requests, restart, startup, stored, together
+from tests.bench import click, overhead, refreshes, requests, restart, startup, stored, together
 from tests.bench.table import Table, printed
 
 __all__ = ["MEASUREMENTS", "main"]
@@ -23,6 +23,7 @@ MEASUREMENTS: dict[str, tuple[Callable[[int], list[Table]], int]] = {
     "stored": (stored.run, 7),
     "refreshes": (refreshes.run, 1),
     "together": (together.run, 5),
+    "click": (click.run, 20),
 }
 """Each with its usual number of rounds."""
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import mcpnb
 from mcpnb.stores import FileStore
 from tests.fakes.kernels import Kernel
-from tests.fakes.people import connect
+from tests.fakes.people import connect, free_port
 from tests.fakes.server import FakeServer
+
+if TYPE_CHECKING:
+    from tests.fakes.front_end import FrontEnd
 
 
 @pytest.fixture
@@ -44,3 +49,25 @@ def kernel(fake: FakeServer, folder: Path) -> Kernel:
 def fake(fakes: Callable[[], FakeServer]) -> FakeServer:
     """Start one fake server."""
     return fakes()
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FrontEnd]]:
+    """Show sessions in panels, on a page that is on this computer unless a test says otherwise.
+
+    A port of the test's own stands in for the one that is usual.
+    """
+    from tests.fakes.front_end import (
+        LAB,
+        open_panel,
+    )  # with the widgets, which most tests do not need
+
+    monkeypatch.setattr("mcpnb.redirects.DEFAULT_PORT", free_port())
+    with contextlib.ExitStack() as shown:
+
+        def opened(session: mcpnb.Session, callback: str | None = LAB, **given: Any) -> FrontEnd:
+            front = open_panel(session, callback, **given)
+            shown.callback(front.close)
+            return front
+
+        yield opened

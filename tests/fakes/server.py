@@ -216,7 +216,8 @@ class FakeServer(Wire):
             grant = Grant(asked["client_id"], granted, asked.get("resource"))
             self.codes[code] = (request, grant)
         query = urlencode({name: value for name, value in answer.items() if value is not None})
-        return redirect(f"{asked['redirect_uri']}?{query}")
+        joined = "&" if "?" in asked["redirect_uri"] else "?"
+        return redirect(f"{asked['redirect_uri']}{joined}{query}")
 
     # -- tokens --------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from tests.peers.resource_server import ResourceServer, resource_server
 from tests.peers.sdk_routes import SdkServer, sdk_server
 from tests.peers.secret_service import SecretService, commands_at_hand
 
+pytest_plugins = ["tests.peers.browsers", "tests.peers.jupyter_fixtures"]
+
 
 @pytest.fixture
 def oidc() -> Iterator[OidcProvider]:

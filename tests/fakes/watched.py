@@ -1,0 +1,37 @@
+"""A sign-in that the doctor watches, as a person goes through it who pastes the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mcpnb
+from mcpnb.doctor import Report, SignIn
+from mcpnb.errors import McpnbError
+from tests.fakes.people import answer_of, connect
+from tests.fakes.server import FakeServer
+
+__all__ = ["Answer", "by_pasting", "watched"]
+
+Answer = Callable[[str], str]
+
+
+def by_pasting(session: mcpnb.Session, answer: Answer = answer_of, timeout: float = 20) -> SignIn:
+    """Sign in as a person does who pastes the answer, whatever it is."""
+
+    def begin(observer: Any) -> Any:
+        login = session.login(anew=True, observer=observer, timeout=timeout)
+        try:
+            login.until("waiting", timeout=10)
+            assert login.url is not None
+            login.submit(answer(login.url))
+        except McpnbError:
+            pass  # it is in the report
+        return login
+
+    return begin
+
+
+def watched(fake: FakeServer, answer: Answer = answer_of, **given: Any) -> Report:
+    session = connect(fake.url, **given)
+    return session.doctor(sign_in=by_pasting(session, answer))

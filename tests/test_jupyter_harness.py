@@ -1,0 +1,258 @@
+"""The front ends that the panel is tried in: each shows a widget and brings a click to its kernel.
+
+What is tried here is the harness (tests/peers/browsers.py, jupyter*.py), so that a failure of the
+panel's own tests is the panel's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+from playwright.sync_api import Error, expect
+
+from tests.fakes.people import free_port
+from tests.fakes.server import FakeServer
+from tests.peers.browsers import Chromium, Window
+from tests.peers.jupyter import Jupyter
+from tests.peers.jupyter_fixtures import IPYKERNELS, Far, ipykernel
+from tests.peers.jupyter_page import Notebook
+from tests.peers.said import bare_environment, started
+from tests.peers.voila import render
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(120)]
+
+WIDGET = '''
+import anywidget
+
+class Button(anywidget.AnyWidget):
+    _esm = """export default { render({ model, el }) {
+        const button = document.createElement("button");
+        button.className = "mcpnb-panel";
+        button.textContent = "Ask";
+        button.onclick = () => model.send("anybody there?");
+        model.on("msg:custom", answer => { button.textContent = answer; });
+        el.append(button);
+    } }"""
+
+    def __init__(self):
+        super().__init__()
+        self.on_msg(lambda _, question, __: self.send(f"{question} Yes"))
+
+Button()
+'''
+YES = "anybody there? Yes"
+LINK = "from IPython.display import HTML\nHTML('<a target=_blank href=/api>Away</a>')"
+
+
+def asked(notebook: Notebook) -> None:
+    """Click on the widget; wait for the kernel's answer."""
+    notebook.panel(0).click()
+    notebook.shows(0, YES)
+
+
+@pytest.mark.parametrize(
+    ("server", "application"),
+    [("lab", "lab"), ("notebook7", "notebook"), ("prefixed", "lab"), ("hub_lab", "lab")],
+)
+def test_a_click_reaches_the_kernel(
+    window: Window, server: str, application: str, request: pytest.FixtureRequest
+) -> None:
+    jupyter: Jupyter = request.getfixturevalue(server)
+    notebook = Notebook.of(window.context, jupyter, [WIDGET], application=application)
+    asked(notebook.run(0))
+
+
+@pytest.mark.parametrize("server", ["voila_alone", "lab"])
+def test_a_click_reaches_voilas_kernel(
+    window: Window, server: str, request: pytest.FixtureRequest
+) -> None:
+    jupyter: Jupyter = request.getfixturevalue(server)
+    jupyter.write("a.ipynb", [WIDGET], jupyter.kernelspec())
+    page = window.context.new_page()
+    jupyter.enter(page, render("a.ipynb"))
+    page.locator(".mcpnb-panel").click()
+    expect(page.locator(".mcpnb-panel")).to_have_text(YES)
+
+
+def test_a_jupyter_of_another_environment_has_our_kernel_but_no_widgets(
+    window: Window, plain_lab: Jupyter
+) -> None:
+    cells = [WIDGET, "import sys; print(sys.executable)"]
+    notebook = Notebook.of(window.context, plain_lab, cells).run_all()
+    assert "<__main__.Button object at" in notebook.text(0)
+    assert notebook.panel(0).count() == 0
+    assert notebook.text(1) == sys.executable
+
+
+@pytest.mark.parametrize("version", IPYKERNELS)
+def test_the_ipykernel_that_was_asked_for_is_the_one_that_runs(
+    window: Window, lab: Jupyter, version: str
+) -> None:
+    cells = [WIDGET, "import ipykernel; print(ipykernel.__version__, ipykernel.__file__)"]
+    kernel = lab.kernelspec(**ipykernel(version))
+    notebook = Notebook.of(
+        window.context, lab, cells, kernel=kernel, application="notebook"
+    ).run_all()
+    asked(notebook)
+    number, file = notebook.text(1).split()
+    assert number.startswith(f"{version}.")
+    assert (version in file) == (version != IPYKERNELS[-1])
+
+
+def test_a_far_kernel_is_out_of_the_browsers_reach(
+    window: Window, far: Far, fake: FakeServer
+) -> None:
+    """And reaches of this machine only what it is let reach."""
+    port = free_port()
+    ask = f"import urllib.request as r\nr.urlopen({fake.url!r}.replace('/mcp', '/robots.txt'))"
+    serve = f"import socket; door = socket.create_server(('127.0.0.1', {port})); print('open')"
+    notebook = Notebook.of(
+        window.context, far.server, [WIDGET, serve, ask], kernel=far.kernelspec()
+    )
+    asked(notebook.run(0).run(1).run(2))
+    assert notebook.text(1) == "open"
+    assert "Connection refused" in notebook.outputs(2)[0]["evalue"]
+    with pytest.raises(Error, match="ERR_CONNECTION_REFUSED"):
+        window.context.new_page().goto(f"http://127.0.0.1:{port}/")
+
+    far.reaches(fake.port)
+    notebook.front().run(2)
+    assert "HTTP Error 404" in notebook.outputs(2)[0]["evalue"]
+
+
+@pytest.mark.parametrize("application", ["lab", "notebook"])
+def test_a_notebook_does_as_a_person_says(window: Window, lab: Jupyter, application: str) -> None:
+    waiting = "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.02)"
+    cells = [WIDGET, waiting, LINK, "1 / 0", "'not reached'"]
+    notebook = Notebook.of(window.context, lab, cells, application=application)
+    notebook.run_all(wait=False).running(1).running(2).busy()
+    (lab.notebooks / "go").touch()
+    notebook.done(3).idle()
+    assert notebook.outputs(3)[0]["ename"] == "ZeroDivisionError"
+    assert not notebook.has_run(4)
+
+    tab = notebook.opened_by(notebook.output(2).get_by_role("link"))
+    assert tab.url.endswith("/api")
+    tab.close()
+    asked(notebook.theme(dark=True))
+    assert "widgets" not in notebook.save()["metadata"]
+    assert "widgets" in notebook.keep_widget_state().save()["metadata"]
+
+    other = notebook.again()
+    asked(other)
+    other.page.close()
+    asked(notebook.reload())
+    assert notebook.restart().text(2) == "Away"
+    assert notebook.run(2).outputs(2)[0]["execution_count"] == 1
+    assert notebook.clear().text(2) == ""
+
+
+def test_a_kernel_lives_in_the_world_of_its_test_and_ends_with_it(
+    window: Window, lab_server: Jupyter, world: Path
+) -> None:
+    cells = ["import os; print(os.environ['MCPNB_HOME'], os.path.expanduser('~'), sep='\\n')"]
+    notebook = Notebook.of(window.context, lab_server, cells, application="notebook").run(0)
+    assert notebook.text(0).split() == [str(world / "mcpnb"), str(world / "home")]
+    assert len(lab_server.ask("GET", "api/kernels")) == 1
+
+    lab_server.tidy()
+    assert lab_server.ask("GET", "api/kernels") == []
+    assert list(lab_server.ask("GET", "api/kernelspecs")["kernelspecs"]) == ["python3"]
+
+
+@pytest.mark.parametrize(
+    ("server", "path"),
+    [
+        ("lab", "lab/extensions"),
+        ("notebook7", "lab/extensions"),
+        ("prefixed", "lab/extensions"),
+        ("hub_lab", "lab/extensions"),
+        ("voila_alone", "voila/labextensions"),
+    ],
+)
+def test_the_page_for_redirects_is_served_to_people_who_are_not_logged_in(
+    server: str, path: str, request: pytest.FixtureRequest
+) -> None:
+    jupyter: Jupyter = request.getfixturevalue(server)
+    with httpx2.Client(trust_env=False, timeout=10) as anybody:
+        answer = anybody.get(f"{jupyter.url}{path}/mcpnb/callback.html")
+    assert answer.status_code == 200
+    assert "mcpnb-callback-page" in answer.text
+
+
+# The browser
+
+
+def test_no_script_opens_a_tab_by_itself(window: Window) -> None:
+    page = window.context.new_page()
+    # An address, because what Playwright itself evaluates or sets counts as a click (measured).
+    page.goto("data:text/html,<script>document.title = window.open('about:blank')</script>")
+    assert page.title() == "null"
+
+
+def test_nothing_outside_is_reached_and_what_pages_write_is_kept(
+    window: Window, tmp_path: Path
+) -> None:
+    page = window.context.new_page()
+    with pytest.raises(Error, match="ERR_NAME_NOT_RESOLVED"):
+        page.goto("http://example.com/")
+    page.close()
+    window.context.new_page().evaluate("console.log('written')")
+    picture, console = window.keep(tmp_path)
+    assert Path(picture.partition(":")[0]).stat().st_size > 1000
+    assert Path(console.partition(":")[0]).read_text("utf-8").endswith("log: written\n")
+
+
+def test_others_have_event_loops_while_the_browser_is_there(
+    chromium: Chromium, window: Window
+) -> None:
+    async def here() -> str:
+        await asyncio.sleep(0)
+        return "here"
+
+    with chromium.resting():
+        assert asyncio.run(here()) == "here"
+    page = window.context.new_page()
+    page.set_content("<p>there")
+    assert page.inner_text("p") == "there"
+
+
+@pytest.mark.usefixtures("chromium")
+def test_without_a_window_nothing_has_to_be_known_of_it() -> None:
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()
+
+
+# Its servers
+
+PARENT = """
+import subprocess, sys
+command = [sys.executable, "-c", "input()"]
+child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+print("child", child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_of_a_server_nothing_stays(tmp_path: Path) -> None:
+    """Not what is in a session of its own either, as kernels are."""
+    command = [sys.executable, "-c", PARENT]
+    with started(command, bare_environment(tmp_path), tmp_path, tmp_path / "log") as saying:
+        child = int(saying.says("child").split()[1])
+        assert psutil.pid_exists(child)
+    assert not psutil.pid_exists(child)
+    assert (tmp_path / "log").read_text("utf-8") == f"child {child}\n"
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no, because')"]
+    with (
+        started(command, bare_environment(tmp_path), tmp_path, tmp_path / "log") as saying,
+        pytest.raises(AssertionError, match="no, because"),
+    ):
+        saying.says("running")

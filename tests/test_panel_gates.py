@@ -1,0 +1,146 @@
+"""One click, in every front end, and with no open port: the panel's page hands the answer over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from mcpnb.demo.servers import DemoServers
+from tests.fakes.panels import PORTS, SOON, approve, connected, says, sign_in, sign_in_link
+from tests.peers.browsers import Window
+from tests.peers.jupyter import Jupyter
+from tests.peers.jupyter_fixtures import Far
+from tests.peers.jupyter_page import Notebook
+from tests.peers.voila import render
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def demo() -> Iterator[DemoServers]:
+    """Give servers whose consent page a person clicks, and which keep the tab to themselves."""
+    with DemoServers() as servers:
+        yield servers
+
+
+@pytest.mark.parametrize(
+    ("server", "application"),
+    [("lab", "lab"), ("notebook7", "notebook"), ("prefixed", "lab"), ("hub_lab", "lab")],
+)
+def test_click_consent_and_the_next_cell_calls(
+    window: Window,
+    demo: DemoServers,
+    server: str,
+    application: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    jupyter: Jupyter = request.getfixturevalue(server)
+    cells = [PORTS, connected(demo.mcp_url), "session.tools()", PORTS]
+    notebook = Notebook.of(window.context, jupyter, cells, application=application)
+    notebook.run(0).run(1)
+    panel = notebook.panel(1)
+    says(panel, "Nothing is contacted before you click.")
+    assert demo.requests == [], "nobody was asked for anything"
+
+    tab = sign_in(notebook, 1)
+    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+    assert "?" not in tab.url
+    assert "#" not in tab.url
+    notebook.run(2).run(3)
+    assert "harbour_traffic" in notebook.text(2)
+    assert notebook.outputs(3) == notebook.outputs(0), "no port was opened"
+
+
+def test_the_browser_reaches_nothing_of_the_kernels_machine(
+    window: Window, far: Far, demo: DemoServers
+) -> None:
+    for address in (demo.mcp_url, demo.issuer):
+        far.reaches(urlsplit(address).port or 0)
+    cells = [connected(demo.mcp_url), "session.tools()"]
+    notebook = Notebook.of(window.context, far.server, cells, kernel=far.kernelspec())
+    sign_in(notebook.run(0))
+    notebook.run(1).shows(1, "harbour_traffic")
+
+
+class TestVoila:
+    @pytest.mark.parametrize("server", ["voila_alone", "lab"])
+    def test_a_dashboard_signs_in(
+        self, window: Window, demo: DemoServers, server: str, request: pytest.FixtureRequest
+    ) -> None:
+        jupyter: Jupyter = request.getfixturevalue(server)
+        jupyter.write("a.ipynb", [connected(demo.mcp_url)], jupyter.kernelspec())
+        page = window.context.new_page()
+        jupyter.enter(page, render("a.ipynb"))
+        panel = page.locator(".mcpnb-panel")
+        with page.context.expect_page() as opened:
+            sign_in_link(panel).click()
+        approve(opened.value)
+        says(panel, "Signed in to")
+
+
+class TestAnotherEnvironment:
+    """The normal case on workstations: Jupyter has nothing of ours, the kernel all of it."""
+
+    def test_html_stands_there_until_the_parts_are_in_place(
+        self, window: Window, plain_lab: Jupyter, demo: DemoServers
+    ) -> None:
+        kernel = plain_lab.kernelspec(JUPYTER_DATA_DIR=str(plain_lab.data))
+        cells = [connected(demo.mcp_url), f"!{sys.executable} -m mcpnb jupyter", "session.tools()"]
+        notebook = Notebook.of(window.context, plain_lab, cells, kernel=kernel).run(0)
+        notebook.shows(0, f"!{sys.executable} -m mcpnb jupyter")
+        notebook.shows(0, f"mcpnb login {demo.mcp_url}")
+        assert notebook.panel(0).count() == 0
+
+        notebook.run(1).shows(1, "callback.html")
+        notebook.reload().run(0)
+        sign_in(notebook)
+        expect(notebook.output(0)).not_to_contain_text("If no panel is to be seen")
+        notebook.run(2).shows(2, "harbour_traffic")
+
+    def test_the_html_is_enough_to_sign_in(
+        self, window: Window, plain_lab: Jupyter, demo: DemoServers
+    ) -> None:
+        demo.authorization_server.auto_consent = True
+        begin = (
+            f"import mcpnb\nlogin = mcpnb.connect({demo.mcp_url!r}).login()\n"
+            "login.until('waiting')\nprint(login.url)"
+        )
+        finish = f"login.wait()\nmcpnb.connect({demo.mcp_url!r}).tools()"
+        cells = [connected(demo.mcp_url), begin, finish]
+        notebook = Notebook.of(window.context, plain_lab, cells).run(0).run(1)
+        notebook.shows(0, "login.submit()")
+        tab = window.context.new_page()
+        tab.goto(notebook.text(1).split()[-1])
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+        notebook.front().run(2).shows(2, "harbour_traffic")
+
+    def test_a_button_puts_the_page_there(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        """Where Jupyter shows widgets, and lacks the page only."""
+        kernel = lab.kernelspec(JUPYTER_DATA_DIR=str(lab.data))
+        cells = [connected(demo.mcp_url)]
+        notebook = Notebook.of(window.context, lab, cells, kernel=kernel)
+        missing = f"{lab.url}lab/extensions/mcpnb/callback.html"
+        there = lab.data / "labextensions" / "mcpnb" / "callback.html"
+        served = notebook.page.context
+
+        def serve(route: object) -> None:
+            # The environment of this Jupyter has the page, too: it is hidden until it was put
+            # into the person's own folder.
+            if there.exists():
+                route.continue_()  # type: ignore[attr-defined]
+            else:
+                route.fulfill(status=404, body="")  # type: ignore[attr-defined]
+
+        served.route(f"{missing}*", serve)
+        notebook.run(0)
+        panel = notebook.panel(0)
+        says(panel, "Your Jupyter does not have mcpnb's page")
+        panel.get_by_role("button", name="Put the page there").click()
+        sign_in(notebook)
+        assert there.is_file()

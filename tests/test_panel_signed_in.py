@@ -1,0 +1,179 @@
+"""The panel of a login: where it is kept, and what can be done with it; message by message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mcpnb import errors
+from tests.fakes.front_end import FrontEnd
+from tests.fakes.kernels import Kernel
+from tests.fakes.people import answer_of, query_of, until
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply
+
+Show = Callable[..., FrontEnd]
+
+
+@pytest.fixture
+def front(kernel: Kernel, show: Show) -> FrontEnd:
+    """Show a session that nobody is signed in to."""
+    return show(kernel(callback_port=None))
+
+
+class TestMemoryOnly:
+    def test_nothing_is_written(self, kernel: Kernel, show: Show, folder: Path) -> None:
+        front = show(kernel(callback_port=None, account="memory-only"))
+        front.sign_in(memory_only=True)
+
+        state = front.state
+        assert state["memory_only"] is True
+        assert "memory" in state["kept"]
+        assert list(folder.glob("*")) == []
+        session = front.panel.session
+        assert session.call("echo", text="kept").text == "kept"
+        with pytest.raises(errors.ConfigError, match="Sign out"):
+            session.keep_in("file")
+        front.act("sign_out")
+        front.phase("signed_out")
+
+    def test_unticking_it_keeps_the_next_login_where_it_was_meant_to_be(
+        self, kernel: Kernel, show: Show, folder: Path
+    ) -> None:
+        front = show(kernel(callback_port=None, account="unticked"))
+        front.sign_in(memory_only=True)
+        front.act("sign_out")
+        assert "memory" in front.phase("signed_out")["kept"]
+        front.sign_in(memory_only=False)
+
+        assert front.state["memory_only"] is False
+        assert len(list(folder.glob("login-*.mcpnb"))) == 1
+
+    def test_a_sign_in_under_way_stays_where_it_was_begun(
+        self, front: FrontEnd, folder: Path
+    ) -> None:
+        """A second view, in which the box was ticked, clicks as well."""
+        url = front.click()["wait"]["url"]
+        front.act("sign_in", "two", page=front.page, memory_only=True, via="auto")
+        assert front.hello("two")["memory_only"] is False
+        assert front.answer(answer_of(url))["outcome"] == "done"
+        assert len(list(folder.glob("login-*.mcpnb"))) == 1
+
+
+class TestSignedIn:
+    def test_the_tools_are_listed_with_what_they_do(self, front: FrontEnd) -> None:
+        front.sign_in()
+        assert front.state["login"]["tools_state"] == "unknown"
+        front.act("tools")
+        login = front.until(lambda s: s["login"]["tools_state"] == "ready")["login"]
+        assert "echo" in [tool["name"] for tool in login["tools"]]
+        assert all(set(tool) == {"name", "description"} for tool in login["tools"])
+
+    def test_what_keeps_them_from_being_listed_is_told(
+        self, front: FrontEnd, fake: FakeServer
+    ) -> None:
+        front.sign_in()
+        fake.always("/mcp", Reply(500, "broken"))
+        front.act("tools")
+        login = front.until(lambda s: s["login"]["tools_state"] == "failed")["login"]
+        assert login["tools_text"]
+        assert login["tools"] is None
+
+    def test_a_fault_of_ours_does_not_leave_it_loading(
+        self, front: FrontEnd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        front.sign_in()
+
+        def broken() -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(front.panel.session, "tools", broken)
+        front.act("tools")
+        login = front.until(lambda s: s["login"]["tools_state"] == "failed")["login"]
+        assert "ZeroDivisionError" in login["tools_text"]
+
+    def test_signing_out_revokes(self, front: FrontEnd, fake: FakeServer) -> None:
+        front.sign_in()
+        front.act("sign_out")
+        assert front.phase("signed_out")["notes"] == []
+        until(lambda: len(fake.asked("/revoke")) == 2)
+
+    def test_a_sign_out_that_the_server_does_not_confirm_is_told(
+        self, front: FrontEnd, fake: FakeServer
+    ) -> None:
+        front.sign_in()
+        fake.always("/revoke", Reply(503))
+        front.act("sign_out")
+        assert front.noted("did not confirm")["phase"] == "signed_out"
+
+
+class TestAnotherAccount:
+    def test_the_server_is_asked_to_let_the_person_choose(
+        self, front: FrontEnd, fake: FakeServer
+    ) -> None:
+        front.sign_in()
+        before = front.panel.session.access_token()
+        front.act("another_account", page=front.page, via="auto")
+        url = front.waiting()["wait"]["url"]
+        assert query_of(url)["prompt"] == ["select_account"]
+        assert front.panel.session.access_token() == before, "it is good until the other one is"
+        assert front.answer(answer_of(url))["outcome"] == "done"
+
+        front.phase("signed_in")
+        assert front.panel.session.access_token() != before
+        assert len(fake.token_requests("authorization_code")) == 2
+
+    def test_one_that_fails_leaves_the_earlier_login(
+        self, front: FrontEnd, fake: FakeServer
+    ) -> None:
+        front.sign_in()
+        before = front.panel.session.access_token()
+        fake.authorize_error = {"error": "access_denied"}
+        front.act("another_account", page=front.page, via="auto")
+        front.answer(answer_of(front.waiting()["wait"]["url"]))
+
+        state = front.phase("signed_in")
+        assert state["error"]["next"] == "The earlier login is still good."
+        assert front.panel.session.access_token() == before
+
+    def test_another_way_asks_the_same_of_the_server(self, front: FrontEnd) -> None:
+        front.sign_in()
+        front.act("another_account", page=front.page, via="auto")
+        first = front.waiting()["wait"]["url"]
+        front.act("another_way", via="loopback")
+        url = front.until(lambda s: s["wait"] and s["wait"]["url"] not in (None, first))["wait"]
+        assert query_of(url["url"])["prompt"] == ["select_account"]
+
+
+class TestMorePermissions:
+    def test_what_a_refused_call_needed_is_asked_for_beside_what_is_held(
+        self, fake: FakeServer, kernel: Kernel, show: Show
+    ) -> None:
+        session = kernel(callback_port=None, scopes=("read",))
+        front = show(session)
+        front.sign_in()
+        fake.tool_scopes = {"echo": "write"}
+        with pytest.raises(errors.LoginRequired) as caught:
+            session.call("echo", text="x")
+        assert caught.value.scopes == ("write",)
+        assert front.hello()["login"]["missing"] == ["write"]
+
+        front.act("add_permissions", page=front.page, via="auto")
+        state = front.waiting()
+        assert [p["name"] for p in state["permissions"]] == ["read", "write"]
+        assert state["permissions_note"] == "Asked for"
+        assert front.answer(answer_of(state["wait"]["url"]))["outcome"] == "done"
+        state = front.phase("signed_in")
+        assert state["login"]["missing"] == []
+        assert [p["name"] for p in state["permissions"]] == ["read", "write"]
+        assert session.call("echo", text="x").text == "x"
+
+    def test_scopes_of_a_sign_in_in_code_survive_another_way(self, front: FrontEnd) -> None:
+        login = front.panel.session.login(scopes=("read", "write"))
+        login.until("waiting", 10)
+        first = login.url
+        front.act("another_way", via="paste")
+        url = front.until(lambda s: s["wait"] and s["wait"]["url"] not in (None, first))["wait"]
+        assert query_of(url["url"])["scope"] == ["read write"]

@@ -1,0 +1,198 @@
+"""Every way back for an answer, tried in a real browser: what a person does where one is shut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from mcpnb.demo.servers import DemoServers
+from tests.fakes.panels import SOON, approve, connected, says, sign_in, sign_in_link, signed_in
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply, Request
+from tests.peers.browser import Browser
+from tests.peers.browsers import Window
+from tests.peers.jupyter import Jupyter
+from tests.peers.jupyter_fixtures import Far
+from tests.peers.jupyter_page import Notebook
+from tests.peers.resource_server import ResourceServer
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("27182"),
+    pytest.mark.timeout(180),
+]
+CALLBACK = re.compile(r"http://127\.0\.0\.1:\d+/callback")
+
+
+@pytest.fixture
+def demo() -> Iterator[DemoServers]:
+    """Give servers whose consent page a person clicks."""
+    with DemoServers() as servers:
+        yield servers
+
+
+def answers(context: BrowserContext) -> list[str]:
+    """Collect the addresses that browsers are sent to with an answer, reached or not."""
+    seen: list[str] = []
+    context.on("request", lambda asked: seen.append(asked.url) if "code=" in asked.url else None)
+    return seen
+
+
+def paste(notebook: Notebook, text: str) -> None:
+    """Use the paste box."""
+    panel = notebook.front().panel(0)
+    field = panel.get_by_label("The whole address")
+    if not field.is_visible():
+        panel.locator("summary", has_text="paste").first.click()
+    field.fill(text)
+    panel.get_by_role("button", name="Use it").click()
+
+
+def test_loopback_where_the_person_wants_it(
+    window: Window, lab: Jupyter, demo: DemoServers
+) -> None:
+    cells = [connected(demo.mcp_url, ', via="loopback"'), "session.tools()"]
+    notebook = Notebook.of(window.context, lab, cells).run(0)
+    tab = sign_in(notebook)
+    assert CALLBACK.match(tab.url)
+    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+    notebook.run(1).shows(1, "harbour_traffic")
+
+
+class TestPaste:
+    def test_the_wrong_address_first_and_then_the_right_one(
+        self, window: Window, far: Far, demo: DemoServers
+    ) -> None:
+        """The kernel's own port is out of the browser's reach, as on a workstation."""
+        for address in (demo.mcp_url, demo.issuer):
+            far.reaches(int(address.split(":")[2].split("/")[0]))
+        cells = [connected(demo.mcp_url, ', via="loopback"'), "session.tools()"]
+        notebook = Notebook.of(window.context, far.server, cells, kernel=far.kernelspec()).run(0)
+        seen = answers(window.context)
+        approve(notebook.opened_by(sign_in_link(notebook.panel(0))))
+        expect(notebook.panel(0)).to_contain_text("this page can't be reached", timeout=SOON)
+
+        paste(notebook, "https://example.com/elsewhere?code=wrong&state=wrong")
+        says(notebook.panel(0), "Not the awaited answer")
+        expect(notebook.panel(0).get_by_label("The whole address")).to_have_value("")
+        paste(notebook, seen[-1])
+        signed_in(notebook.panel(0))
+        notebook.run(1).shows(1, "harbour_traffic")
+
+    def test_chosen_from_the_beginning_nothing_listens(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        cells = [connected(demo.mcp_url, ', via="paste"'), "session.tools()"]
+        notebook = Notebook.of(window.context, lab, cells).run(0)
+        seen = answers(window.context)
+        approve(notebook.opened_by(sign_in_link(notebook.panel(0))))
+        expect(notebook.panel(0)).to_contain_text("this page can't be reached", timeout=SOON)
+        until_seen(notebook.page, seen)
+        paste(notebook, seen[-1])
+        signed_in(notebook.panel(0))
+
+
+def until_seen(page: Page, seen: list[str]) -> None:
+    """Wait until an answer was sent."""
+    for _ in range(100):
+        if seen:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("no answer was sent to anywhere")
+
+
+class TestRefusedRelay:
+    def test_a_server_that_registers_only_loopback_leads_there_by_itself(
+        self, window: Window, lab: Jupyter, fake: FakeServer
+    ) -> None:
+        register = fake.routes["/register"]
+
+        def choosy(request: Request) -> Reply:
+            if any("callback.html" in uri for uri in request.json["redirect_uris"]):
+                return Reply(400, {"error": "invalid_redirect_uri"})
+            return register(request)
+
+        fake.routes["/register"] = choosy
+        notebook = Notebook.of(window.context, lab, [connected(fake.url)]).run(0)
+        tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
+        signed_in(notebook.panel(0))
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+        assert CALLBACK.match(tab.url)
+
+    def test_a_server_that_shows_its_own_error_page_is_left_by_another_way(
+        self, window: Window, lab: Jupyter, fake: FakeServer
+    ) -> None:
+        authorize = fake.routes["/authorize"]
+
+        def choosy(request: Request) -> Reply:
+            if "callback.html" in request.query["redirect_uri"][0]:
+                return Reply(400, "This redirect is not allowed.")
+            return authorize(request)
+
+        fake.routes["/authorize"] = choosy
+        notebook = Notebook.of(window.context, lab, [connected(fake.url)]).run(0)
+        panel = notebook.panel(0)
+        tab = notebook.opened_by(sign_in_link(panel))
+        tab.wait_for_url(re.compile("/authorize"), timeout=SOON)
+        notebook.front()
+        panel.get_by_role("button", name="Use 127.0.0.1").click()
+        link = panel.get_by_role("link", name="Open the sign-in page")
+        expect(link).not_to_have_attribute("href", re.compile("callback.html"), timeout=SOON)
+        other = notebook.opened_by(link)
+        signed_in(panel)
+        assert CALLBACK.match(other.url)
+
+
+class TestDenied:
+    def test_it_is_told_and_can_be_tried_again(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+        panel = notebook.panel(0)
+        tab = notebook.opened_by(sign_in_link(panel))
+        tab.get_by_role("button", name="Deny").click(timeout=SOON)
+        expect(tab.get_by_role("heading", name="Not signed in")).to_be_visible(timeout=SOON)
+        says(panel, "Not signed in to")
+        says(panel, "declined")
+        sign_in(notebook.front())
+
+    def test_cancelled_here_the_answer_is_not_taken(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+        panel = notebook.panel(0)
+        tab = notebook.opened_by(sign_in_link(panel))
+        expect(tab.get_by_role("button", name="Approve")).to_be_visible(timeout=SOON)
+        notebook.front()
+        panel.get_by_role("button", name="Cancel").click()
+        says(panel, "Nothing is contacted before you click.")
+        approve(tab)
+        expect(tab.locator("body")).to_contain_text("Copy", timeout=SOON)
+        notebook.front()
+        says(panel, "Nothing is contacted before you click.")
+
+
+@pytest.mark.peer
+def test_a_code_for_another_device(
+    window: Window, lab: Jupyter, mcp_server: ResourceServer, browser: Browser
+) -> None:
+    """At a server that nobody here wrote; the phone is a browser of its own."""
+    cells = [connected(mcp_server.url), "session.call('add', a=1, b=2).data"]
+    notebook = Notebook.of(window.context, lab, cells).run(0)
+    panel = notebook.panel(0)
+    notebook.opened_by(sign_in_link(panel)).wait_for_url(re.compile("oidc|interaction|auth"))
+    notebook.front()
+    panel.locator("summary", has_text="Use another device").click()
+    panel.get_by_role("button", name="Get a code for another device").click()
+    says(panel, "Enter the code on your other device")
+    if not panel.get_by_role("img", name=re.compile("QR code")).is_visible():
+        panel.locator("summary", has_text="Use another device").click()
+    expect(panel.get_by_role("img", name=re.compile("QR code"))).to_be_visible(timeout=SOON)
+    browser.open(
+        str(panel.get_by_role("link", name=re.compile("device")).first.get_attribute("href"))
+    )
+    signed_in(panel)
+    notebook.run(1).shows(1, "3")
