@@ -64,10 +64,10 @@ class Refusals:
         self._wanted = (record.signed_in_at, missing)
         return LoginRequired(
             f"{self._server} wants more permission for this call"
-            + (f": {quoted(named)}" if named else "")
-            + ". Sign in again to add it: session.login(scopes=...), or mcpnb login --scopes.",
+            + (f": {quoted(named)}." if named else "."),
             server=self._server,
             scopes=missing,
+            advice="Sign in again to add it: session.login(scopes=...), or mcpnb login --scopes.",
         )
 
     def wanted(self) -> tuple[str, ...] | None:
