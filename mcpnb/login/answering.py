@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from concurrent.futures import Future
 
 from mcpnb import grants
 from mcpnb.channels import Reply
@@ -48,8 +49,7 @@ class Answering(Progress):
         self._pending: PendingLogin | None = None
         self._heard = False
         self._exchange_under_way = threading.Lock()
-        self._delivering = threading.Lock()
-        self._delivered: tuple[bytes, Reply] | None = None
+        self._delivered: dict[bytes, Future[Reply]] = {}
 
     def deliver(self, text: str) -> Reply:
         """Take an answer from whatever brought it, and say what became of it. Raises nothing.
@@ -59,13 +59,18 @@ class Answering(Progress):
         """
         # Two views of a notebook hand over the same answer, and each is asked what became of it.
         digest = hashlib.sha256(text.encode(errors="replace")).digest()
-        with self._delivering:
-            if self._delivered is not None and self._delivered[0] == digest:
-                return self._delivered[1]
-            reply = self._taken(text)
-            if reply.outcome != "refused":
-                self._delivered = (digest, reply)
-            return reply
+        outcome: Future[Reply] = Future()
+        known = self._delivered.setdefault(digest, outcome)
+        if known is not outcome:
+            return known.result()
+        try:
+            outcome.set_result(self._taken(text))
+        except BaseException as error:
+            outcome.set_exception(error)
+            raise
+        if outcome.result().outcome == "refused":  # it may be awaited later
+            del self._delivered[digest]
+        return outcome.result()
 
     def _taken(self, text: str) -> Reply:
         try:
