@@ -163,7 +163,7 @@ class TestMorePermissions:
         front.act("add_permissions", page=front.page, via="auto")
         state = front.waiting()
         assert [p["name"] for p in state["permissions"]] == ["read", "write"]
-        assert state["permissions_note"] == "Asked for"
+        assert state["permissions_note"] == "asked for"
         assert front.answer(answer_of(state["wait"]["url"]))["outcome"] == "done"
         state = front.phase("signed_in")
         assert state["login"]["missing"] == []

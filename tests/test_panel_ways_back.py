@@ -138,7 +138,7 @@ class TestRefusedRelay:
         tab = notebook.opened_by(sign_in_link(panel))
         tab.wait_for_url(re.compile("/authorize"), timeout=SOON)
         notebook.front()
-        panel.get_by_role("button", name="Use 127.0.0.1").click()
+        panel.get_by_role("button", name="The server shows an error page?").click()
         link = panel.get_by_role("link", name="Open the sign-in page")
         expect(link).not_to_have_attribute("href", re.compile("callback.html"), timeout=SOON)
         other = notebook.opened_by(link)

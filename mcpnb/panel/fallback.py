@@ -14,8 +14,12 @@ __all__ = ["Fallback", "show"]
 _PATIENCE = 2.0
 """Seconds in which a page usually shows a panel; what stands there for less would only flicker."""
 _STYLE = (
-    "font-size:13px;line-height:1.5;padding:.6em .8em;border:1px solid currentColor;"
-    "border-radius:6px;max-width:46em;overflow-wrap:anywhere"
+    "font:13px/1.5 system-ui,sans-serif;padding:.8em 1em;border-radius:10px;max-width:44em;"
+    "border:1px solid rgba(128,128,128,.45);overflow-wrap:anywhere"
+)
+_CODE = (
+    "font:12px/1.5 ui-monospace,monospace;margin:.3em 0 .8em;padding:.5em .7em;border-radius:6px;"
+    "background:rgba(128,128,128,.14);white-space:pre-wrap"
 )
 
 
@@ -71,18 +75,29 @@ def text(server: str) -> str:
     Args:
         server: The server's address, or its configured name.
     """
-    where, word = html.escape(server), html.escape(shlex.quote(server))
-    python = html.escape(shlex.quote(sys.executable))
-    return (
-        f'<div style="{_STYLE}"><strong>Sign in to {where}</strong>'
-        "<p>If no panel is to be seen above, your Jupyter cannot show it: it runs in another "
-        "environment than this kernel, or the cell is still running. Put the panel's part into "
-        "your own Jupyter folder, once, with a cell of its own, and then reload the page:</p>"
-        f"<pre>!{python} -m mcpnb jupyter</pre>"
-        "<p>Or sign in without it, in a cell:</p>"
-        f"<pre>import mcpnb\nlogin = mcpnb.connect({html.escape(repr(server))}).login()\n"
-        "login.until(&quot;waiting&quot;)\nlogin           # shows the address to open\n"
-        "login.submit()  # asks for the address that the browser ends at</pre>"
-        "<p>Or in a terminal of the machine that this kernel runs on:</p>"
-        f"<pre>mcpnb login {word}</pre></div>"
-    )
+    parts = [
+        f"<strong>Sign in to {html.escape(server)}</strong>",
+        _said(
+            "If no panel is to be seen above, your Jupyter cannot show it: it runs in another "
+            "environment than this kernel, or the cell is still running. Put the panel's part into "
+            "your own Jupyter folder, once, with a cell of its own, and then reload the page:"
+        ),
+        _typed(f"!{shlex.quote(sys.executable)} -m mcpnb jupyter"),
+        _said("Or sign in without it, in a cell:"),
+        _typed(
+            f"import mcpnb\nlogin = mcpnb.connect({server!r}).login()\n"
+            'login.until("waiting")\nlogin           # shows the address to open\n'
+            "login.submit()  # asks for the address that the browser ends at"
+        ),
+        _said("Or in a terminal of the machine that this kernel runs on:"),
+        _typed(f"mcpnb login {shlex.quote(server)}"),
+    ]
+    return f'<div style="{_STYLE}">{"".join(parts)}</div>'
+
+
+def _said(words: str) -> str:
+    return f'<p style="margin:.4em 0">{html.escape(words)}</p>'
+
+
+def _typed(code: str) -> str:
+    return f'<pre style="{_CODE}">{html.escape(code)}</pre>'

@@ -93,7 +93,9 @@ def _described(
         session.issuer if readable else None
     )
     granted = readable and phase == "signed_in"
-    scopes = session.scopes if granted else (login.scopes if login and under_way else ())
+    scopes = session.scopes if granted else session.asks_for
+    if login is not None and login.scopes and under_way:
+        scopes = login.scopes
     return {
         "phase": phase,
         "server": {
@@ -163,10 +165,10 @@ def _lines(session: Session, phase: str) -> tuple[str, str]:
 
 def _permissions_note(phase: str, scopes: tuple[str, ...]) -> str:
     if phase == "signed_in":
-        return "Granted" if scopes else "The server did not say what was granted."
+        return "granted" if scopes else "The server did not say what was granted."
     if phase in ("waiting", "exchanging"):
-        return "Asked for" if scopes else "The server decides what is granted."
-    return "The server says which ones, once you click."
+        return "asked for" if scopes else "The server decides what is granted."
+    return "will be asked for" if scopes else "The server says which ones, once you click."
 
 
 def _kept(session: Session) -> str:

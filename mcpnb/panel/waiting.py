@@ -14,10 +14,7 @@ _PASTE = (
     "After you approve, your browser may say this page can't be reached. That's expected. Copy the "
     "whole address from its address bar and paste it here."
 )
-_LABELS = {
-    "loopback": "Use 127.0.0.1",
-    "paste": "Paste the address",
-}
+_ERROR_PAGE = "The server shows an error page?"
 
 
 def waiting(login: Any, page_host: str, *, drawn: bool) -> dict[str, Any]:
@@ -89,7 +86,7 @@ def _code(url: str) -> list[str] | None:
 
 
 def _ways(login: Any) -> list[dict[str, str]]:
-    if login.state != "waiting" or login.follows:
+    """Give the ways out where nothing comes back; pasting stands beside all of them anyway."""
+    if login.state != "waiting" or login.follows or login.via == "loopback":
         return []
-    via = "paste" if login.via == "loopback" else "loopback"
-    return [{"via": via, "label": _LABELS[via]}]
+    return [{"via": "loopback", "label": _ERROR_PAGE}]

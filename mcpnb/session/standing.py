@@ -103,6 +103,11 @@ class Standing(Calling):
         return record.tokens.expires_at if record else None
 
     @property
+    def asks_for(self) -> tuple[str, ...]:
+        """Scopes that were given or configured to be asked for; empty: the server names them."""
+        return self._config.scopes or ()
+
+    @property
     def wanted_scopes(self) -> tuple[str, ...]:
         """Scopes that a refused call needed, beyond those held."""
         return self._source.wanted or ()
