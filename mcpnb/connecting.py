@@ -10,6 +10,7 @@ from typing import Literal
 from mcpnb.config import read_configuration
 from mcpnb.errors import ConfigError, McpnbError, StoreError, plain
 from mcpnb.models import Discovery, Secret, ServerConfig, Via, via_from
+from mcpnb.notebook import is_voila
 from mcpnb.protocol.scopes import scopes_from
 from mcpnb.protocol.urls import canonical_server, require_callback
 from mcpnb.session import Session
@@ -55,7 +56,7 @@ def connect(  # noqa: PLR0913  each an option of its own
             where that cannot be used, in ``MCPNB_STORE_KEY`` or a file (``auto``); in the keyring
             or not at all (``keyring``); never in the keyring (``file``); in ``memory``; or in a
             `mcpnb.stores.TokenStore`. Left out, or ``auto``: as ``mcp_oauth_credentials_store`` of
-            the configuration says.
+            the configuration says; and in Voilà, where all visitors are one system user, in memory.
         config: A configuration file to read first.
         via: How the answer of a sign-in comes back, where the choice is not to be mcpnb's: see
             `Session.login`.
@@ -88,7 +89,16 @@ def connect(  # noqa: PLR0913  each an option of its own
         configured = replace(configured, client_secret=None)
     resolved = replace(configured, registration=registration, **known)  # type: ignore[arg-type]
     _check_callback(resolved.callback_port, resolved.callback_url)
-    return Session(resolved, open_store((resolved.store or store) if store == "auto" else store))
+    return Session(resolved, open_store(_where(resolved, store) if store == "auto" else store))
+
+
+def _where(config: ServerConfig, store: str | TokenStore) -> str | TokenStore:
+    """Say where logins rest if nobody said so here.
+
+    Each visitor of a Voilà page has a kernel of their own, and all of these are one system user's:
+    on its disk, the first one's login would be everybody's.
+    """
+    return config.store or ("memory" if is_voila() else store)
 
 
 def _check_callback(port: object, url: object) -> None:

@@ -194,7 +194,7 @@ class LoginRequired(LoginError):
 
     def advise(self, advice: str) -> None:
         """Say what to do next in other words, where there is something nearer at hand."""
-        self.args = (f"{self._message} {advice}",)
+        self.args = (shown(f"{self._message} {advice}"),)
 
 
 class LoginDenied(LoginError):

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any, Literal
 
-__all__ = ["asks", "hears_while_awaiting", "kernel", "place"]
+__all__ = ["asks", "hears_while_awaiting", "is_voila", "kernel", "place"]
 
 
 def kernel() -> Any | None:
@@ -25,7 +25,7 @@ def place() -> Literal["notebook", "headless", "terminal"]:
     running = kernel()
     if running is None:
         return "terminal"
-    return "notebook" if _allows_input(running) or _is_voila() else "headless"
+    return "notebook" if _allows_input(running) or is_voila() else "headless"
 
 
 def asks() -> bool:
@@ -48,5 +48,6 @@ def _allows_input(running: Any) -> bool:
     return bool(getattr(running, "_allow_stdin", True))
 
 
-def _is_voila() -> bool:
+def is_voila() -> bool:
+    """Whether a person of this page is a visitor: each has a kernel, and all one system user."""
     return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")

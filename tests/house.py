@@ -24,6 +24,7 @@ __all__ = [
     "PACKAGE",
     "ROOT",
     "SHIPPED_WITH",
+    "STARTED",
     "imports",
     "imports_of",
     "libraries_of",
@@ -90,6 +91,9 @@ DEMO = {
     *("starlette", "uvicorn"),
 }
 """What the demo may use: it is other people's servers and browser, and only shipped here."""
+
+STARTED = {"ipykernel", "jupyter-server-proxy", "jupyterlab", "matplotlib", "pandas"}
+"""What the demo declares and does not import: it starts these, and its notebooks import them."""
 
 SHIPPED_WITH = {"mcp_types": "mcp"}
 """Libraries that belong to a declared one, in the same version."""

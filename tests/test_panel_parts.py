@@ -66,6 +66,22 @@ def test_what_pip_put_there_stays(folder: Path) -> None:
     assert not (folder / CALLBACK).exists()
 
 
+def test_a_page_that_pip_put_there_is_not_taken_out(folder: Path) -> None:
+    """It belongs to what ``pip uninstall`` takes out; the parts beside it are ours."""
+    page = folder / CALLBACK
+    page.parent.mkdir(parents=True)
+    page.write_text("pip's")
+    jupyter.install()
+    done = run("jupyter", "--remove").expect(0)
+    assert page.is_file()
+    assert str(page.parent) not in done.out
+    assert not (folder / ANYWIDGET).exists()
+    assert not (folder / WIDGET_MANAGER).exists()
+
+    assert "nothing to take out" in run("jupyter", "--remove").expect(0).err
+    assert page.is_file()
+
+
 def test_the_page_can_be_read_by_a_jupyter_of_another_user(folder: Path) -> None:
     before = os.umask(0o077)
     try:

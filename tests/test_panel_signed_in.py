@@ -10,7 +10,7 @@ import pytest
 from mcpnb import errors
 from tests.fakes.front_end import FrontEnd
 from tests.fakes.kernels import Kernel
-from tests.fakes.people import answer_of, query_of, until
+from tests.fakes.people import answer_of, connect, query_of, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 
@@ -54,12 +54,115 @@ class TestMemoryOnly:
     def test_a_sign_in_under_way_stays_where_it_was_begun(
         self, front: FrontEnd, folder: Path
     ) -> None:
-        """A second view, in which the box was ticked, clicks as well."""
+        """A second view, in which the box was ticked, clicks as well: it is told so."""
         url = front.click()["wait"]["url"]
         front.act("sign_in", "two", page=front.page, memory_only=True, via="auto")
-        assert front.hello("two")["memory_only"] is False
+        state = front.noted("Cancel it first")
+        assert state["memory_only"] is False
+        assert state["wait"]["url"] == url
         assert front.answer(answer_of(url))["outcome"] == "done"
         assert len(list(folder.glob("login-*.mcpnb"))) == 1
+        assert not front.panel.session.in_memory
+
+    def test_an_unticked_click_does_not_end_on_disk_either(
+        self, front: FrontEnd, folder: Path
+    ) -> None:
+        url = front.click(memory_only=True)["wait"]["url"]
+        front.act("sign_in", "two", page=front.page, memory_only=False, via="auto")
+        assert front.noted("Cancel it first")["memory_only"] is True
+        assert front.answer(answer_of(url))["outcome"] == "done"
+        front.phase("signed_in")
+        assert list(folder.glob("login-*.mcpnb")) == []
+
+    def test_it_can_be_chosen_once_the_first_is_cancelled(
+        self, front: FrontEnd, folder: Path
+    ) -> None:
+        front.click()
+        front.act("sign_in", page=front.page, memory_only=True, via="auto")
+        front.noted("Cancel it first")
+        front.act("cancel")
+        front.phase("signed_out")
+        front.sign_in(memory_only=True)
+        assert list(folder.glob("login-*.mcpnb")) == []
+
+
+class TestTwoPanels:
+    """Of one session: what counts is where it keeps logins, whoever chose that."""
+
+    @pytest.fixture
+    def both(self, kernel: Kernel, show: Show) -> tuple[FrontEnd, FrontEnd]:
+        session = kernel(callback_port=None)
+        return show(session), show(session)
+
+    def test_each_tick_counts(self, both: tuple[FrontEnd, FrontEnd], folder: Path) -> None:
+        """Ticked in the second long ago, unticked in the first since, and ticked in it again."""
+        first, second = both
+        for front, ticked in ((second, True), (first, True), (first, False), (second, True)):
+            front.sign_in(memory_only=ticked)
+            assert front.panel.session.in_memory is ticked
+            assert [bool(p.phase("signed_in")["memory_only"]) for p in both] == [ticked, ticked]
+            logins = [f for f in folder.glob("login-*.mcpnb") if "sealed" in f.read_text()]
+            assert len(logins) == (0 if ticked else 1)
+            front.act("sign_out")
+            for each in both:
+                each.phase("signed_out")
+
+    def test_one_that_is_shown_later_can_be_unticked(
+        self, kernel: Kernel, show: Show, folder: Path
+    ) -> None:
+        """Where the login was to be kept at first is the session's to know."""
+        session = kernel(callback_port=None)
+        first = show(session)
+        first.sign_in(memory_only=True)
+        first.act("sign_out")
+        first.phase("signed_out")
+        second = show(session)
+        assert second.state["memory_only"] is True
+        assert second.state["memory_only_possible"] is True
+        second.sign_in(memory_only=False)
+        assert len(list(folder.glob("login-*.mcpnb"))) == 1
+
+
+class TestChosenInCode:
+    def test_the_panel_shows_it_and_a_tick_counts_again(
+        self, front: FrontEnd, world: Path, folder: Path
+    ) -> None:
+        session = front.panel.session
+        front.sign_in(memory_only=True)
+        session.logout()
+        session.keep_in("file")
+        assert "memory" not in session.kept
+        front.hello()
+        front.until(lambda s: s["phase"] == "signed_out" and s["memory_only"] is False)
+        front.sign_in(memory_only=False)
+        home = world / "mcpnb"
+        assert len(list(home.glob("login-*.mcpnb"))) == 1, "where the code said"
+        session.logout()
+        front.phase("signed_out")
+
+        front.sign_in(memory_only=True)
+        assert session.in_memory
+        assert not any("sealed" in f.read_text() for f in home.glob("login-*.mcpnb"))
+        assert list(folder.glob("login-*.mcpnb")) == []
+
+    def test_none_leads_back_to_where_it_was_to_be_kept_at_first(self, kernel: Kernel) -> None:
+        session = kernel()
+        first = session.store
+        session.keep_in("memory")
+        assert session.in_memory
+        assert session.memory_is_a_choice
+        assert session.options(timeout=1).in_memory, "so it is for every view of it"
+        session.keep_in(None)
+        assert session.store is first
+        assert not session.options(timeout=1).in_memory
+
+    def test_memory_is_no_choice_where_it_was_given(self, fake: FakeServer, show: Show) -> None:
+        front = show(connect(fake.url, callback_port=None))
+        assert front.state["memory_only"] is True
+        assert front.state["memory_only_possible"] is False
+        front.sign_in(memory_only=False)
+        assert front.panel.session.in_memory
+        assert not front.panel.session.memory_is_a_choice
 
 
 class TestSignedIn:

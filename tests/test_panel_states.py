@@ -196,8 +196,10 @@ class TestTrouble:
         file.write_text("what")
         assert front.phase("unusable")["error"]["text"]
 
-    def test_a_server_that_cannot_be_reached(self, fake: FakeServer, show: Show) -> None:
-        front = show(connect(fake.url))
+    def test_a_server_that_cannot_be_reached(
+        self, fake: FakeServer, kernel: Kernel, show: Show
+    ) -> None:
+        front = show(kernel())
         fake.close()
         front.act("sign_in", page=front.page, memory_only=False, via="auto")
         state = front.phase("failed")
@@ -235,6 +237,32 @@ class TestTrouble:
         assert "\u202e" not in claim
         assert max(len(p["name"]) for p in state["permissions"]) <= 101
 
+    def test_hosts_are_shown_as_dns_has_them(self, show: Show) -> None:
+        """A letter of another alphabet that looks alike is seen."""
+        lookalike = "https://аpple.example:8443/mcp"  # noqa: RUF001  that is what it is about
+        front = show(connect(lookalike, issuer="https://bücher.example/t"))
+        assert front.state["server"]["host"] == "xn--pple-43d.example:8443"
+        assert front.state["headline"] == "Sign in to xn--pple-43d.example:8443"
+        assert front.state["authorization_server"]["host"] == "xn--bcher-kva.example"
+        assert repr(front.panel) == "<Panel: sign in to xn--pple-43d.example:8443>"
+
+    def test_of_a_long_host_the_end_is_shown(self, show: Show) -> None:
+        """It says whose it is, and the beginning what its owner likes."""
+        long = "login.microsoft.com." + "a" * 60 + "." + "b" * 40 + ".evil.example"
+        state = show(connect(f"https://{long}/mcp", issuer=f"https://{long}")).state
+        for host in (state["server"]["host"], state["authorization_server"]["host"]):
+            assert host.startswith("…")
+            assert host.endswith("b.evil.example")
+            assert len(host) == 61
+        assert state["headline"].endswith(".evil.example")
+        assert "microsoft" not in state["headline"]
+
+    @pytest.mark.parametrize("issuer", ["https://as.example:x", "our own", "https://[as"])
+    def test_an_issuer_that_is_no_address_is_shown_as_it_is(self, show: Show, issuer: str) -> None:
+        state = show(connect("https://mcp.example/mcp", issuer=issuer)).state
+        assert state["phase"] == "signed_out"
+        assert state["authorization_server"] == {"issuer": issuer, "host": issuer}
+
     def test_the_page_that_is_missing_can_be_put_in_place(
         self, fake: FakeServer, show: Show, world: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -256,3 +284,24 @@ class TestTrouble:
         front.hello(page=page_at(LAB, served=False))
         front.act("install")
         assert front.noted("cannot be written")["jupyter"]["page_missing"]
+
+
+class TestVoila:
+    """Each visitor has a kernel, and all of these are one system user's."""
+
+    def test_the_visitor_is_told_whose_login_it_is(
+        self, fake: FakeServer, show: Show, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
+        state = show(mcpnb.connect(fake.url)).state
+        assert state["who"].startswith("This page's own kernel can act as this login")
+        assert "memory" in state["kept"]
+        assert state["memory_only_possible"] is False
+
+    def test_on_disk_it_is_everybodys_as_in_any_notebook(
+        self, kernel: Kernel, show: Show, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = show(kernel()).state["who"]
+        monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
+        assert show(kernel()).state["who"] == elsewhere
+        assert elsewhere.startswith("Anyone who can run code in this kernel")

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.panels import SOON, approve, connected, says, sign_in, sign_in_link, signed_in
+from tests.fakes.people import free_port
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 from tests.peers.browser import Browser
@@ -60,6 +61,19 @@ def test_loopback_where_the_person_wants_it(
     assert CALLBACK.match(tab.url)
     expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
     notebook.run(1).shows(1, "harbour_traffic")
+
+
+def test_a_callback_address_that_a_proxy_leads_to_the_kernel(
+    window: Window, lab: Jupyter, demo: DemoServers
+) -> None:
+    """jupyter-server-proxy, which keeps the path of what it calls absolute."""
+    port = free_port()
+    callback = f"{lab.url}proxy/absolute/{port}/callback"
+    more = f", callback_url={callback!r}, callback_port={port}"
+    notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url, more)]).run(0)
+    tab = sign_in(notebook)
+    assert tab.url.startswith(callback)
+    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
 
 
 class TestPaste:

@@ -214,6 +214,39 @@ class TestFollowing:
         second.submit(answer_of(url))
         assert second.wait(10).scopes == ("read", "write")
 
+    def test_one_that_asks_for_the_account_takes_over(self, kernel: Kernel) -> None:
+        """The person wants to be asked who they are: what does not ask is no such sign-in."""
+        first, plain = waiting(kernel())
+        second, url = waiting(kernel(), choose_account=True)
+
+        assert url != plain
+        assert query_of(url)["prompt"] == ["select_account"]
+        assert not second.follows
+        with pytest.raises(errors.LoginCancelled, match="replaced"):
+            first.wait(10)
+        second.submit(answer_of(url))
+        assert second.wait(10).signed_in
+
+    def test_one_that_asks_for_it_as_well_is_followed(self, kernel: Kernel) -> None:
+        first, url = waiting(kernel(), choose_account=True)
+        second, same = waiting(kernel(), choose_account=True)
+
+        assert same == url
+        assert second.follows
+        second.submit(answer_of(url))
+        assert first.wait(10).signed_in
+
+    def test_one_that_was_left_without_asking_for_it_is_not_gone_on_with(
+        self, kernel: Kernel
+    ) -> None:
+        begun, plain = waiting(kernel())
+        begun.leave()
+        login, url = waiting(kernel(), choose_account=True)
+
+        assert url != plain
+        assert query_of(url)["prompt"] == ["select_account"]
+        login.cancel()
+
     def test_accounts_do_not_follow_each_other(self, kernel: Kernel) -> None:
         work, at_work = waiting(kernel(account="work"))
         home, at_home = waiting(kernel(account="home"))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mcpnb import errors
 from mcpnb.protocol.urls import (
     canonical_server,
+    host_of,
     is_loopback_host,
     origin_of,
     require_endpoint,
@@ -243,6 +244,7 @@ def test_what_is_no_servers_address_is_a_clear_error(url: str) -> None:
         "http://localhost:1/token",
         "http://127.8.9.1/token",
         "http://[::1]:9/token",
+        "https://as.example/".ljust(2000, "x"),
     ],
 )
 def test_an_endpoint_is_taken_as_it_was_written(url: str) -> None:
@@ -261,6 +263,7 @@ def test_an_endpoint_is_taken_as_it_was_written(url: str) -> None:
         ("https://a/\n", errors.DiscoveryError),
         (" https://a/", errors.DiscoveryError),
         ("https://a/\ud800", errors.DiscoveryError),
+        ("https://as.example/".ljust(2001, "x"), errors.DiscoveryError),
         ("/token", errors.ProtocolError),
         ("javascript:alert(1)", errors.ProtocolError),
         ("data:text/html,x", errors.ProtocolError),
@@ -273,6 +276,9 @@ def test_an_endpoint_is_taken_as_it_was_written(url: str) -> None:
         ("http://localhost.evil.example/", errors.ProtocolError),
         ("https:///token", errors.ProtocolError),
         ("https://user:word@as.example/", errors.ProtocolError),
+        ("https://@as.example/", errors.ProtocolError),
+        ("https://:@as.example/", errors.ProtocolError),
+        ("http://@127.0.0.1/", errors.ProtocolError),
     ],
 )
 def test_an_endpoint_of_another_kind_is_refused(url: object, kind: type[Exception]) -> None:
@@ -342,3 +348,18 @@ def test_an_origin_is_the_one_that_http_libraries_ask(host: str) -> None:
     assert origin_of(f"https://{host}/mcp") == origin_of(f"https://{spelled}/")
     assert resource_covers(f"https://{spelled}/mcp", f"https://{host}/mcp")
     assert origin_of("https://strasse.example") != origin_of("https://straße.example")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://bücher.example/mcp", "xn--bcher-kva.example"),
+        ("https://аpple.example", "xn--pple-43d.example"),  # noqa: RUF001  a Cyrillic letter
+        ("https://MCP.Example:8443/x@y", "mcp.example:8443"),
+        ("https://user:word@mcp.example/", "mcp.example"),
+        ("http://[2001:DB8::1]:80/", "[2001:db8::1]:80"),
+    ],
+)
+def test_a_host_is_given_as_it_stands_in_dns(url: str, host: str) -> None:
+    """Letters that look alike do not, there."""
+    assert host_of(url) == host

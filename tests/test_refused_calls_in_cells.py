@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import mcpnb
 from mcpnb import errors
+from mcpnb.config import review
 from tests.fakes.kernels import Kernel
 from tests.fakes.notebooks import Notebook
 from tests.fakes.server import FakeServer
@@ -103,3 +106,39 @@ class TestARefusedCall:
         notebook.panel.act("tools")
         notebook.panel.phase("signed_out")
         assert len(notebook.panels) == 1
+
+
+class TestASecretOfTheAddress:
+    """What ``${TEAM_KEY}`` in a configured address stands for."""
+
+    SECRET = "pLanted-k3y-0f-the-address"
+
+    @pytest.fixture
+    def keyed(
+        self, fake: FakeServer, world: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> mcpnb.Session:
+        monkeypatch.setattr(errors, "_concealed", ())
+        monkeypatch.setenv("TEAM_KEY", self.SECRET)
+        server = {"type": "http", "url": f"{fake.url}?key=${{TEAM_KEY}}"}
+        (world / "work" / ".mcp.json").write_text(json.dumps({"mcpServers": {"team": server}}))
+        for each in review():
+            each.agree()
+        return mcpnb.connect("team", store="memory")
+
+    @pytest.mark.parametrize(
+        ("watched", "advice"),
+        [(True, "in the panel below"), (False, "on this machine: mcpnb login ")],
+        ids=["notebook", "headless"],
+    )
+    def test_is_not_in_the_line_that_says_what_to_do(
+        self, keyed: mcpnb.Session, monkeypatch: pytest.MonkeyPatch, advice: str, *, watched: bool
+    ) -> None:
+        Notebook(monkeypatch, allows_input=watched)
+        for call in (keyed.tools, lambda: asyncio.run(keyed.atools())):
+            with pytest.raises(errors.LoginRequired) as caught:
+                call()
+            said = str(caught.value) + repr(caught.value)
+            assert self.SECRET not in said
+            assert "${TEAM_KEY}" in said
+            assert advice in said
+            advice = advice.replace("below", "above")

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from IPython.core.interactiveshell import InteractiveShell
 import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore, MemoryStore
-from tests.fakes.people import answer_of, connect, refresh_tokens, sign_in, until
+from tests.fakes.people import answer_of, connect, query_of, refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
 
 
@@ -167,6 +168,61 @@ def test_waiting_has_an_end(fake: FakeServer) -> None:
     """And says how long it waited."""
     with pytest.raises(errors.LoginTimeout, match="0 seconds"):
         connect(fake.url).wait(timeout=0)
+
+
+def test_what_says_so_holds_no_address_with_a_state(fake: FakeServer) -> None:
+    """Tracebacks are saved with notebooks, and the address is the login's to show."""
+    login = connect(fake.url).login()
+    try:
+        login.until("waiting", timeout=10)
+        with pytest.raises(errors.LoginTimeout) as caught:
+            login.wait(timeout=0)
+        said = str(caught.value) + repr(caught.value)
+        (state,) = query_of(str(login.url))["state"]
+        assert state not in said
+        assert "state=" not in said
+        assert "/authorize" not in said
+        assert "it goes on" in said
+    finally:
+        login.cancel()
+
+
+class TestInVoila:
+    """Each visitor has a kernel, and all of these are one system user's: its disk is no place."""
+
+    @pytest.fixture(autouse=True)
+    def voila(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
+
+    @pytest.fixture
+    def configure(self, world: Path) -> Callable[[str], object]:
+        folder = world / "xdg" / "config" / "mcpnb"
+        folder.mkdir(parents=True)
+        return (folder / "config.toml").write_text
+
+    def test_logins_are_kept_in_memory(self, fake: FakeServer, world: Path) -> None:
+        session = mcpnb.connect(fake.url, callback_port=0)
+        assert session.in_memory
+        assert not session.memory_is_a_choice
+        sign_in(session)
+        assert list((world / "mcpnb").glob("*")) == []
+
+    def test_unless_the_call_says_where(self, fake: FakeServer, tmp_path: Path) -> None:
+        assert not mcpnb.connect(fake.url, store="file").in_memory
+        store = FileStore(tmp_path)
+        assert mcpnb.connect(fake.url, store=store).store is store
+
+    def test_or_the_configuration_does(
+        self, fake: FakeServer, configure: Callable[[str], object]
+    ) -> None:
+        configure('mcp_oauth_credentials_store = "file"\n')
+        assert not mcpnb.connect(fake.url).in_memory
+
+    def test_elsewhere_they_are_kept_on_disk(
+        self, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SERVER_SOFTWARE", "jupyter/2")
+        assert not mcpnb.connect(fake.url).in_memory
 
 
 def test_a_sign_in_under_way_is_given_again(fake: FakeServer) -> None:

@@ -56,7 +56,7 @@ def doctor(
     \b
     mcpnb doctor https://mcp.example.com/mcp
     mcpnb doctor https://mcp.example.com/mcp --call      and try the stored login
-    mcpnb doctor https://mcp.example.com/mcp --sign-in   and sign in, every step shown
+    mcpnb doctor https://mcp.example.com/mcp --sign-in   and really sign in
     """
     import json
 

@@ -1,38 +1,36 @@
-"""Servers to try mcpnb with: an authorization server and an MCP server, on the loopback."""
+"""Servers to try mcpnb with, and notebooks that do: all on this computer."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-import threading
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 __all__ = ["main"]
 
 USAGE = """\
-The demo's servers are running on this computer:
+mcpnb's demo is running on this computer, in JupyterLab and with servers of its own:
 
-   MCP server            {url}
-   authorization server  {issuer}
+   {address}
 
-From Python or a notebook:
+The notebooks there are copies, in {notebooks}.
+They, your changes to them and all logins are gone when the demo ends; your own notebooks, logins
+and Jupyter settings are left alone. To keep a notebook, use File > Download.
 
-   import mcpnb
-   demo = mcpnb.connect("{url}")
-   demo.login(open_browser=True).wait()
-   demo.tools()
-   demo.call("harbour_traffic", limit=5).df()
-
-   demo.login(scopes=["data:write"], open_browser=True).wait()
-   demo.call("publish", title="Fog in March")     # what needs the second scope
-
-From another terminal:
+From another terminal, against the same server:
 
    mcpnb login {url}
    mcpnb tools {url}
-   mcpnb call {url} whoami
+   mcpnb call {url} harbour_traffic limit=5
    mcpnb logout {url}
 
-Press Ctrl-C to stop. Their logins and tokens end with them.
+Press Ctrl-C to stop.
 """
+# What ends a process from outside, and would leave everything behind.
+ENDING = ("SIGTERM", "SIGHUP")
 
 
 def main(*, terminal: bool, open_browser: bool = True, port: int | None = None) -> int:
@@ -40,45 +38,103 @@ def main(*, terminal: bool, open_browser: bool = True, port: int | None = None) 
 
     Args:
         terminal: Play the whole story in the terminal, without a browser, and end.
-        open_browser: For the panel, which is still to come.
-        port: The MCP server's port; the authorization server gets the next. Any free ones if left
-            out.
+        open_browser: Open a browser with the first notebook; its address is printed in any case.
+        port: JupyterLab's port; the MCP server and its authorization server get the next two. Any
+            free ones if left out.
 
     Returns:
-        The exit code: 0, or 1 if the story failed or the servers could not start.
+        The exit code: 0, or 1 if the story failed or something could not start.
     """
-    del open_browser
     try:
-        from mcpnb.demo.servers import DemoServers
+        from mcpnb.demo import lab, servers  # noqa: F401 - whether what they import is there
         from mcpnb.demo.story import run_story
     except ImportError as error:
         # Only what the extra brings: an import error of our own has to show.
         if error.name is None or error.name.split(".")[0] == "mcpnb":
             raise
-        print(
-            f"The demo needs {error.name}, which is not installed. Install it with:\n"
-            '   pip install "mcpnb[demo]"',
-            file=sys.stderr,
-        )
-        return 1
+        return _not_installed(error.name)
     if terminal:
         return run_story(sys.stdout)
-    try:
-        demo = DemoServers(port=port or 0)
-    except (OSError, OverflowError) as error:
-        print(
-            f"Ports {port} and {(port or 0) + 1} cannot both be used: {error}. "
-            "Choose another with --port, or leave it out.",
-            file=sys.stderr,
+    if (name := lab.missing()) is not None:
+        return _not_installed(name)
+    if port and (problem := _taken(port)) is not None:
+        return _failed(
+            f"Ports {port}, {port + 1} and {port + 2} cannot all be used: {problem}. "
+            "Choose others with --port, or leave it out."
         )
-        return 1
-    try:
-        with demo:
-            print(USAGE.format(url=demo.mcp_url, issuer=demo.issuer), flush=True)
-            forever = threading.Event()
-            # In slices: on Windows a wait without a time-out cannot be interrupted.
-            while not forever.wait(1):
-                pass
-    except KeyboardInterrupt:
-        print("\nThe servers have stopped.")
+    with contextlib.suppress(KeyboardInterrupt), _ending_in_order():
+        return _run_lab(open_browser=open_browser, port=port or None)
+    print("\nEverything has stopped, and nothing is left behind.")
     return 0
+
+
+def _run_lab(*, open_browser: bool, port: int | None) -> int:
+    """Run JupyterLab until it ends; Ctrl-C goes through."""
+    from mcpnb.demo.lab import Lab, LabError
+
+    with tempfile.TemporaryDirectory(prefix="mcpnb-demo-", ignore_cleanup_errors=True) as folder:
+        print("Starting JupyterLab ...", file=sys.stderr, flush=True)
+        try:
+            with Lab(Path(folder), port=port, open_browser=open_browser) as lab:
+                text = USAGE.format(
+                    address=lab.address, notebooks=lab.notebooks, url=_first_url(lab.configuration)
+                )
+                print(text, flush=True)
+                # In slices: on Windows a wait without a time-out cannot be interrupted.
+                while (code := lab.ended(within=1)) is None:
+                    pass
+                said = lab.last_words()
+        except LabError as error:
+            return _failed(str(error))
+    if code:
+        return _failed(f"JupyterLab ended by itself ({code}). It said last:\n\n{said}")
+    print("JupyterLab was shut down; nothing is left behind.")
+    return 0
+
+
+def _first_url(configuration: Path) -> str:
+    import tomllib
+
+    found = tomllib.loads(configuration.read_text("utf-8"))
+    return str(found["mcp_servers"]["harbour"]["url"])
+
+
+def _taken(port: int) -> str | None:
+    """Say why three ports in a row cannot be used, if so."""
+    from mcpnb.demo.listening import bind
+
+    try:
+        with contextlib.ExitStack() as stack:
+            for number in range(port, port + 3):
+                stack.enter_context(bind(number))
+    except (OSError, OverflowError) as error:
+        return str(error)
+    return None
+
+
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have what ends a process from outside end it as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _not_installed(name: str) -> int:
+    return _failed(
+        f"The demo needs {name}, which is not installed. Install it with:\n"
+        '   pip install "mcpnb[demo]"'
+    )
+
+
+def _failed(text: str) -> int:
+    print(text, file=sys.stderr)
+    return 1

@@ -21,6 +21,7 @@ from joserfc.jwk import ECKey, KeySet
 from starlette.responses import Response
 
 from mcpnb.demo.clients import AUTH_METHODS, Client, Clients
+from mcpnb.demo.device import DEVICE_CODE, DeviceAuthorization, DeviceCodes, DeviceGrant
 from mcpnb.demo.grants import (
     ALGORITHM,
     AccessTokens,
@@ -140,6 +141,11 @@ class AuthorizationServer(rfc6749.AuthorizationServer):
         auto_consent: Approve without showing the page.
         deny: Refuse every authorization request with ``access_denied``.
         localhost_redirects_only: Register and use no redirect away from this computer.
+        callback_redirects_only: Register no redirect but ``/callback`` on this computer, as servers
+            do whose operator has a list.
+        device_grant: Let people enter a code on another device (RFC 8628).
+        public_address: Where browsers reach the pages, if not at the issuer's own address. For the
+            demo behind Jupyter's proxy only: a real server is at one address for everybody.
         announce_iss: Announce and send ``iss`` (RFC 9207); off, it plays an older server.
         rotate: Rotate refresh tokens, with reuse detection.
         resources: The MCP servers that tokens may be asked for.
@@ -156,6 +162,8 @@ class AuthorizationServer(rfc6749.AuthorizationServer):
         auto_consent: bool = False,
         deny: bool = False,
         localhost_redirects_only: bool = False,
+        callback_redirects_only: bool = False,
+        device_grant: bool = False,
         announce_iss: bool = True,
         rotate: bool = True,
         subject: str = "ada",
@@ -167,6 +175,9 @@ class AuthorizationServer(rfc6749.AuthorizationServer):
         self.auto_consent = auto_consent
         self.deny = deny
         self.localhost_redirects_only = localhost_redirects_only
+        self.callback_redirects_only = callback_redirects_only
+        self.device_grant = device_grant
+        self.public_address: str | None = None
         self.announce_iss = announce_iss
         self.rotate = rotate
         self.subject = subject
@@ -174,11 +185,14 @@ class AuthorizationServer(rfc6749.AuthorizationServer):
         self.consents: list[Consent] = []
         self.clients = Clients()
         self.storage = Storage()
+        self.device_codes = DeviceCodes()
         key = ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
         self.keys = KeySet([key])
         self.register_token_generator("default", AccessTokens(self, key))
         self.register_grant(AuthorizationCodeGrant, [S256Required(), ResourceRequired()])
         self.register_grant(RefreshTokenGrant)
+        self.register_grant(DeviceGrant)
+        self.register_endpoint(DeviceAuthorization(self))
         self.register_endpoint(Registration(self))
         self.register_endpoint(Revocation(self))
         self.iss = Issuer(self)
@@ -227,9 +241,9 @@ class AuthorizationServer(rfc6749.AuthorizationServer):
 
     def metadata(self) -> dict[str, Any]:
         """Describe the server (RFC 8414)."""
-        document = {
+        document: dict[str, Any] = {
             "issuer": self.issuer,
-            "authorization_endpoint": f"{self.issuer}/authorize",
+            "authorization_endpoint": f"{self.pages_address}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "registration_endpoint": f"{self.issuer}/register",
             "revocation_endpoint": f"{self.issuer}/revoke",
@@ -243,9 +257,17 @@ class AuthorizationServer(rfc6749.AuthorizationServer):
             "code_challenge_methods_supported": ["S256"],
             "client_id_metadata_document_supported": True,
         }
+        if self.device_grant:
+            document["device_authorization_endpoint"] = f"{self.issuer}/device_authorization"
+            document["grant_types_supported"].append(DEVICE_CODE)
         if self.announce_iss:
             document["authorization_response_iss_parameter_supported"] = True
         return document
+
+    @property
+    def pages_address(self) -> str:
+        """Where browsers reach the pages; programs use the issuer's own address."""
+        return self.public_address or self.issuer
 
     def decode(self, access_token: str) -> dict[str, Any]:
         """Check the signature, kind and issuer of an access token and give its claims.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx2
 
 from mcpnb.demo.clients import is_loopback
 from mcpnb.demo.probe import tls
 
-__all__ = ["ConsentForm", "NoRedirectError", "approve"]
+__all__ = ["ConsentForm", "NoRedirectError", "approve", "enter_code"]
 
 # A browser gives up after about twenty redirects; a sign-in needs four.
 STEPS = 12
@@ -91,10 +91,10 @@ def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
     Raises:
         NoRedirectError: The authorization server showed something else.
     """
+    url = _direct(url)
     home = _origin(url)
     callback = ""
-    # trust_env off: a proxy could not reach this computer's loopback.
-    with httpx2.Client(timeout=30, trust_env=False, verify=tls()) as browser:
+    with _browser() as browser:
         answer = browser.get(url)
         for _ in range(STEPS):
             form = ConsentForm.read(answer.text)
@@ -106,13 +106,7 @@ def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
                         return callback
                 answer = browser.get(target)
             elif _origin(str(answer.url)) == home and form.action is not None:
-                decision = "deny" if deny else "approve"
-                if form.method != "post" or decision not in form.buttons:
-                    raise NoRedirectError(f"no {decision} button on the page: {form.text[:300]}")
-                answer = browser.post(
-                    urljoin(str(answer.url), form.action),
-                    data={**form.fields, form.buttons[decision]: decision},
-                )
+                answer = _decided(browser, answer, "deny" if deny else "approve")
             elif callback:
                 return callback
             else:
@@ -120,6 +114,49 @@ def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
                     f"no redirect but HTTP {answer.status_code}: {form.text[:300]}"
                 )
     raise NoRedirectError("too many redirects")
+
+
+def enter_code(url: str, *, deny: bool = False) -> str:
+    """Open the address that a sign-in on another device names, and decide.
+
+    Args:
+        url: The address, with the code in it.
+        deny: Press "Deny" instead of "Approve".
+
+    Returns:
+        What the page says then.
+
+    Raises:
+        NoRedirectError: There was nothing to decide.
+    """
+    with _browser() as browser:
+        answer = _decided(browser, browser.get(_direct(url)), "deny" if deny else "approve")
+    return ConsentForm.read(answer.text).text
+
+
+def _browser() -> httpx2.Client:
+    # trust_env off: a proxy could not reach this computer's loopback.
+    return httpx2.Client(timeout=30, trust_env=False, verify=tls())
+
+
+def _decided(browser: httpx2.Client, answer: httpx2.Response, decision: str) -> httpx2.Response:
+    form = ConsentForm.read(answer.text)
+    if form.method != "post" or decision not in form.buttons:
+        raise NoRedirectError(f"no {decision} button on the page: {form.text[:300]}")
+    return browser.post(
+        urljoin(str(answer.url), form.action or ""),
+        data={**form.fields, form.buttons[decision]: decision},
+    )
+
+
+def _direct(url: str) -> str:
+    """Give a page's address on this computer, where it is told by way of Jupyter's proxy."""
+    parts = urlsplit(url)
+    _, proxied, path = parts.path.partition("/proxy/")
+    port, _, page = path.partition("/")
+    if not (proxied and port.isdecimal()):
+        return url
+    return urlunsplit(("http", f"127.0.0.1:{port}", f"/{page}", parts.query, ""))
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -14,9 +14,11 @@ from mcpnb.demo.scopes import READ
 
 __all__ = [
     "AUTH_METHODS",
+    "LOOPBACK_HOSTS",
     "Client",
     "ClientMetadataError",
     "Clients",
+    "is_callback",
     "is_loopback",
     "usable_redirect",
 ]
@@ -36,6 +38,11 @@ class ClientMetadataError(Exception):
 def is_loopback(uri: str) -> bool:
     """Tell whether a URL leads to this computer."""
     return _split(uri).hostname in LOOPBACK_HOSTS
+
+
+def is_callback(uri: str) -> bool:
+    """Tell whether a URL is the one that command line tools listen at."""
+    return is_loopback(uri) and _split(uri).path == "/callback"
 
 
 def usable_redirect(uri: str) -> bool:
@@ -102,7 +109,7 @@ class Client:
 
     def get_default_redirect_uri(self) -> str | None:
         """Give the registered redirect URI, if there is only one (RFC 6749 section 3.1.2.3)."""
-        uris = self.metadata["redirect_uris"]
+        uris = self.metadata.get("redirect_uris", [])
         return str(uris[0]) if len(uris) == 1 else None
 
     def get_allowed_scope(self, scope: str | None) -> str:
@@ -111,11 +118,12 @@ class Client:
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         """Compare exactly, save for the port of a native application's loopback (RFC 8252 7.3)."""
-        if redirect_uri in self.metadata["redirect_uris"]:
+        registered = self.metadata.get("redirect_uris", [])
+        if redirect_uri in registered:
             return True
         if not (self.native and redirect_uri.startswith("http://") and is_loopback(redirect_uri)):
             return False
-        return any(_same_but_port(redirect_uri, uri) for uri in self.metadata["redirect_uris"])
+        return any(_same_but_port(redirect_uri, uri) for uri in registered)
 
     def check_client_secret(self, client_secret: str) -> bool:
         """Compare a secret without telling how much of it was right."""

@@ -7,15 +7,15 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from authlib.oauth2 import OAuth2Error
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcpnb.demo import pages
 from mcpnb.demo.authorization_server import (
@@ -25,7 +25,8 @@ from mcpnb.demo.authorization_server import (
     JsonRequest,
     Request,
 )
-from mcpnb.demo.clients import ClientMetadataError
+from mcpnb.demo.clients import LOOPBACK_HOSTS, ClientMetadataError
+from mcpnb.demo.device import DeviceCode
 from mcpnb.demo.scopes import DESCRIPTIONS
 
 __all__ = ["application"]
@@ -53,11 +54,42 @@ def application(server: AuthorizationServer) -> Starlette:
             Route("/token", endpoints.token, methods=["POST"]),
             Route("/register", endpoints.register, methods=["POST"]),
             Route("/revoke", endpoints.revoke, methods=["POST"]),
+            Route("/device_authorization", endpoints.begin_device, methods=["POST"]),
+            Route("/device", endpoints.device),
         ],
-        # A page on the web whose name resolves to 127.0.0.1 would otherwise be "this computer".
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
+        middleware=[Middleware(KnownHosts, server=server)],
         exception_handlers={TooLongError: _too_long},
     )
+
+
+class KnownHosts:
+    """Answers only requests that name this computer, or where browsers are known to reach it.
+
+    A page on the web whose name resolves to 127.0.0.1 would otherwise be "this computer".
+    """
+
+    def __init__(self, app: ASGIApp, server: AuthorizationServer) -> None:
+        self._app = app
+        self._server = server
+
+    @property
+    def _known(self) -> set[str]:
+        public = self._server.public_address
+        return {*LOOPBACK_HOSTS, *({urlsplit(public).hostname or ""} if public else ())}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http" and _named(scope) not in self._known:
+            await Response("Invalid host header", 400)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _named(scope: Scope) -> str | None:
+    try:
+        return urlsplit(f"//{HttpRequest(scope).headers.get('host', '')}").hostname
+    except ValueError:
+        return None
 
 
 async def _too_long(_request: HttpRequest, _error: Exception) -> Response:
@@ -82,7 +114,7 @@ class Endpoints:
 
     def __init__(self, server: AuthorizationServer) -> None:
         self._server = server
-        self._tickets: dict[str, tuple[str, Request]] = {}
+        self._tickets: dict[str, tuple[str, Request | DeviceCode]] = {}
 
     async def metadata(self, _request: HttpRequest) -> Response:
         """Describe the server (RFC 8414 section 3.2)."""
@@ -121,11 +153,7 @@ class Endpoints:
         grant = server.get_consent_grant(request, end_user=server.subject)
         if server.deny or server.auto_consent:
             return self._answer(request, grant, approved=not server.deny)
-        ticket = secrets.token_urlsafe(24)
-        browser = http.cookies.get(COOKIE) or secrets.token_urlsafe(24)
-        self._tickets[ticket] = (browser, request)
-        while len(self._tickets) > TICKETS:
-            del self._tickets[next(iter(self._tickets))]
+        ticket, browser = self._ticket(http, request)
         page = pages.ConsentPage(
             ticket=ticket,
             client=grant.client.name,
@@ -135,9 +163,45 @@ class Endpoints:
             resource=request.resources[0],
             redirect_uri=grant.redirect_uri,
         )
-        answer = HTMLResponse(page.html(), headers=pages.headers(grant.redirect_uri))
-        answer.set_cookie(COOKIE, browser, httponly=True, samesite="lax")
+        return _asking(page, browser)
+
+    def _ticket(self, http: HttpRequest, about: Request | DeviceCode) -> tuple[str, str]:
+        """Remember what is asked, and which browser is."""
+        ticket = secrets.token_urlsafe(24)
+        browser = http.cookies.get(COOKIE) or secrets.token_urlsafe(24)
+        self._tickets[ticket] = (browser, about)
+        while len(self._tickets) > TICKETS:
+            del self._tickets[next(iter(self._tickets))]
+        return ticket, browser
+
+    async def begin_device(self, http: HttpRequest) -> Response:
+        """Give a device its code (RFC 8628 section 3.1)."""
+        if not self._server.device_grant:
+            return Response(status_code=404)
+        request = Request("POST", str(http.url), await _form(http), http.headers)
+        answer: Answer = self._server.create_endpoint_response("device_authorization", request)
         return answer
+
+    async def device(self, http: HttpRequest) -> Response:
+        """Ask for the code of a device, then whether it may (RFC 8628 section 3.3)."""
+        server, entered = self._server, http.query_params.get("user_code", "")
+        asked = server.device_codes.of_person(entered) if entered else None
+        client = server.query_client(asked.client_id) if asked is not None else None
+        if asked is None or client is None:
+            page = pages.ask_for_code(unknown=bool(entered))
+            return HTMLResponse(page, headers=pages.headers())
+        ticket, browser = self._ticket(http, asked)
+        consent = pages.ConsentPage(
+            ticket=ticket,
+            client=client.name,
+            described_at=client.described_at,
+            subject=server.subject,
+            scopes=[(name, DESCRIPTIONS[name]) for name in asked.scope.split()],
+            resource=asked.resource,
+            redirect_uri=None,
+            user_code=asked.user_code,
+        )
+        return _asking(consent, browser)
 
     async def consent(self, http: HttpRequest) -> Response:
         """Take the decision: once, and from the browser that was shown the page."""
@@ -153,6 +217,8 @@ class Endpoints:
         ):
             return _refused("invalid_request", "This page was answered before, or is too old.")
         del self._tickets[form["ticket"]]
+        if isinstance(request, DeviceCode):
+            return self._connect(request, approved=decision == "approve")
 
         async def work() -> Response:
             grant = self._server.get_consent_grant(request, end_user=self._server.subject)
@@ -169,6 +235,19 @@ class Endpoints:
             return answer
 
         return await self._safely(request, work)
+
+    def _connect(self, asked: DeviceCode, *, approved: bool) -> Response:
+        """Let a device in, or not."""
+        client = self._server.query_client(asked.client_id)
+        consent = Consent(
+            client=client.name if client else asked.client_id,
+            scopes=tuple(asked.scope.split()),
+            resource=asked.resource,
+            approved=approved,
+        )
+        self._server.consents.append(consent)
+        asked.decide(self._server.subject, approved=approved)
+        return HTMLResponse(pages.agreed(approved=approved), headers=pages.headers())
 
     def _answer(self, request: Request, grant: object, *, approved: bool) -> Answer:
         user = self._server.subject if approved else None
@@ -201,6 +280,13 @@ class Endpoints:
         request = JsonRequest(str(http.url), data)
         answer: Answer = self._server.create_endpoint_response("client_registration", request)
         return answer
+
+
+def _asking(page: pages.ConsentPage, browser: str) -> Response:
+    answer = HTMLResponse(page.html(), headers=pages.headers(page.redirect_uri))
+    # Without a path it is for the pages beside this one: at a proxy's host are other things, too.
+    answer.set_cookie(COOKIE, browser, httponly=True, samesite="lax", path=None)
+    return answer
 
 
 def _refused(error: str, description: str) -> Response:

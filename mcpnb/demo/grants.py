@@ -13,7 +13,6 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import InvalidRequestError, grants
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
 from authlib.oauth2.rfc7009 import RevocationEndpoint
@@ -28,7 +27,14 @@ from authlib.oauth2.rfc9207 import IssuerParameter
 from joserfc import jwt
 from joserfc.errors import JoseError
 
-from mcpnb.demo.clients import AUTH_METHODS, Client, is_loopback, usable_redirect
+from mcpnb.demo.clients import (
+    AUTH_METHODS,
+    Client,
+    is_callback,
+    is_loopback,
+    usable_redirect,
+)
+from mcpnb.demo.device import DEVICE_CODE, check_resource
 from mcpnb.demo.storage import AccessToken, AuthorizationCode, Grant, RefreshToken
 
 if TYPE_CHECKING:
@@ -39,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessTokens",
     "AuthorizationCodeGrant",
-    "InvalidTargetError",
     "Issuer",
     "RefreshTokenGrant",
     "Registration",
@@ -49,22 +54,6 @@ __all__ = [
 ]
 
 ALGORITHM = "ES256"
-
-
-class InvalidTargetError(OAuth2Error):
-    """The resource is missing, unknown, or not the one that was consented to (RFC 8707 2)."""
-
-    error = "invalid_target"
-
-
-def check_resource(values: list[str], allowed: set[str] | frozenset[str]) -> None:
-    """Insist on exactly one ``resource``, and on one that is meant.
-
-    Raises:
-        InvalidTargetError: There is none, another one, or more than one.
-    """
-    if len(values) != 1 or values[0] not in allowed:
-        raise InvalidTargetError("The resource parameter has to name the MCP server, exactly once.")
 
 
 class ResourceRequired:
@@ -260,11 +249,15 @@ class Registration(ClientRegistrationEndpoint):
                 raise InvalidClientMetadataError(f"{key} has to be a string.")
         if data.get("application_type", "web") not in {"native", "web"}:
             raise InvalidClientMetadataError("application_type has to be native or web.")
-        uris = data.get("redirect_uris")
-        if not uris or not all(map(usable_redirect, uris)):
+        uris = data.get("redirect_uris", [])
+        # Nobody is sent anywhere by the device grant.
+        needs_none = self.server.device_grant and DEVICE_CODE in data.get("grant_types", [])
+        if not (uris or needs_none) or not all(map(usable_redirect, uris)):
             raise InvalidRedirectURIError("A redirect URI is https, or http on the loopback.")
         if self.server.localhost_redirects_only and not all(map(is_loopback, uris)):
             raise InvalidRedirectURIError("This server redirects to localhost only.")
+        if self.server.callback_redirects_only and not all(map(is_callback, uris)):
+            raise InvalidRedirectURIError("This server redirects to a local /callback only.")
         metadata: dict[str, Any] = super().extract_client_metadata(request)
         return metadata
 

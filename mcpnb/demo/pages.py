@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlsplit
 
-__all__ = ["ConsentPage", "headers", "refusal"]
+__all__ = ["ConsentPage", "agreed", "ask_for_code", "headers", "refusal"]
 
 _STYLE = """
 :root { color-scheme: light dark; --edge: color-mix(in srgb, currentColor 18%, transparent);
@@ -36,6 +36,9 @@ li code { padding: .1em .45em; border: 1px solid var(--edge); border-radius: 6px
 form { display: flex; gap: .75rem; flex-direction: row-reverse; }
 button { flex: 1; padding: .7rem 1rem; border-radius: 10px; border: 1px solid var(--edge);
   font: inherit; font-weight: 600; background: transparent; color: inherit; cursor: pointer; }
+label { flex: 2; } input { width: 100%; padding: .65rem 1rem; border: 1px solid var(--edge);
+  border-radius: 10px; font: 600 1.1em ui-monospace, monospace; background: transparent;
+  color: inherit; text-align: center; }
 button[value=approve] { background: var(--go); border-color: var(--go);
   color: light-dark(#fff, #10201a); }
 button:hover { filter: brightness(1.08); } button:focus-visible { outline: 3px solid var(--go);
@@ -59,7 +62,10 @@ class ConsentPage:
     scopes: Iterable[tuple[str, str]]
     """Name and description of each."""
     resource: str
-    redirect_uri: str
+    redirect_uri: str | None
+    """Where the answer goes; `None`: to the device that shows the code."""
+    user_code: str = ""
+    """What a person entered, to be compared with what the other device shows."""
 
     def html(self) -> str:
         """Write the page."""
@@ -67,6 +73,11 @@ class ConsentPage:
             f"describes itself at <code>{escape(self.described_at)}</code>"
             if self.described_at
             else "registered itself under this name"
+        )
+        goes_to = (
+            f"<code>{escape(urlsplit(self.redirect_uri).netloc)}</code>"
+            if self.redirect_uri is not None
+            else f"whatever shows the code <code>{escape(self.user_code)}</code>"
         )
         scopes = "".join(
             f"<li><code>{escape(name)}</code>{escape(description)}</li>"
@@ -79,15 +90,40 @@ class ConsentPage:
 <dl>
 <dt>It may</dt><dd><ul>{scopes}</ul></dd>
 <dt>at this MCP server, and nowhere else</dt><dd><code>{escape(self.resource)}</code></dd>
-<dt>The answer goes to</dt><dd><code>{escape(urlsplit(self.redirect_uri).netloc)}</code></dd>
+<dt>The answer goes to</dt><dd>{goes_to}</dd>
 </dl>
 <form method="post" action="consent">
 <input type="hidden" name="ticket" value="{escape(self.ticket)}">
 <button name="decision" value="approve">Approve</button>
 <button name="decision" value="deny">Deny</button>
 </form>
-<p><small>A demonstration on your own computer: nothing leaves it.</small></p>""",
+<p><small>A demonstration: nothing leaves the computer that it runs on.</small></p>""",
         )
+
+
+def ask_for_code(*, unknown: bool = False) -> str:
+    """Write the page on which a code is entered that another device shows (RFC 8628 3.3)."""
+    said = (
+        "No device waits with this code: it was used, or is too old."
+        if unknown
+        else "Enter the code that your notebook or terminal shows."
+    )
+    return _page(
+        "Connect a device",
+        f"""
+<p>{said}</p>
+<form method="get" action="device">
+<button>Go on</button>
+<label><input name="user_code" aria-label="Code" autocomplete="off" autofocus required></label>
+</form>""",
+    )
+
+
+def agreed(*, approved: bool) -> str:
+    """Write the page after the decision about another device."""
+    if approved:
+        return _page("The device is signed in", "<p>It goes on by itself. Close this page.</p>")
+    return _page("You said no", "<p>The device gets nothing. Close this page.</p>")
 
 
 def refusal(error: str, description: str) -> str:
@@ -111,7 +147,7 @@ def _page(heading: str, body: str) -> str:
 
 
 def headers(redirect_uri: str | None = None) -> dict[str, str]:
-    """Give the headers of a page: no script, no frame, no referrer, no cache.
+    """Give the headers of a page: no script, no frame, no opener, no referrer, no cache.
 
     ``form-action`` holds for redirects after the form too (CSP level 3), so the redirect URI's
     origin has to be named. An IPv6 literal is no valid source there; its scheme is.
@@ -127,6 +163,8 @@ def headers(redirect_uri: str | None = None) -> dict[str, str]:
     )
     return {
         "Content-Security-Policy": policy,
+        # Big servers do so, and a tab that opened this one then knows nothing of it any more.
+        "Cross-Origin-Opener-Policy": "same-origin",
         "X-Frame-Options": "DENY",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",

@@ -14,7 +14,7 @@ from mcpnb.protocol import registration as registering
 from mcpnb.protocol.authorization import AuthorizationRequest
 from mcpnb.protocol.device import DeviceRequest
 from mcpnb.protocol.scopes import chosen, union
-from mcpnb.protocol.urls import same_issuer
+from mcpnb.protocol.urls import require_page, same_issuer
 from mcpnb.redirects import Redirect, address
 from mcpnb.registrations import Registrations
 from mcpnb.tokens import TokenSource
@@ -51,6 +51,12 @@ def prepared(  # noqa: PLR0913  what a request depends on
         ServerError: It cannot be reached or understood.
     """
     server = discovery.sign_in_at
+    require_page(
+        server.authorization_endpoint,
+        "authorization_endpoint",
+        server=config.url,
+        allow_private=config.allow_private_network,
+    )
     scopes, discovered = _scopes(config, source, discovery, server, added)
     method = registering.choose(
         config, server, redirect_known=redirect.known, not_covered=redirect.not_covered
@@ -124,6 +130,12 @@ def prepared_device(  # noqa: PLR0913  what a request depends on
         if error.error != "invalid_scope" or not discovered:
             raise
         request = grants.begin_device(server, registration, discovery.resource, (), http)
+    require_page(
+        request.url,
+        "verification_uri",
+        server=config.url,
+        allow_private=config.allow_private_network,
+    )
     return PendingLogin(request, expires_at=request.expires_at, via="device")
 
 
@@ -147,11 +159,18 @@ def _scopes(
 
 
 def fits(
-    pending: PendingLogin, config: ServerConfig, added: tuple[str, ...] | None, *, on_device: bool
+    pending: PendingLogin,
+    config: ServerConfig,
+    added: tuple[str, ...] | None,
+    *,
+    on_device: bool,
+    choose_account: bool,
 ) -> bool:
     """Whether a pending sign-in is what a person asks for now, too."""
     request = pending.request
     if on_device and not isinstance(request, DeviceRequest):
+        return False
+    if choose_account and not getattr(request, "choose_account", False):
         return False
     wanted = config.scopes if added is None else added
     return (

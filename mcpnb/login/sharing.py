@@ -41,6 +41,7 @@ class Sharing(Polling):
         self._redirect_via = via
         self._relay = relay
         self._on_device = via == "device"
+        self._choose_account = False
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._signed_in_before = 0.0
@@ -58,7 +59,13 @@ class Sharing(Polling):
         return self._redirect_via in ("auto", "relay") and address == self._relay
 
     def _fits(self, pending: PendingLogin) -> bool:
-        return fits(pending, self._config, self._added, on_device=self._on_device)
+        return fits(
+            pending,
+            self._config,
+            self._added,
+            on_device=self._on_device,
+            choose_account=self._choose_account,
+        )
 
     def _follow(self) -> None:
         """Show the sign-in of another process for a moment, or until that one has ended."""

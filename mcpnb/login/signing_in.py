@@ -184,7 +184,7 @@ class Login(Shown, Generic[OwnerT]):
             if not self._changed.wait_for(self._over, timeout):
                 raise LoginTimeout(
                     f"Not signed in to {self._config.url} within {timeout:g} s; it goes on. "
-                    f"Open: {self.url or '(the address is not known yet)'}"
+                    "The address to open is the login's `url`."
                 )
         if self._state != "cancelled":
             # A program that ends now would take the browser's last page with it.

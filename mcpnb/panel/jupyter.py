@@ -52,7 +52,10 @@ def install() -> Placed:
     try:
         page = folder / _PAGE
         page.parent.mkdir(parents=True, exist_ok=True)
+        ours = not page.exists() or (page.parent / _MARK).exists()
         _write(page, files("mcpnb.panel").joinpath("callback.html").read_bytes())
+        if ours:
+            (page.parent / _MARK).touch()
         for package, part in _PARTS.items():
             if not (folder / part).exists() or (folder / part / _MARK).exists():
                 _copy(_own(package, part), folder / part)
@@ -71,8 +74,8 @@ def remove() -> Placed:
         ConfigError: It cannot be taken out.
     """
     folder = user_data_folder()
-    ours = [part for part in _PARTS.values() if (folder / part / _MARK).exists()]
-    found = [_PAGE.parent, *ours] if (folder / _PAGE).exists() else ours
+    parts = (_PAGE.parent, *_PARTS.values())
+    found = [part for part in parts if (folder / part / _MARK).exists()]
     try:
         for part in found:
             shutil.rmtree(folder / part)

@@ -184,7 +184,8 @@ function callbackAddress() {
     const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
     const folder = config.fullLabextensionsUrl || config.baseUrl.replace(/\/?$/, "/lab/extensions");
     const url = new URL(`${folder}/mcpnb/callback.html`, location.origin);
-    return url.origin === location.origin ? url.href : null;
+    const web = ["http:", "https:"].includes(url.protocol);
+    return web && url.origin === location.origin ? url.href : null;
   } catch {
     return null; // VS Code, Colab, marimo: no page of ours at this origin
   }
@@ -532,7 +533,7 @@ class Panel {
   #awaitAnswer() {
     const { phase, wait } = this.#state;
     const name = this.#answers?.name ?? "";
-    const state = webAddress(wait?.url)?.searchParams.get("state");
+    const state = webAddress(wait?.url)?.searchParams.getAll("state").at(-1);
     const wanted = !ACTIVE.includes(phase) ? "" : state ? `mcpnb-answer-${state}` : name;
     if (wanted === name) return;
     const last = this.#answers;

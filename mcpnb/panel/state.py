@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from mcpnb.errors import ConfigError, McpnbError, NoSignInNeeded, StoreError, plain
+from mcpnb.errors import ConfigError, McpnbError, NoSignInNeeded, StoreError, plain, shown
+from mcpnb.notebook import is_voila
 from mcpnb.panel.waiting import waiting
+from mcpnb.protocol.urls import host_of
 
 if TYPE_CHECKING:
     from mcpnb.session import Session
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["Extras", "described"]
 
 _WHO = "Anyone who can run code in this kernel can act as this login."
+_WHO_IN_VOILA = "This page's own kernel can act as this login, until the page is closed."
 _UNDER_WAY = {
     "discovering": "starting",
     "registering": "starting",
     "waiting": "waiting",
     "exchanging": "exchanging",
 }
+_LONGEST_HOST = 60
 _HOUR, _DAY = 3600, 86_400
 
 
@@ -32,7 +35,6 @@ _HOUR, _DAY = 3600, 86_400
 class Extras:
     """What the panel knows beside the session."""
 
-    memory_only: bool = False
     page_missing: bool = False
     """Whether Jupyter serves the page that hands answers over nowhere."""
     installed: str = ""
@@ -100,23 +102,25 @@ def _described(
         "phase": phase,
         "server": {
             "url": plain(session.server, 500),
-            "host": plain(urlsplit(session.server).netloc, 100),
+            "host": _host(session.server),
             "name": plain(session.name, 60) if session.name else None,
             "claim": plain(login.resource_name, 60) if login and login.resource_name else None,
         },
         "account": plain(session.account, 60) if session.account else None,
         "authorization_server": {
             "issuer": plain(issuer, 300),
-            "host": plain(urlsplit(issuer).netloc, 100),
+            "host": _host(issuer),
         }
         if issuer
         else None,
         "permissions": [{"name": plain(scope, 100), "description": None} for scope in scopes[:100]],
         "permissions_note": _permissions_note(phase, scopes),
         "kept": _kept(session) if readable else "",
-        "who": _WHO,
-        "memory_only": extras.memory_only,
-        "memory_only_possible": phase in ("signed_out", "failed") and session.status == "none"
+        "who": _WHO_IN_VOILA if is_voila() and session.in_memory else _WHO,
+        "memory_only": session.in_memory,
+        "memory_only_possible": phase in ("signed_out", "failed")
+        and session.status == "none"
+        and session.memory_is_a_choice
         if readable
         else False,
         "headline": headline,
@@ -131,9 +135,18 @@ def _described(
     }
 
 
+def _host(url: str) -> str:
+    """Give the host as DNS has it; of a long one the end, which says whose it is."""
+    try:
+        host = shown(host_of(url))
+    except ValueError:  # a configured issuer is compared, and may be no address
+        return plain(url, 100)
+    return plain(host if len(host) <= _LONGEST_HOST else f"…{host[-_LONGEST_HOST:]}", 100)
+
+
 def _lines(session: Session, phase: str) -> tuple[str, str]:
     """Give the headline, and a sentence below it."""
-    host = plain(urlsplit(session.server).netloc, 100)
+    host = _host(session.server)
     login = session.latest_login
     if phase == "waiting" and login is not None and login.user_code is not None:
         return (

@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 import anywidget
 
 from mcpnb.channels import Reply
-from mcpnb.errors import McpnbError, plain, shown
+from mcpnb.errors import ConfigError, McpnbError, plain, shown
 from mcpnb.models import Via, via_from
 from mcpnb.panel import jupyter, watching
 from mcpnb.panel.fallback import Fallback, show
 from mcpnb.panel.state import Extras, described
+from mcpnb.protocol.urls import host_of
 from mcpnb.redirects import require_relay
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Panel"]
 
+_choosing = threading.Lock()
 _LISTED = 500
 """Tools that are shown; the call table of a server that has more is searched in code."""
 
@@ -56,7 +58,6 @@ class Panel(anywidget.AnyWidget):
         super().__init__()
         self.session = session
         self._via = chosen
-        self._store = session.store
         self._extras = Extras()
         self._lock = threading.RLock()
         self._serial = 0
@@ -69,7 +70,7 @@ class Panel(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         # Notebook files keep it: no account's name, and nothing that changes.
-        return f"<Panel: sign in to {plain(urlsplit(self.session.server).netloc)}>"
+        return f"<Panel: sign in to {plain(host_of(self.session.server))}>"
 
     def _ipython_display_(self) -> None:
         bundle = self._repr_mimebundle_()
@@ -196,16 +197,20 @@ class Panel(anywidget.AnyWidget):
     def _sign_in(self, message: dict[str, Any], relay: str | None) -> None:
         if self.session.signed_in:
             return  # signed in elsewhere while the click was on its way
-        self._keep_in_memory(only=message.get("memory_only") is True)
-        self._begin(message, relay)
+        with _choosing:  # where it is kept, and the sign-in that ends there
+            self._keep(in_memory=message.get("memory_only") is True)
+            self._begin(message, relay)
 
-    def _keep_in_memory(self, *, only: bool) -> None:
+    def _keep(self, *, in_memory: bool) -> None:
+        if in_memory == self.session.in_memory or not self.session.memory_is_a_choice:
+            return
         login = self.session.latest_login
-        # It was begun in another view, and ends where it was begun.
-        under_way = login is not None and login.state not in ("signed_in", "failed", "cancelled")
-        if only != self._extras.memory_only and not under_way:
-            self.session.keep_in("memory" if only else self._store)
-            self._change(memory_only=only)
+        if login is not None and login.state not in ("signed_in", "failed", "cancelled"):
+            raise ConfigError(
+                "A sign-in is under way already, and its login would be kept elsewhere than you "
+                "chose here. Cancel it first."
+            )
+        self.session.keep_in("memory" if in_memory else None)
 
     def _begin(
         self, message: dict[str, Any], relay: str | None, *, choose_account: bool = False

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+import re
+import unicodedata
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from mcpnb.errors import ConfigError, DiscoveryError, ProtocolError, quoted
 
 __all__ = [
     "canonical_server",
+    "host_of",
     "is_loopback_host",
     "origin_of",
     "require_callback",
     "require_endpoint",
+    "require_page",
     "resource_covers",
     "same_issuer",
 ]
 
+_LONGEST = 2_000
+"""Characters of an endpoint: it is shown, drawn and sent to pages."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[\da-f]*)", re.ASCII)
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 def _split(url: str) -> SplitResult:
@@ -50,6 +58,59 @@ def origin_of(url: str) -> tuple[str, str, int]:
     parts = _split(url)
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
     return scheme, _in_dns(host), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def host_of(url: str) -> str:
+    """Give the host of an address as it stands in DNS, with its port if it has one of its own."""
+    parts = _split(url)
+    port = f":{parts.port}" if parts.port is not None else ""
+    host = _in_dns((parts.hostname or "").lower())
+    return f"[{host}]{port}" if ":" in host else f"{host}{port}"
+
+
+def require_page(url: str, what: str, *, server: str, allow_private: bool) -> str:
+    """Check where a server has the person's browser sent: not from outside into their own network.
+
+    Their browser has cookies there, and a click is enough for a page that acts on a GET.
+
+    Args:
+        url: An endpoint that passed `require_endpoint`.
+        what: Its name in the metadata, for the message.
+        server: The MCP server that the person gave; one of their own network may lead there.
+        allow_private: Whether configuration allows it.
+
+    Raises:
+        ProtocolError: It is an address of this machine or of a private network.
+    """
+    if allow_private or _is_private(server) or not _is_private(url):
+        return url
+    raise ProtocolError(
+        f"The server's {what} {quoted(url)} leads into your own network, and the server is not in "
+        "it. If that is right, set allow_private_network.",
+        rule="MCP security best practices, SSRF",
+    )
+
+
+def _is_private(url: str) -> bool:
+    host = _as_browsers_read(_split(url).hostname or "")
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        # 127.1, 2130706433, 0x7f.0.0.1: addresses to browsers, and no honest way to write one.
+        local = host == "localhost" or host.endswith(".localhost")
+        return local or _ENDS_IN_A_NUMBER.fullmatch(host) is not None
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        return not (inner.is_global if inner else address.is_global and address in _GLOBAL_UNICAST)
+    return not address.is_global
+
+
+def _as_browsers_read(host: str) -> str:
+    # WHATWG URL, section 3.5, as far as it makes other text of it: escapes, wide letters and dots,
+    # and what UTS 46 ignores.
+    wide = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower()
+    kept = (c for c in wide if unicodedata.category(c) not in ("Mn", "Cf"))
+    return "".join(kept).rstrip(".")
 
 
 def _in_dns(host: str) -> str:
@@ -109,7 +170,7 @@ def require_endpoint(url: object, what: str) -> str:
         ProtocolError: It has another scheme (``javascript:``, ``file:``, ...), plain http to
             elsewhere, or a password.
     """
-    if not isinstance(url, str) or not url:
+    if not isinstance(url, str) or not 0 < len(url) <= _LONGEST:
         raise DiscoveryError(f"The server's metadata has no usable {what}.")
     try:
         parts = _split(url)
@@ -117,7 +178,7 @@ def require_endpoint(url: object, what: str) -> str:
         raise DiscoveryError(f"The server's {what} is not an address: {quoted(url)}.") from None
     scheme = parts.scheme.lower()
     secure = scheme == "https" or (scheme == "http" and is_loopback_host(parts.hostname))
-    if not secure or not parts.hostname or parts.username or parts.password:
+    if not secure or not parts.hostname or "@" in parts.netloc:
         raise ProtocolError(
             f"The server's {what} {quoted(url)} is refused: it has to be an https address.",
             rule="OAuth 2.1 section 1.5; MCP security best practices, URL schemes",

@@ -41,7 +41,7 @@ class _Shared:
     """What all views of a session have together."""
 
     def __init__(self, store: TokenStore) -> None:
-        self.store = store
+        self.store = self.given_store = store
         self.lock = threading.Lock()
         self.login: Login[Session] | None = None
         self.live: LiveClient | None = None

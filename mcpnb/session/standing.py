@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mcpnb.errors import ConfigError, StoreError
 from mcpnb.session.calling import Calling
 from mcpnb.session.static import StaticToken
-from mcpnb.store import TokenStore
+from mcpnb.store import MemoryStore, TokenStore, open_store
 from mcpnb.tokens import login_key
 
 if TYPE_CHECKING:
@@ -125,11 +125,21 @@ class Standing(Calling):
         key = self._source.key
         return (self._store.version(key), PendingLogins(self._store, key).version)
 
-    def keep_in(self, store: str | TokenStore) -> None:
+    @property
+    def in_memory(self) -> bool:
+        """Whether the login is kept in this process only, or would be."""
+        return isinstance(self._store, MemoryStore)
+
+    @property
+    def memory_is_a_choice(self) -> bool:
+        """Whether the login could be kept elsewhere than in this process, too."""
+        return not isinstance(self._shared.given_store, MemoryStore)
+
+    def keep_in(self, store: str | TokenStore | None) -> None:
         """Keep the next login elsewhere: ``memory``, say, and it is gone with this process.
 
         Args:
-            store: As in `mcpnb.connect`.
+            store: As in `mcpnb.connect`; `None`: where it was to be kept at first.
 
         Raises:
             ConfigError: Somebody is signed in: that login would be left behind.
@@ -139,9 +149,7 @@ class Standing(Calling):
                 f"You are signed in to {self.server}; the login is kept {self.kept}. Sign out "
                 "before keeping another one elsewhere."
             )
-        from mcpnb.store import open_store
-
-        self._shared.store = open_store(store)
+        self._shared.store = self._shared.given_store if store is None else open_store(store)
         self._source.rest_in(self._shared.store)
 
     def __repr__(self) -> str:

@@ -52,7 +52,8 @@ class TokenSource:
         """Keep the next login in `store`. One that is kept already stays where it is, unused."""
         self.store = store
         config = self._config
-        self._former = login_key(config.url, config.account) if config.hidden else None
+        self._first = login_key(config.url, config.account) if config.hidden else None
+        self._former = self._first
         self._login = StoredLogin(self.key, store, self._ended_elsewhere)
         self._renewals = Renewals(self._config, self._login)
         self._refusals = Refusals(self._config.url, self._login)
@@ -248,7 +249,8 @@ class TokenSource:
         with self.store.lock(self.key, LOCK_TIMEOUT):
             if not wanted():
                 return False
-            self._login.write(record)
+            with self._login.writing():
+                self._login.write(record)
             return True
 
     def forget(self) -> bool:
@@ -267,23 +269,30 @@ class TokenSource:
             with contextlib.suppress(StoreError):
                 held.enter_context(self.store.lock(self.key, _SIGN_OUT_PATIENCE))
             record = self.readable()
-            try:
-                # Forgotten first: whatever the network does, this machine holds it no longer.
-                self._login.delete()
-            except StoreError as error:
-                failure = error
+            # Forgotten first: whatever the network does, this machine holds it no longer. And first
+            # what could not be read here and so not be moved: who can may be moving it just now.
+            for delete in (self._forget_former, self._login.delete):
+                try:
+                    delete()
+                except StoreError as error:
+                    failure = error
         revoked = record is not None and self._renewals.revoke(record)
         if failure is not None:
             raise failure
         return revoked
 
+    def _forget_former(self) -> None:
+        if self._first is not None:
+            self.store.delete(self._first)
+
     def _adopt(self, former: Key) -> None:
         """Move a login to its name from the one that it had at first, with the secret in clear."""
         if self.store.version(former) is not None and self.store.read(former) is not None:
-            # Not the lock of the new name: who asks may hold it.
-            with self.store.lock(former, LOCK_TIMEOUT):
-                found = self.store.read(former)
-                if found is not None and self.store.read(self.key) is None:
+            # Not the lock of the new name: who asks may hold it. That of its writes is free, or
+            # soon is.
+            with self.store.lock(former, LOCK_TIMEOUT), self._login.writing():
+                found, ended = self.store.read(former), self.store.deleted_at(self.key)
+                if found is not None and ended is None and self.store.read(self.key) is None:
                     self.store.write(self.key, found)
                 self.store.delete(former)
         self._former = None

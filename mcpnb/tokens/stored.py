@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from mcpnb.ages import fresh_from, fresh_until
@@ -116,6 +117,14 @@ class StoredLogin:
             self._unsaved = False
             self._take(version, record)
 
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold what nobody writes without: for a look and a write that belong together.
+
+        Raises:
+            StoreBusy: Somebody holds it for longer than a write takes.
+        """
+        return self.store.lock(self._commit, _COMMIT_TIMEOUT)
+
     def replace(self, marked: LoginRecord, record: LoginRecord) -> bool:
         """Store a login in the place of just that one, and of nothing newer; say whether.
 
@@ -125,7 +134,7 @@ class StoredLogin:
         Raises:
             StoreError: It could not be written.
         """
-        with self.store.lock(self._commit, _COMMIT_TIMEOUT):
+        with self.writing():
             found = self.reread()
             if found is None or _identity(found) != _identity(marked):
                 return False
@@ -140,7 +149,7 @@ class StoredLogin:
         """
         with contextlib.ExitStack() as held:
             with contextlib.suppress(StoreError):  # without locks there is nobody to wait for
-                held.enter_context(self.store.lock(self._commit, _COMMIT_TIMEOUT))
+                held.enter_context(self.writing())
             with self._lock:
                 self._unsaved = False
             self.store.delete(self.key, leave_mark=True)

@@ -131,9 +131,9 @@ def _table(rounds: int, whole: list[float], bare: list[float]) -> Table:
     own = ours - reference
     rows = [
         Row("the requests and a tab, by hand", f"{reference:.2f}", 1.0),
-        Row("the panel", f"{ours:.2f}", ours / reference, f"<= {TARGET} s", met=ours <= TARGET),
+        Row("mcpnb", f"{ours:.2f}", ours / reference, f"<= {TARGET} s", met=ours <= TARGET),
         Row(
-            "of that the panel's own",
+            "mcpnb's own share",
             f"{own:.2f}",
             own / reference,
             f"<= {OWN_TARGET} s",

@@ -1,21 +1,18 @@
-"""`mcpnb demo`: the story that is played in a terminal, and the servers that wait for somebody."""
+"""`mcpnb demo --terminal`: the story that is played in a terminal."""
 
 from __future__ import annotations
 
 import io
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
-import httpx2
 import pytest
 
-from mcpnb.demo import main, story
+from mcpnb.demo import story
 from mcpnb.demo.authorization_server import AuthorizationServer
 from mcpnb.demo.grants import Revocation
 from mcpnb.demo.mcp_server import ResourceServer
@@ -146,47 +143,6 @@ def test_the_command_plays_the_story_and_ends_with_0() -> None:
 
     assert (process.returncode, err) == (0, "")
     assert "All 10 steps happened" in out
-
-
-@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C reaches a process group differently there")
-def test_the_servers_run_until_ctrl_c_and_end_cleanly() -> None:
-    """Until then they say how to use them, from Python and from a terminal."""
-    code = (
-        # A shell that starts the tests in the background lets them ignore the signal.
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from mcpnb.demo import main; sys.exit(main(terminal=False))"
-    )
-    with run(code=code) as process:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if "Ctrl-C" in line:
-                break
-        text = "".join(lines)
-        url = re.search(r"mcpnb login (\S+)", text)
-        assert url is not None
-        assert httpx2.post(url[1], json={}, trust_env=False).status_code == 401
-        assert f'mcpnb.connect("{url[1]}")' in text
-
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-
-    assert process.returncode == 0
-    assert "have stopped" in out
-    assert err == ""
-
-
-def test_a_taken_port_is_a_sentence_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-
-        assert main(terminal=False, port=port) == 1
-
-    assert f"Ports {port} and {port + 1} cannot both be used" in capsys.readouterr().err
-    assert main(terminal=False, port=65_535) == 1
 
 
 def test_a_missing_extra_is_said_with_its_command() -> None:

@@ -62,6 +62,21 @@ def test_the_link_opens_a_tab_that_is_told_where_to_go(panel: Kernel, where: Sit
     assert tab.evaluate("() => [history.length, opener]") == [1, None]
 
 
+def test_a_callback_page_is_one_of_the_web(notebook: Kernel) -> None:
+    """A page of another kind can have this origin as well."""
+    for folder, own in (("blob:{}/folder", False), ("{}/lab/extensions", True)):
+        notebook.page.evaluate(
+            "(folder) => { document.getElementById('jupyter-config-data').textContent ="
+            " JSON.stringify({baseUrl: '/', fullLabextensionsUrl: folder.replace('{}',"
+            " location.origin)}); }",
+            folder,
+        )
+        notebook.does("sent.length = 0")
+        notebook.show()
+        (hello,) = notebook.got("hello")
+        assert (hello["page"]["callback"] is not None) is own
+
+
 def test_the_address_bar_of_the_tab_is_cleaned(panel: Kernel, where: Site) -> None:
     panel.state(state())
     tab = _press(panel)
@@ -219,6 +234,20 @@ def test_an_answer_without_a_state_can_be_copied(page: Page, where: Site) -> Non
     expect(page.get_by_label("The whole address")).to_have_value(
         f"{where.url}{CALLBACK}?error=server_error"
     )
+
+
+def test_of_two_states_the_last_is_the_sign_ins(panel: Kernel, where: Site) -> None:
+    """An authorization endpoint may come with a query, and ours is put behind it."""
+    panel.state(waiting(url=f"{where.url}/authorize?state=somebody-elses&state={STATE}"))
+    stranger = {"kind": "answer", "text": "of another sign-in"}
+    _say(panel.page, "mcpnb-answer-somebody-elses", stranger)
+    tab = _returned(panel, where)
+
+    assert [answer["text"] for answer in panel.got("answer")] == [
+        f"{where.url}{CALLBACK}?code=a-code&state={STATE}"
+    ]
+    _reply(panel, "done")
+    expect(tab.get_by_role("heading")).to_have_text("Signed in")
 
 
 def test_foreign_messages_do_nothing(panel: Kernel, where: Site) -> None:

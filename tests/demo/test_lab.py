@@ -1,0 +1,183 @@
+"""`mcpnb demo`: JupyterLab and the servers as one thing that begins and ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from mcpnb.demo import lab, main
+from tests import house
+from tests.demo.running import Demo, started
+from tests.fakes.people import free_port, until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(os.name != "posix", reason="signals are other ones there"),
+]
+BROWSER = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
+"""Notes what it is to open."""
+READY = "Press Ctrl-C to stop"
+
+
+def family(demo: Demo) -> list[psutil.Process]:
+    """List the processes that the demo started."""
+    return psutil.Process(demo.process.pid).children(recursive=True)
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    """Whether they end within the time that they may take."""
+    _, left = psutil.wait_procs(processes, 20)
+    return not left
+
+
+class TestEnding:
+    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_nothing_is_left_behind(self, tmp_path: Path, how: signal.Signals) -> None:
+        with started(tmp_path) as demo:
+            demo.reads_until(READY)
+            processes = family(demo)
+            assert processes
+            demo.process.send_signal(how)
+            demo.reads_until("nothing is left behind")
+            assert demo.process.wait(20) == 0
+        assert all_gone(processes)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_kernel_ends_too_and_the_persons_folders_stay_as_they_were(
+        self, tmp_path: Path, world: Path
+    ) -> None:
+        """Jupyter's settings, data and IPython's history: all in the demo's own folder."""
+        with started(tmp_path) as demo:
+            demo.reads_until(READY)
+            answer = httpx2.post(
+                f"{demo.origin}/api/kernels",
+                headers={"Authorization": f"token {demo.token}"},
+                trust_env=False,
+                timeout=30,
+            )
+            assert answer.status_code == 201
+            processes = family(demo)
+            assert len(processes) >= 2
+            demo.process.send_signal(signal.SIGINT)
+            demo.process.wait(30)
+        assert all_gone(processes)
+        # Nothing was made in the home folder, nor where mcpnb keeps logins and settings.
+        assert not [path for path in (world / "home").rglob("*") if path.is_file()]
+        assert list((world / "mcpnb").iterdir()) == []
+
+    def test_killed_it_takes_jupyterlab_along(self, tmp_path: Path) -> None:
+        """Nobody is left to ask: JupyterLab notices that its standard input is closed."""
+        with started(tmp_path) as demo:
+            demo.reads_until(READY)
+            processes = family(demo)
+            demo.process.kill()
+            assert all_gone(processes)
+
+    def test_jupyterlab_that_dies_is_told_with_its_last_words(self, tmp_path: Path) -> None:
+        with started(tmp_path) as demo:
+            demo.reads_until(READY)
+            [jupyter] = family(demo)
+            jupyter.kill()
+            text = demo.reads_until("JupyterLab ended by itself (-9). It said last:")
+            assert demo.process.wait(20) == 1
+        assert "Traceback" not in text
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestStarting:
+    def test_jupyterlab_that_cannot_start_is_told_with_its_last_words(self, tmp_path: Path) -> None:
+        (tmp_path / "broken").mkdir()
+        (tmp_path / "broken" / "jupyterlab.py").write_text("raise SystemExit('no disk left')\n")
+        temp = tmp_path / "temp"
+        temp.mkdir()
+        with started(temp, path=tmp_path / "broken") as demo:
+            demo.reads_until("no disk left")
+            assert demo.process.wait(20) == 1
+        assert "JupyterLab did not start. It said last:" in "".join(demo.lines)
+        assert list(temp.iterdir()) == []
+
+    def test_the_port_is_jupyterlabs_and_the_servers_get_the_next(self, tmp_path: Path) -> None:
+        port = free_port()
+        with started(tmp_path, f"--port={port}") as demo:
+            text = demo.reads_until(READY)
+        assert demo.origin == f"http://127.0.0.1:{port}"
+        assert f"mcpnb login http://127.0.0.1:{port + 1}/mcp" in text
+
+    def test_a_browser_is_opened_and_no_token_is_on_its_command_line(self, tmp_path: Path) -> None:
+        seen, temp = tmp_path / "seen", tmp_path / "temp"
+        temp.mkdir()
+        with started(temp, browser=f"{sys.executable} -c {BROWSER!r} {seen} %s") as demo:
+            demo.reads_until(READY)
+            until(seen.exists, timeout=30)
+            assert re.fullmatch(r"file:///\S+-open\.html", seen.read_text("utf-8"))
+
+    def test_what_it_prints_to_try_in_a_terminal_is_there(self, tmp_path: Path) -> None:
+        with started(tmp_path) as demo:
+            url = re.search(r"mcpnb login (\S+)", demo.reads_until(READY))
+            assert url is not None
+            assert httpx2.post(url[1], json={}, trust_env=False).status_code == 401
+            page = httpx2.get(demo.address, trust_env=False, timeout=30, follow_redirects=True)
+            assert page.status_code == 200
+
+    def test_the_consent_page_is_where_a_persons_browser_says_that_it_is(
+        self, tmp_path: Path
+    ) -> None:
+        """Behind whatever proxy; but nobody without Jupyter's token has a say in it."""
+        with started(tmp_path) as demo, httpx2.Client(trust_env=False, timeout=30) as http:
+            found = re.search(r"mcpnb login (\S+)/mcp", demo.reads_until(READY))
+            assert found is not None
+            resource = http.get(f"{found[1]}/.well-known/oauth-protected-resource/mcp").json()
+            [issuer] = resource["authorization_servers"]
+
+            def page() -> str:
+                server = http.get(f"{issuer}/.well-known/oauth-authorization-server").json()
+                return str(server["authorization_endpoint"])
+
+            def post(origin: str, token: str) -> int:
+                headers = {"Origin": origin, "Authorization": f"token {token}"}
+                http.cookies.clear()
+                return http.post(f"{demo.origin}/api/contents", headers=headers).status_code
+
+            assert page() == f"{issuer}/authorize"
+            assert post("https://evil.example", "a guess") >= 400
+            assert post("null", demo.token) == 201
+            assert page() == f"{issuer}/authorize"
+            assert post("https://hub.example", demo.token) == 201
+            port = issuer.rpartition(":")[2]
+            assert page() == f"https://hub.example/proxy/{port}/authorize"
+
+    def test_a_taken_port_is_a_sentence(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            assert main(terminal=False, port=port) == 1
+        assert f"Ports {port}, {port + 1} and {port + 2}" in capsys.readouterr().err
+        assert main(terminal=False, port=65_534) == 1
+
+    @pytest.mark.parametrize("missing", ["jupyterlab", "matplotlib"])
+    def test_what_is_not_installed_is_named_with_the_command(self, missing: str) -> None:
+        code = (
+            f"import sys; sys.modules[{missing!r}] = None; from mcpnb.demo import main; "
+            "sys.exit(main(terminal=False))"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert run.returncode == 1
+        assert f"The demo needs {missing}" in run.stderr
+        assert 'pip install "mcpnb[demo]"' in run.stderr
+
+
+def test_all_that_it_starts_is_declared() -> None:
+    assert {name.replace("_", "-") for name in lab.NEEDED} == house.STARTED
