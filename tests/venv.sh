@@ -62,7 +62,7 @@ ready_venv() {
         "$python" -VV
         printf '%s\n' "$folder" "$extras" "$editable"
         cksum pyproject.toml README.md
-        [ -n "$editable" ] || find mcpnb -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort
+        [ -n "$editable" ] || find mcpnb notebooks -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort
     )
     [ "$(cat "$folder/mcpnb-stamp" 2>/dev/null)" = "$stamp" ] && return
 

@@ -289,13 +289,15 @@ def call(
 @click.option("--terminal", is_flag=True, help="Play the whole story here, with no browser.")
 @click.option("--no-browser", is_flag=True, help="Open no browser.")
 @click.option(
-    "--port", type=click.IntRange(0, 65_534), help="First port of the servers. Default: free ones."
+    "--port",
+    type=click.IntRange(0, 65_533),
+    help="JupyterLab's port; the servers get the next two. Default: free ones.",
 )
 def demo(terminal: bool, no_browser: bool, port: int | None) -> int:
     """Try everything with servers on this machine.
 
-    Starts an authorization server and an MCP server with a few tools, and says what to try with
-    them.
+    Opens JupyterLab with notebooks, and with an MCP server and an authorization server of its own.
+    Everything is taken away again at the end.
 
     \b
     mcpnb demo
