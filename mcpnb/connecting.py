@@ -98,7 +98,8 @@ def _where(config: ServerConfig, store: str | TokenStore) -> str | TokenStore:
     Each visitor of a Voilà page has a kernel of their own, and all of these are one system user's:
     on its disk, the first one's login would be everybody's.
     """
-    return config.store or ("memory" if is_voila() else store)
+    chosen = config.store or store
+    return "memory" if chosen == "auto" and is_voila() else chosen
 
 
 def _check_callback(port: object, url: object) -> None:
