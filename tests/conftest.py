@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ def _refuse_the_outside(event: str, arguments: tuple[Any, ...]) -> None:
         if not _is_loopback(host):
             raise AssertionError(f"a test tried to connect to {host}: tests stay on loopback")
 
+
+# Who runs the tests in the background has these ignored, and what they start would inherit that:
+# nobody could press Ctrl-C in a test (measured: six fail).
+_USUAL: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+for _name, _usual in _USUAL.items():
+    _number = getattr(signal, _name, None)  # Windows has no SIGHUP
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # An audit hook sees every connection, whichever library makes it, and cannot be forgotten.
 sys.addaudithook(_refuse_the_outside)

@@ -246,7 +246,8 @@ def test_of_a_server_nothing_stays(tmp_path: Path) -> None:
         child = int(saying.says("child").split()[1])
         assert psutil.pid_exists(child)
     assert not psutil.pid_exists(child)
-    assert (tmp_path / "log").read_text("utf-8") == f"child {child}\n"
+    # What an interrupted process says of that may stand below.
+    assert (tmp_path / "log").read_text("utf-8").startswith(f"child {child}\n")
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
