@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mcpnb.demo.servers import DemoServers
 from mcpnb.stores import FileStore
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
@@ -22,6 +23,16 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="shells of POSIX")
 def signed_in(fake: FakeServer, world: Path) -> FakeServer:
     sign_in(connect(fake.url, store=FileStore(world / "mcpnb")))
     return fake
+
+
+def test_a_call_loads_no_grammar_that_it_does_not_need(world: Path) -> None:
+    """Of jsonschema's, where Jupyter has installed it: 1.2 s of a process of two."""
+    with DemoServers(auto_consent=True) as demo:
+        sign_in(connect(demo.mcp_url, store=FileStore(world / "mcpnb")))
+        done = run("call", demo.mcp_url, "whoami", PYTHONPROFILEIMPORTTIME="1")
+    assert "ada" in done.out
+    assert "jsonschema" in done.err
+    assert "rfc3987_syntax.syntax_helpers" not in done.err
 
 
 class TestToken:
