@@ -33,6 +33,11 @@ class Progress:
         return self._state
 
     @property
+    def under_way(self) -> bool:
+        """Whether it has not ended."""
+        return not self._over()
+
+    @property
     def error(self) -> McpnbError | None:
         """Why it failed or was cancelled."""
         return self._error

@@ -21,7 +21,7 @@ __all__ = ["Extras", "described"]
 
 _WHO = "Anyone who can run code in this kernel can act as this login."
 _WHO_IN_VOILA = "This page's own kernel can act as this login, until the page is closed."
-_UNDER_WAY = {
+_PHASES = {
     "discovering": "starting",
     "registering": "starting",
     "waiting": "waiting",
@@ -67,8 +67,9 @@ def _phase(session: Session) -> tuple[str, McpnbError | None]:
     if (problem := session.problem) is not None:
         return "unusable", problem
     login = session.latest_login
-    if login is not None and login.state in _UNDER_WAY:
-        return _UNDER_WAY[login.state], None
+    # Asked once: it may end between two questions.
+    if login is not None and (phase := _PHASES.get(login.state)):
+        return phase, None
     failed = login is not None and login.state == "failed" and not login.is_past
     error = login.error if login is not None and failed else None
     if session.status == "bearer_token":

@@ -205,7 +205,7 @@ class Panel(anywidget.AnyWidget):
         if in_memory == self.session.in_memory or not self.session.memory_is_a_choice:
             return
         login = self.session.latest_login
-        if login is not None and login.state not in ("signed_in", "failed", "cancelled"):
+        if login is not None and login.under_way:
             raise ConfigError(
                 "A sign-in is under way already, and its login would be kept elsewhere than you "
                 "chose here. Cancel it first."

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SigningIn"]
 
-_UNDER_WAY = ("discovering", "registering", "waiting", "exchanging")
-
 
 class SigningIn(Standing):
     """The half of a session that a person signs in and out with."""
@@ -64,7 +62,7 @@ class SigningIn(Standing):
         with self._shared.lock:
             before = self._shared.login
             same = added is None and not (anew or choose_account)
-            if before is not None and before.state in _UNDER_WAY and same and before.is_by(way):
+            if before is not None and before.under_way and same and before.is_by(way):
                 return before
             login = self._shared.login = Login(
                 me,
@@ -97,7 +95,7 @@ class SigningIn(Standing):
         me = cast("Session", self)
         with self._shared.lock:
             before = self._shared.login
-            if before is not None and before.state in _UNDER_WAY:
+            if before is not None and before.under_way:
                 return before
             if PendingLogins(self._store, self._source.key).current() is None:
                 return None
@@ -150,7 +148,7 @@ class SigningIn(Standing):
 
         with self._shared.lock:
             login = self._shared.login
-            if login is not None and login.state not in _UNDER_WAY:
+            if login is not None and not login.under_way:
                 login = self._shared.login = None  # how it ended is no news any more
         if login is not None:
             login.cancel()
