@@ -71,6 +71,21 @@ class TestARefusedCall:
             kernel(callback_port=None).call("echo", text="x")
         assert len(notebook.panels) == 2
 
+    def test_where_nobody_is_the_command_is_for_this_login_and_does_not_name_it(
+        self, fake: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Without ``--account`` it would be another login; the label itself stays out of files."""
+        Notebook(monkeypatch, allows_input=False, hears=False)
+        labelled = mcpnb.connect(fake.url, account="finance", store="memory")
+        with pytest.raises(errors.LoginRequired) as waited:
+            labelled.wait()
+        with pytest.raises(errors.LoginRequired) as called:
+            labelled.tools()
+        labelled._ipython_display_()
+        for said in (str(waited.value), str(called.value), capsys.readouterr().out):
+            assert f"mcpnb login {fake.url} --account LABEL" in said
+            assert "finance" not in said
+
     def test_one_that_nobody_shows_any_more_does_not(
         self, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from mcpnb.errors import shown
+from mcpnb.errors import plain
 from mcpnb.notebook import place
 from mcpnb.panel.watching import panels_of
 from mcpnb.panel.widget import Panel
+from mcpnb.protocol.urls import host_of
 
 if TYPE_CHECKING:
     from mcpnb.session import Session
@@ -28,11 +28,9 @@ def display(session: Session) -> None:
     elif where == "headless":
         # The file keeps it: no account's name.
         state = (
-            "signed in"
-            if session.signed_in
-            else f"not signed in; once: mcpnb login {shown(session.server)}"
+            "signed in" if session.signed_in else f"not signed in; once: {session.login_command}"
         )
-        sys.stdout.write(f"<Session {shown(urlsplit(session.server).netloc)}, {state}>\n")
+        sys.stdout.write(f"<Session {plain(host_of(session.server))}, {state}>\n")
     else:
         sys.stdout.write(f"{session!r}\n")
 

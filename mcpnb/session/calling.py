@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mcpnb import views
-from mcpnb.errors import ConfigError, LoginRequired, McpnbError, bare, quoted
+from mcpnb.errors import ConfigError, LoginRequired, McpnbError, bare, quoted, shown
 from mcpnb.locks import ForkSafeLock
 from mcpnb.models import ServerConfig
 from mcpnb.notebook import place
@@ -238,14 +238,21 @@ class Calling:
             failure = error
         raise bare(failure)
 
+    @property
+    def login_command(self) -> str:
+        """What to type on this machine to sign in; a label stays out of it, for files keep it."""
+        return f"mcpnb login {shown(self._config.url)}" + (
+            " --account LABEL" if self._config.account else ""
+        )
+
     def _invited(self, error: LoginRequired) -> Exception:
         """Show where to sign in, in a notebook, and say so."""
         where = "terminal" if isinstance(self._source, StaticToken) else place()
         if where == "notebook":
-            shown = views.room().offer(self)
-            error.advise(f"Sign in in the panel {shown}, then run this cell again.")
+            where_it_is = views.room().offer(self)
+            error.advise(f"Sign in in the panel {where_it_is}, then run this cell again.")
         elif where == "headless":
-            error.advise(f"Sign in once, on this machine: mcpnb login {error.server}")
+            error.advise(f"Sign in once, on this machine: {self.login_command}")
         return bare(error)
 
     def _calling(

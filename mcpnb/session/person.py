@@ -54,7 +54,7 @@ class Session(SigningIn):
                 f"To sign in to {shown(self.server)}, open:\n{login.url}\n"
                 f"The answer comes back to {login.redirect_uri}. If your browser cannot reach "
                 "that, run this in a terminal beside, and paste the address that it ends at: "
-                f"mcpnb login {shown(self.server)} --finish -\n"
+                f"{self.login_command} --finish -\n"
             )
         return login
 
@@ -132,7 +132,7 @@ class Session(SigningIn):
         if place() == "headless":
             raise LoginRequired(
                 f"Not signed in to {self.server}, and nobody can be asked here. Sign in once, on "
-                f"this machine: mcpnb login {self.server}",
+                f"this machine: {self.login_command}",
                 server=self.server,
             )
         views.room().offer(self)
