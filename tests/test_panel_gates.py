@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.panels import PORTS, SOON, approve, connected, says, sign_in, sign_in_link
@@ -127,17 +127,16 @@ class TestAnotherEnvironment:
         notebook = Notebook.of(window.context, lab, cells, kernel=kernel)
         missing = f"{lab.url}lab/extensions/mcpnb/callback.html"
         there = lab.data / "labextensions" / "mcpnb" / "callback.html"
-        served = notebook.page.context
 
-        def serve(route: object) -> None:
+        def serve(route: Route) -> None:
             # The environment of this Jupyter has the page, too: it is hidden until it was put
             # into the person's own folder.
             if there.exists():
-                route.continue_()  # type: ignore[attr-defined]
+                route.continue_()
             else:
-                route.fulfill(status=404, body="")  # type: ignore[attr-defined]
+                route.fulfill(status=404, body="")
 
-        served.route(f"{missing}*", serve)
+        notebook.page.context.route(f"{missing}*", serve)
         notebook.run(0)
         panel = notebook.panel(0)
         says(panel, "Your Jupyter does not have mcpnb's page")

@@ -35,11 +35,11 @@ def demo() -> Iterator[DemoServers]:
         yield servers
 
 
-def answers(context: BrowserContext) -> list[str]:
-    """Collect the addresses that browsers are sent to with an answer, reached or not."""
-    seen: list[str] = []
-    context.on("request", lambda asked: seen.append(asked.url) if "code=" in asked.url else None)
-    return seen
+def approved(context: BrowserContext, tab: Page) -> str:
+    """Agree; give the address that the browser is sent to with the answer, reached or not."""
+    with context.expect_event("request", lambda asked: "code=" in asked.url, timeout=SOON) as event:
+        approve(tab)
+    return str(event.value.url)
 
 
 def paste(notebook: Notebook, text: str) -> None:
@@ -85,14 +85,14 @@ class TestPaste:
             far.reaches(int(address.split(":")[2].split("/")[0]))
         cells = [connected(demo.mcp_url, ', via="loopback"'), "session.tools()"]
         notebook = Notebook.of(window.context, far.server, cells, kernel=far.kernelspec()).run(0)
-        seen = answers(window.context)
-        approve(notebook.opened_by(sign_in_link(notebook.panel(0))))
+        tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
+        ended_at = approved(window.context, tab)
         expect(notebook.panel(0)).to_contain_text("this page can't be reached", timeout=SOON)
 
         paste(notebook, "https://example.com/elsewhere?code=wrong&state=wrong")
         says(notebook.panel(0), "Not the awaited answer")
         expect(notebook.panel(0).get_by_label("The whole address")).to_have_value("")
-        paste(notebook, seen[-1])
+        paste(notebook, ended_at)
         signed_in(notebook.panel(0))
         notebook.run(1).shows(1, "harbour_traffic")
 
@@ -101,21 +101,11 @@ class TestPaste:
     ) -> None:
         cells = [connected(demo.mcp_url, ', via="paste"'), "session.tools()"]
         notebook = Notebook.of(window.context, lab, cells).run(0)
-        seen = answers(window.context)
-        approve(notebook.opened_by(sign_in_link(notebook.panel(0))))
+        tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
+        ended_at = approved(window.context, tab)
         expect(notebook.panel(0)).to_contain_text("this page can't be reached", timeout=SOON)
-        until_seen(notebook.page, seen)
-        paste(notebook, seen[-1])
+        paste(notebook, ended_at)
         signed_in(notebook.panel(0))
-
-
-def until_seen(page: Page, seen: list[str]) -> None:
-    """Wait until an answer was sent."""
-    for _ in range(100):
-        if seen:
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("no answer was sent to anywhere")
 
 
 class TestRefusedRelay:
