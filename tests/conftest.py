@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.fakes.plugin", "tests.peers.plugin"]
+pytest_plugins = ["tests.fakes.plugin", "tests.figures", "tests.peers.plugin"]
 
 # Folders that mcpnb, platformdirs, the servers and the interpreter look for things in.
 _FOLDERS = {

@@ -15,6 +15,7 @@ import pytest
 
 import mcpnb
 from mcpnb.stores import FileStore
+from tests import figures
 from tests.fakes.people import connect, refresh_tokens, sign_in, until
 from tests.fakes.processes import (
     EXPIRED,
@@ -78,6 +79,7 @@ class Survivor:
             assert refresh_tokens(self.fake).count(kept) == 2, "one more try, at the very end"
             sign_in(session)
         self.killed[ELSEWHERE if spent is None else UNWRITTEN] += 1
+        figures.add("kills survived")
 
     def figures(self) -> str:
         """Write in one line how many died when, and what they left lying about."""
