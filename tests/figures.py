@@ -35,6 +35,12 @@ def add(name: str, number: int = 1) -> None:
     _counted[name] += number
 
 
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Count a test that tries an attack; where one fails, the run is not quoted anyway."""
+    if item.get_closest_marker("threat"):
+        add("attacks tried")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand what a worker counted to who started it."""
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)

@@ -1,0 +1,89 @@
+"""The threat table and the tests agree, and a rule that is taken out is missed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import figures
+from tests.house import ROOT
+from tests.threats import AREAS, THREATS, Removed
+from tests.threats.marks import who_tries
+
+REMOVALS = [
+    pytest.param(threat.id, removed, id=f"{threat.id}-{number}")
+    for threat in THREATS.values()
+    for number, removed in enumerate(threat.removed, 1)
+]
+# What the tests read, beside the package: they run in a copy that has a rule less.
+COPIED = ("mcpnb", "tests", "notebooks", "binder", "pyproject.toml")
+PASSED, FAILED = 0, 1
+
+
+def test_every_threat_has_its_test() -> None:
+    assert sorted(THREATS) == sorted(who_tries())
+
+
+def test_every_threat_has_an_id_of_its_own_that_reads_as_a_term() -> None:
+    ids = [threat.id for rows in AREAS.values() for threat in rows]
+    assert len(set(ids)) == len(ids)
+    assert [i for i in ids if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", i)] == []
+
+
+def test_every_threat_names_where_its_rule_comes_from() -> None:
+    source = re.compile(
+        r"RFC \d{4}|OAuth 2\.1|MCP 20\d\d|WHATWG|UTS|measured|design\.md|CWE-\d+|W3C|OpenID"
+    )
+    assert [t.id for t in THREATS.values() if not source.search(t.source)] == []
+
+
+def test_every_rule_that_can_be_removed_is_where_the_table_says() -> None:
+    for threat in THREATS.values():
+        for removed in threat.removed:
+            text = (ROOT / removed.file).read_text("utf-8")
+            assert text.count(removed.rule) == 1, (threat.id, removed.rule)
+            assert removed.rule != removed.instead
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("threat", "removed"), REMOVALS)
+def test_a_rule_that_is_removed_is_missed(threat: str, removed: Removed, tmp_path: Path) -> None:
+    copy = _copied(tmp_path)
+    path = copy / removed.file
+    text = path.read_text("utf-8")
+    path.write_text(text.replace(removed.rule, removed.instead), "utf-8")
+
+    tests = [test for test in who_tries()[threat] if not THREATS[threat].browser]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+        check=False,
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == FAILED, ended.stdout[-2000:] + ended.stderr[-2000:]
+    # A test failed, and nothing fell over before one could.
+    assert " failed" in ended.stdout.splitlines()[-1], ended.stdout[-2000:]
+    assert "ImportError" not in ended.stdout
+    figures.add("rules removed, and noticed")
+
+
+def _copied(folder: Path) -> Path:
+    copy = folder / "copy"
+    copy.mkdir()
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("node_modules", "__pycache__", "images")
+            shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, copy / name)
+    return copy

@@ -1,0 +1,18 @@
+"""The threat table: every attack has a name, a rule with its source, and tests that try it.
+
+Tests say which attack they try with `@pytest.mark.threat("mix-up")`; `tests/test_threats.py` checks
+that table and tests agree in both directions. Where a row has `removed`, the rule's place in the
+code is known: `tests/run long` takes it out and sees the row's tests fail.
+"""
+
+from __future__ import annotations
+
+from tests.threats.row import Removed, Threat
+
+__all__ = ["AREAS", "THREATS", "Removed", "Threat"]
+
+AREAS: dict[str, tuple[Threat, ...]] = {}
+"""The rows of each area, in the order of a sign-in."""
+
+THREATS: dict[str, Threat] = {threat.id: threat for rows in AREAS.values() for threat in rows}
+"""All rows by their id."""
