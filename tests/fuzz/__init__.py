@@ -1,0 +1,1 @@
+"""Inputs of every shape at every place where one arrives from outside."""
