@@ -30,6 +30,7 @@ from mcpnb.demo.browser import approve
 from mcpnb.stores import FileStore
 from tests.fakes.helper import Helper
 from tests.fakes.people import answer_of, connect, free_port, query_of, sign_in
+from tests.fakes.secrets import Secrets, files_in
 from tests.fakes.server import PRM, FakeServer
 from tests.fakes.wire import Reply, Request
 from tests.terminal import Ended, OnTerminal, Running, run
@@ -65,18 +66,7 @@ class Planted:
     fake: FakeServer
     folder: Path
     servers: tuple[str, ...] = ("pre", "static", "headers", "keyed", "helped")
-    secrets: set[str] = field(default_factory=set)
-
-    def known(self) -> list[str]:
-        """Every secret by now: what was planted, and what servers and sign-ins have made."""
-        fake = self.fake
-        made = {*fake.access, *fake.refresh, *fake.rotated, *fake.codes, *self.secrets}
-        for request in fake.requests:
-            for name in ("code", "code_verifier", "device_code", "client_secret", "token"):
-                made |= set(request.form.get(name, ()))
-            if (basic := request.headers.get("authorization", "")).startswith("Basic "):
-                made.add(basic.removeprefix("Basic "))
-        return sorted({*PLANTED.values(), WRITTEN, HELPED} | {m for m in made if m})
+    secrets: Secrets = field(default_factory=Secrets)
 
     def search(self, done: Ended, *, allowed: str = "") -> None:
         """Look through what a command wrote and started.
@@ -92,16 +82,11 @@ class Planted:
             "argv": started.read_text() if started.exists() else "",
         }
         assert "Traceback" not in done.err
-        for where, text in texts.items():
-            for secret in self.known():
-                assert secret not in text, f"{secret} in {where}:\n{text}"
+        self.secrets.absent_from(texts)
 
     def search_files(self) -> None:
         """Look through the store: names, and the heads that are not encrypted."""
-        for path in (self.folder.parent / "mcpnb").iterdir():
-            text = f"{path.name} {path.read_bytes()!r}"
-            for secret in self.known():
-                assert secret not in text, f"{secret} in {path}"
+        self.secrets.absent_from(files_in(self.folder.parent / "mcpnb"))
 
 
 @pytest.fixture
@@ -154,7 +139,8 @@ def planted(
     for name in ("pre", "headers", "keyed", "helped"):
         callback = {"callback_port": None} if name == "pre" else {}
         sign_in(connect(name, store=store, **callback))
-    return Planted(fake, folder)
+    known = Secrets(fake).add("planted", *PLANTED.values(), WRITTEN, HELPED)
+    return Planted(fake, folder, secrets=known)
 
 
 def commands(server: str) -> dict[str, list[str]]:
@@ -259,7 +245,7 @@ def test_no_sign_in_shows_one(planted: Planted, server: str) -> None:
         address = command.address()
         answer = answer_of(address)
         (code,) = query_of(answer)["code"]
-        planted.secrets.add(code)
+        planted.secrets.add("code", code)
         command.type(answer.replace("state=", "state=x"))
         command.says("Not used")
         command.type(code)
@@ -293,7 +279,7 @@ def test_ps_shows_none_while_a_sign_in_waits(planted: Planted) -> None:
     """Nor does the terminal, after the paste."""
     with OnTerminal("login", "keyed", "--no-browser", "--port", "0") as terminal:
         answer = answer_of(terminal.address())
-        planted.secrets.add(query_of(answer)["code"][0])
+        planted.secrets.add("code", query_of(answer)["code"][0])
         terminal.shows("Paste the address here: ")
         terminal.type(answer[:40])
         listed = subprocess.run(
@@ -317,7 +303,7 @@ def test_no_trouble_with_the_store_shows_one(
 ) -> None:
     other = base64.urlsafe_b64encode(os.urandom(32)).decode()
     key = "pLanted-short-key" if wrong == "short" else other
-    planted.secrets.add(key)
+    planted.secrets.add("store key", key)
     monkeypatch.setenv("MCPNB_STORE_KEY", key)
     for words in (["token", "headers"], ["list"], ["doctor", "headers"], ["logout", "headers"]):
         one_command(planted, *words)
@@ -330,7 +316,7 @@ def test_what_is_searched_for_is_really_there(planted: Planted) -> None:
         # The fake has no use for the configured token; whoever is signed in is served.
         run("call", server, "echo", "text=x").expect(1 if server == "static" else 0)
     sent: list[Any] = [dict(request.headers) | {"t": request.target} for request in fake.requests]
-    everything = json.dumps(sent) + " ".join(planted.known())
+    everything = json.dumps(sent) + " ".join(planted.secrets.known())
     for secret in (*PLANTED.values(), WRITTEN, HELPED):
         assert secret in everything
     assert fake.access

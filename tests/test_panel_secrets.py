@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from tests.fakes.panels import SOON, sign_in_link, signed_in
+from tests.fakes.secrets import Secrets
 from tests.fakes.server import FakeServer
 from tests.peers.browsers import Window
 from tests.peers.jupyter import Jupyter
@@ -30,24 +31,13 @@ logging.basicConfig(level=logging.DEBUG, filename={file!r}, force=True)
 """
 
 
-def secrets_of(fake: FakeServer, *, shown: str | None = None) -> dict[str, str]:
-    """Give everything that was secret in what the fake has seen and given, by what it is."""
-    found = dict.fromkeys(fake.access, "access token")
+def secrets_of(fake: FakeServer) -> Secrets:
+    """Give everything that was secret in what the fake has seen and given."""
+    secrets = Secrets(fake, account_label=LABEL)
     for request in fake.requests:
-        for name in ("code", "code_verifier", "refresh_token", "client_secret"):
-            for value in request.form.get(name, []):
-                found[value] = name
-        for name in ("state", "code_challenge"):
-            for value in request.query.get(name, []):
-                if value != shown:
-                    found[value] = name
-    assert {"access token", "code", "code_verifier", "state"} <= set(found.values())
-    return found | {LABEL: "account label"}
-
-
-def found_in(text: str, secrets: dict[str, str]) -> list[str]:
-    """Name what is in there and should not."""
-    return [f"{what}: {value}" for value, what in secrets.items() if value in text]
+        secrets.add("challenge", *request.query.get("code_challenge", ()))
+    assert {"access token", "code", "verifier", "state"} <= secrets.kinds()
+    return secrets
 
 
 def connected(fake: FakeServer, log: Path, more: str) -> list[str]:
@@ -106,7 +96,6 @@ def test_nothing_is_left_of_a_sign_in(  # noqa: PLR0913, PLR0917  the places tha
     saved = json.dumps(notebook.save())
     assert "application/vnd.jupyter.widget-state+json" in saved, "widget state is saved, too"
 
-    secrets = secrets_of(fake)
     # The panel shows the label: a person has to see which login it is.
     page = notebook.page.content().replace(LABEL, "")
     tabs = [tab for tab in window.context.pages if tab is not notebook.page]
@@ -124,9 +113,7 @@ def test_nothing_is_left_of_a_sign_in(  # noqa: PLR0913, PLR0917  the places tha
         # The loopback and paste ways end at an address that is the answer: the person's browser
         # shows it, and nobody else.
         places.pop("the tabs")
-    assert {where: found_in(text, secrets) for where, text in places.items()} == {
-        where: [] for where in places
-    }
+    secrets_of(fake).absent_from(places)
 
 
 def answers(context: BrowserContext) -> list[str]:
@@ -181,7 +168,7 @@ def test_a_notebook_that_nobody_watches_keeps_nothing_and_says_what_to_do(
     after = executed(tool, path, tmp_path)
     assert "signed in" in after
     assert "echo" in after
-    assert found_in(after, secrets_of(fake)) == []
+    secrets_of(fake).absent_from({"the notebook": after})
 
 
 def executed(tool: str, path: Path, folder: Path) -> str:

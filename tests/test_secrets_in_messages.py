@@ -19,6 +19,7 @@ from tests.fakes.front_end import FrontEnd
 from tests.fakes.kernels import Kernel
 from tests.fakes.notebooks import Notebook
 from tests.fakes.people import answer_of, query_of, until
+from tests.fakes.secrets import Secrets
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 
@@ -26,15 +27,6 @@ Show = Callable[..., FrontEnd]
 
 KERNELS_OWN = "Comm"
 """The kernel's own log, which has every message whole at DEBUG: what we send, and what came."""
-
-
-def issued(fake: FakeServer) -> list[str]:
-    """Give everything that the server gave out or was shown, and that signs somebody in."""
-    secrets = [*fake.access, *fake.refresh, *fake.rotated]
-    for request in fake.asked("/token"):
-        for name in ("code", "code_verifier", "refresh_token"):
-            secrets += request.form.get(name, [])
-    return secrets
 
 
 def is_the_browsers(record: logging.LogRecord) -> bool:
@@ -62,6 +54,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
+@pytest.mark.threat("widget-messages-leak")
 def test_a_whole_sign_in_with_all_that_follows(
     fake: FakeServer, kernel: Kernel, show: Show, log: pytest.LogCaptureFixture
 ) -> None:
@@ -77,14 +70,10 @@ def test_a_whole_sign_in_with_all_that_follows(
     front.act("sign_out")
     front.phase("signed_out")
 
-    text, secrets = everything(front, log), issued(fake)
-    assert len(secrets) >= 8
-    for secret in secrets:
-        assert secret not in text
-    for url in (first, second):
-        [state] = query_of(url)["state"]
-        outside = text.replace(json.dumps(url)[1:-1], "")
-        assert state not in outside, "a person has to open it; it shows nowhere else"
+    secrets = Secrets(fake)
+    assert {"code", "verifier", "state"} <= secrets.kinds()
+    # A person has to open them; what they hold shows nowhere else.
+    secrets.absent_from({"messages": everything(front, log)}, without=(first, second))
     assert "state=" not in json.dumps(front.state), "and no longer than that"
 
 
@@ -98,14 +87,14 @@ def test_an_exchange_that_fails(
 ) -> None:
     front = show(kernel(callback_port=None))
     fake.always("/token", failure)
-    answer = answer_of(front.click()["wait"]["url"])
+    url = front.click()["wait"]["url"]
+    answer = answer_of(url)
     assert front.answer(answer)["outcome"] == "failed"
     front.phase("failed")
 
-    text, secrets = everything(front, log), issued(fake)
-    assert {*query_of(answer)["code"]} <= set(secrets)
-    for secret in secrets:
-        assert secret not in text
+    secrets = Secrets(fake)
+    assert {*query_of(answer)["code"]} <= set(secrets.known())
+    secrets.absent_from({"messages": everything(front, log)}, without=[url])
 
 
 def test_what_was_pasted_is_never_repeated(
@@ -153,6 +142,7 @@ def test_a_secret_of_the_address_is_shown_nowhere(
     assert "${KEY}" in said[0]
 
 
+@pytest.mark.threat("fallback-markup")
 def test_what_stands_in_for_a_panel_is_markup_of_ours_alone() -> None:
     text = fallback.text("<b>team & co's</b>")
     assert "<b>" not in text

@@ -1,0 +1,1 @@
+"""Marked secrets through every feature: none may show anywhere."""

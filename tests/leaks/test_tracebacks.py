@@ -1,0 +1,260 @@
+"""What goes wrong for real, told by tools that print variables: IPython, rich, pytest, cgitb."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mcpnb
+from mcpnb import errors
+from mcpnb.config import review
+from mcpnb.stores import FileStore, MemoryStore
+from tests.fakes.helper import Helper
+from tests.fakes.kernels import change, disk_fills_up_at_refresh, make_expired
+from tests.fakes.people import answer_of, connect, sign_in, waiting
+from tests.fakes.secrets import Secrets
+from tests.fakes.server import PRM, FakeServer
+from tests.fakes.wire import Reply, Request
+from tests.leaks.tracebacks import Overheard, told
+
+PLANTED = "pLanted-k3y-0f-the-address"
+
+
+def searched(
+    secrets: Secrets, act: Callable[[], object], *kinds: type[BaseException], url: str = "-"
+) -> None:
+    """Have something fail, and look through all that can be told of it.
+
+    Args:
+        secrets: What is looked for.
+        act: What fails.
+        kinds: How.
+        url: What a person has to open, and a waiting sign-in says therefore.
+    """
+    with Overheard() as overheard, pytest.raises(kinds or errors.McpnbError) as caught:
+        act()
+    error = caught.value
+    places = told(error)
+    assert "traceback" in places
+    secrets.absent_from({**places, **overheard.places()}, without=[url])
+
+
+def parrot(request: Request) -> Reply:
+    """Repeat everything that was sent, in an error."""
+    said = " ".join(value for values in request.form.values() for value in values)
+    return Reply(400, {"error": "invalid_request", "error_description": said, "also": [said]})
+
+
+FAULTS: dict[str, Reply | Callable[[Request], Reply]] = {
+    "refused": Reply(400, {"error": "invalid_grant"}),
+    "broken": Reply(500, "an internal error"),
+    "no JSON": Reply(200, "<html>hello"),
+    "no token": Reply(200, {"token_type": "Bearer"}),
+    "cut": Reply(drop=True),
+    "parrot": parrot,
+}
+
+
+def have(fake: FakeServer, path: str, fault: str) -> None:
+    reply = FAULTS[fault]
+    fake.routes[path] = reply if callable(reply) else lambda _: reply
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_renewal_that_fails(fake: FakeServer, folder: Path, fault: str) -> None:
+    sign_in(connect(fake.url, store=FileStore(folder)))
+    make_expired(folder)
+    have(fake, "/token", fault)
+    session = connect(fake.url, store=FileStore(folder))
+    for act in (session.headers, session.access_token, lambda: session.call("echo", text="hi")):
+        searched(Secrets(fake), act)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_exchange_that_fails(fake: FakeServer, fault: str) -> None:
+    """Told to who pastes, and to who waits."""
+    have(fake, "/token", fault)
+    login, url = waiting(connect(fake.url))
+    given = [answer_of(url)]
+    secrets = Secrets(fake)
+    searched(secrets, lambda: login.submit(given.pop()))
+    searched(secrets, lambda: login.wait(10))
+    searched(secrets, lambda: login.until("signed_in", 10))
+    assert {"code", "verifier", "state"} <= secrets.kinds()
+
+
+@pytest.mark.parametrize("text", ["{code}", "{url}&code=x", "https://x.example/?code={code}"])
+def test_a_paste_that_is_refused(fake: FakeServer, text: str) -> None:
+    login, url = waiting(connect(fake.url))
+    answer = answer_of(url)
+    code = answer.partition("code=")[2].partition("&")[0]
+    given = [text.format(code=code, url=answer)]
+    try:
+        searched(Secrets(fake), lambda: login.submit(given.pop()), errors.AnswerRefused, url=url)
+    finally:
+        login.cancel()
+
+
+@pytest.mark.parametrize("wrong", [{"version": 99}, {"tokens": {}}, {"registration": "x"}])
+def test_a_stored_login_that_cannot_be_read(
+    fake: FakeServer, folder: Path, wrong: dict[str, Any]
+) -> None:
+    """It was opened, so all of it is there as plain text."""
+    sign_in(connect(fake.url, store=FileStore(folder)))
+    change(folder, **wrong)
+    session = connect(fake.url, store=FileStore(folder))
+    for act in (session.headers, session.tools, lambda: session.signed_in):
+        searched(Secrets(fake), act)
+
+
+def test_a_disk_that_fills_up(
+    fake: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new login is plain text before it is sealed."""
+    session = connect(fake.url, store=FileStore(folder))
+    login, url = waiting(session)
+    given = [answer_of(url)]
+    disk_fills_up_at_refresh(fake, monkeypatch)
+    searched(Secrets(fake), lambda: login.submit(given.pop()))
+    searched(Secrets(fake), lambda: login.wait(10))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["down", "denied", "broken", "in the middle"])
+def test_a_call_that_fails(fake: FakeServer, fault: str) -> None:
+    session = connect(fake.url)
+    sign_in(session)
+    session.call("echo", text="hi")
+    reply = {
+        "down": Reply(drop=True),
+        "denied": Reply(403, headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'}),
+        "broken": Reply(500, "broken"),
+        "in the middle": Reply(200, "{", {"Content-Type": "application/json"}),
+    }[fault]
+    fake.always("/mcp", reply)
+    secrets = Secrets(fake)
+    for _ in range(2):
+        searched(secrets, lambda: session.call("echo", text="hi"))
+        searched(secrets, lambda: asyncio.run(_acalled(session)))
+        searched(secrets, lambda: asyncio.run(_listed(session)))
+
+
+async def _acalled(session: mcpnb.Session) -> object:
+    return await session.acall("echo", text="hi")
+
+
+def _listed_at_once(session: mcpnb.Session) -> object:
+    return asyncio.run(_listed(session))
+
+
+async def _listed(session: mcpnb.Session) -> object:
+    async with session.client() as client:
+        return await client.list_tools()
+
+
+def test_an_error_of_the_persons_own_in_a_connection(fake: FakeServer) -> None:
+    """It goes out by frames of ours and of the SDK's."""
+    session = connect(fake.url)
+    sign_in(session)
+
+    async def failing() -> None:
+        async with session.client() as client:
+            await client.list_tools()
+            raise ZeroDivisionError
+
+    searched(Secrets(fake), lambda: asyncio.run(failing()), ZeroDivisionError)
+
+
+@pytest.mark.slow
+def test_what_configuration_has_planted(
+    fake: FakeServer, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Headers, a helper's, a bearer token, a store's key and a part of an address."""
+    values = {
+        "BEARER": "pLanted-bearer\ttoken",
+        "HEADER": "pLanted-header\tvalue",
+        "MCPNB_STORE_KEY": "pLanted-store-key-of-a-wrong-length",
+        "URL_KEY": PLANTED,
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(errors, "_concealed", ())
+    helper = Helper(tmp_path)
+    helper.says(**{"X-Key": "pLanted-header\tof-the-helper"})
+    own = world / "xdg" / "config" / "mcpnb" / "config.toml"
+    own.parent.mkdir()
+    own.write_text(
+        f'[mcp_servers.static]\nurl = "{fake.url}"\nbearer_token_env_var = "BEARER"\n'
+        f'[mcp_servers.headers]\nurl = "{fake.url}"\nenv_http_headers = {{X-Env = "HEADER"}}\n'
+        f'[mcp_servers.stored]\nurl = "{fake.url}"\n'
+        f'[mcp_servers.helped]\nurl = "{fake.url}"\n'
+        f"http_headers_helper = {json.dumps(helper.command)}\n"
+    )
+    keyed = f"{fake.base}/${{URL_KEY}}/mcp"
+    (world / "work" / ".mcp.json").write_text(
+        json.dumps({"mcpServers": {"keyed": {"type": "http", "url": keyed}}})
+    )
+    for each in review():
+        each.agree()
+    fake.describe(resource=fake.base)
+    fake.challenge = {"resource_metadata": fake.base + PRM}
+    secrets = Secrets(fake, **values, helper="pLanted-header\tof-the-helper")
+    for name in ("static", "headers", "helped", "keyed"):
+        with connect_closing(name) as session:
+            searched(secrets, session.tools)
+            searched(secrets, partial(_listed_at_once, session))
+            if name == "static":
+                searched(secrets, session.headers)
+    searched(secrets, lambda: mcpnb.discover("keyed"))
+    stored = mcpnb.connect("stored", store="file")
+    searched(secrets, lambda: sign_in(stored))
+
+
+class connect_closing:  # noqa: N801  reads as the function that it stands for
+    """A session with a store in memory, whose connection is closed at the end."""
+
+    def __init__(self, name: str) -> None:
+        self.session = connect(name, store=MemoryStore())
+
+    def __enter__(self) -> mcpnb.Session:
+        return self.session
+
+    def __exit__(self, *_: object) -> None:
+        live = self.session._shared.live  # noqa: SLF001
+        if live is not None:
+            live.close()
+
+
+def test_ctrl_c_while_a_sign_out_waits_for_the_server(fake: FakeServer) -> None:
+    """It comes in the middle of the HTTP library, which has the token in its variables."""
+    session = connect(fake.url)
+    sign_in(session)
+    asked, answered = threading.Event(), threading.Event()
+
+    def hangs(_: Request) -> Reply:
+        asked.set()
+        answered.wait(20)
+        return Reply(200)
+
+    fake.routes["/revoke"] = hangs
+    main = threading.main_thread().ident or 0
+
+    def press() -> None:
+        if asked.wait(20):
+            signal.pthread_kill(main, signal.SIGINT)
+
+    person = threading.Thread(target=press)
+    person.start()
+    try:
+        searched(Secrets(fake), session.logout, KeyboardInterrupt)
+    finally:
+        answered.set()
+        person.join()
