@@ -10,7 +10,17 @@ import platform
 from collections.abc import Callable, Sequence
 
 import mcpnb
-from tests.bench import click, overhead, refreshes, requests, restart, startup, stored, together
+from tests.bench import (
+    click,
+    compare,
+    overhead,
+    refreshes,
+    requests,
+    restart,
+    startup,
+    stored,
+    together,
+)
 from tests.bench.table import Table, printed
 
 __all__ = ["MEASUREMENTS", "main"]
@@ -24,6 +34,7 @@ MEASUREMENTS: dict[str, tuple[Callable[[int], list[Table]], int]] = {
     "refreshes": (refreshes.run, 1),
     "together": (together.run, 5),
     "click": (click.run, 20),
+    "compare": (compare.run, 1),
 }
 """Each with its usual number of rounds."""
 
@@ -31,13 +42,14 @@ MEASUREMENTS: dict[str, tuple[Callable[[int], list[Table]], int]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named measurements, or all. Missed targets don't change the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("name", nargs="*", choices=[*MEASUREMENTS, []], help="default: all")
+    parser.add_argument("name", nargs="*", choices=[*MEASUREMENTS, []], help="all but compare")
     parser.add_argument("--rounds", type=int, help="fewer is quicker, more is steadier")
     given = parser.parse_args(arguments)
     # A peer's log lines do not belong into the tables.
     logging.getLogger("mcp").addHandler(logging.NullHandler())
     print(_versions())
-    for name in given.name or MEASUREMENTS:
+    # What others do takes minutes, and changes with their releases only.
+    for name in given.name or [name for name in MEASUREMENTS if name != "compare"]:
         measure, usual = MEASUREMENTS[name]
         for table in measure(given.rounds or usual):
             print(f"\n{printed(table)}", flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Row", "Table", "printed"]
+__all__ = ["Grid", "Row", "Table", "printed"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,18 @@ class Table:
     rows: Sequence[Row]
 
 
+@dataclass(frozen=True)
+class Grid(Table):
+    """Several questions to several contestants, the first line being the head."""
+
+    cells: Sequence[Sequence[str]] = ()
+
+
 def printed(table: Table) -> str:
-    """Lay a table out for a terminal."""
+    """Lay a table out for a terminal; a grid as Markdown, which a README can take."""
+    if isinstance(table, Grid):
+        first, *others = [f"| {' | '.join(line)} |" for line in table.cells]
+        return "\n".join([table.title, "", first, f"|{'---|' * len(table.cells[0])}", *others])
     head = ["", table.unit, f"vs {table.reference}" if table.reference else "", "target", ""]
     cells = [head]
     for row in table.rows:

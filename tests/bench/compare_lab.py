@@ -1,0 +1,298 @@
+"""What every contender of `tests.bench.compare` meets: the same server, a home and a browser.
+
+The server is the tests' fake, which can break one rule at a time. Each contender gets a home of its
+own, no keyring, and a “browser” that agrees by itself: a script, found where programs look for one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+
+from tests.bench import ROOT
+from tests.fakes.server import AS_METADATA, FakeServer, Grant
+from tests.fakes.wire import Reply, Request
+
+__all__ = ["PATIENCE", "Lab", "Place", "agreed", "lab", "place"]
+
+PATIENCE = 40
+TOGETHER = 20
+"""Seconds that the first of a crowd waits at the server for the last."""
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+# The loopback listener may come up only after the browser was opened (FastMCP's does): a person is
+# slower than that, so this one tries again for a while.
+BROWSER = """#!{python} -SE
+import os, sys, time, urllib.request
+with open({log!r}, "a") as log:
+    log.write(sys.argv[-1] + chr(10))
+if {agrees} and not os.fork():
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
+    class Stop(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_):
+            return None
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({{}}), Stop).open(sys.argv[-1])
+    except urllib.error.HTTPError as answer:
+        back = answer.headers.get("location")
+    for _ in range(100):
+        try:
+            opener.open(back, timeout=30)
+            break
+        except urllib.error.HTTPError:
+            break
+        except OSError:
+            time.sleep(0.1)
+"""
+
+
+class Lab(FakeServer):
+    """The fake, with a device grant, the few addresses of a Hub, and ways to be slow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wait_for_refused = 0
+        """Let no 401 go before so many rejected tokens were presented."""
+        self.token_takes = 0.0
+        """Seconds that a renewal takes."""
+        self.answered: list[tuple[Request, int]] = []
+        self._refused = 0
+        self._all_refused = threading.Event()
+        self._device: dict[str, Request] = {}
+        assert self.metadata is not None
+        # Its issuer has a path: who guesses `/token` at the MCP server's origin is found out.
+        issuer = f"{self.base}/as"
+        self.describe(authorization_servers=[issuer])
+        self.announce(
+            issuer=issuer,
+            device_authorization_endpoint=f"{issuer}/device",
+            grant_types_supported=[*self.metadata["grant_types_supported"], DEVICE_CODE],
+            **{
+                f"{name}_endpoint": f"{issuer}/{path}"
+                for name, path in (
+                    ("authorization", "authorize"),
+                    ("token", "token"),
+                    ("registration", "register"),
+                    ("revocation", "revoke"),
+                )
+            },
+        )
+        self._own_mcp = self.routes["/mcp"]
+        self.routes |= {
+            AS_METADATA: lambda _: Reply(404),
+            f"{AS_METADATA}/as": self.routes[AS_METADATA],
+            "/mcp": self._gate,
+            "/as/register": self.routes.pop("/register"),
+            "/as/authorize": self._any_port,
+            "/as/revoke": self.routes.pop("/revoke"),
+            "/as/token": self._token_or_device,
+            "/as/device": self._begin,
+            "/oauth/device": self._begin,
+            "/oauth/token": self._hub_token,
+            "/api/whoami-v2": self._whoami,
+        }
+        self._tokens = self.routes.pop("/token")
+        self._authorized = self.routes.pop("/authorize")
+
+    @property
+    def sign_ins(self) -> int:
+        """How often a browser was needed: one sign-in, looked at twice, has one `state`."""
+        opened = {"".join(r.query.get("state", [""])) for r in self.asked("/as/authorize")}
+        return len(opened) + sum(r.path.endswith("/device") for r in self.requests)
+
+    @property
+    def asked_to_refresh(self) -> int:
+        """How often a renewal was asked for."""
+        return sum(
+            request.form.get("grant_type") == ["refresh_token"]
+            for request in self._at_the_token_endpoint()
+        )
+
+    @property
+    def exchanged(self) -> bool:
+        """Whether a code was sent to the token endpoint."""
+        return any("code" in request.form for request in self._at_the_token_endpoint())
+
+    def secrets(self) -> dict[str, str]:
+        """Everything issued or presented that nobody may see, with what it is."""
+        found = dict.fromkeys(self.access, "access token")
+        found |= dict.fromkeys([*self.refresh, *self.rotated], "refresh token")
+        for request in self._at_the_token_endpoint():
+            for name in ("code", "code_verifier", "device_code"):
+                found |= dict.fromkeys(request.form.get(name, []), name.replace("_", " "))
+        return found
+
+    def _at_the_token_endpoint(self) -> list[Request]:
+        return [*self.asked("/as/token"), *self.asked("/oauth/token")]
+
+    def forget(self) -> None:
+        """Start counting anew."""
+        self.requests.clear()
+        self.answered.clear()
+
+    def reply_to(self, request: Request) -> Reply:
+        """Give the answer to one request, and note its status."""
+        reply = super().reply_to(request)
+        self.answered.append((request, reply.status))
+        return reply
+
+    def _gate(self, request: Request) -> Reply:
+        reply = self._own_mcp(replace(request, method="POST"))
+        if request.method != "POST" and reply.status != 401:
+            reply = self._own_mcp(request)
+        if reply.status == 401 and request.bearer and self.wait_for_refused:
+            self._refused += 1
+            if self._refused >= self.wait_for_refused:
+                self._all_refused.set()
+            self._all_refused.wait(TOGETHER)
+        return reply
+
+    def _any_port(self, request: Request) -> Reply:
+        # A loopback redirect may come with any port (RFC 8252 section 7.3).
+        asked = "".join(request.query.get("redirect_uri", []))
+        client = self.clients.get("".join(request.query.get("client_id", [])), {})
+        known = client.get("redirect_uris", [])
+        if urlsplit(asked).hostname in {"127.0.0.1", "localhost"} and _without_port(asked) in {
+            _without_port(each) for each in known
+        }:
+            client["redirect_uris"] = [*known, asked]
+        return self._authorized(request)
+
+    def _begin(self, request: Request) -> Reply:
+        code = secrets.token_urlsafe(16)
+        self._device[code] = request
+        where = f"{self.base}/activate"
+        return Reply(
+            200,
+            {"device_code": code, "user_code": "WDJB-MJHT", "verification_uri": where}
+            | {"verification_uri_complete": f"{where}?user_code=WDJB-MJHT"}
+            | {"expires_in": 60, "interval": 1},
+        )
+
+    def _token_or_device(self, request: Request) -> Reply:
+        if self.token_takes and request.form.get("grant_type") == ["refresh_token"]:
+            time.sleep(self.token_takes)
+        begun = self._device.pop("".join(request.form.get("device_code", [])), None)
+        if begun is None:
+            return self._tokens(request)
+        # The person agrees at once.
+        scopes = tuple("".join(begun.form.get("scope", [])).split())
+        resource = "".join(begun.form.get("resource", [])) or None
+        return self._issue(Grant(begun.form["client_id"][0], scopes, resource), {})
+
+    def _hub_token(self, request: Request) -> Reply:
+        # A Hub knows its client without a registration.
+        identifier = request.form["client_id"][0]
+        self.clients.setdefault(
+            identifier, {"client_id": identifier, "token_endpoint_auth_method": "none"}
+        )
+        return self._token_or_device(request)
+
+    def _whoami(self, request: Request) -> Reply:
+        grant, until = self.access.get(request.bearer or "", (None, 0.0))
+        if grant is None or not grant.alive or until <= time.time():
+            return Reply(401, {"error": "Invalid credentials"})
+        return Reply(200, {"name": "somebody", "type": "user", "auth": {"type": "oauth"}})
+
+
+def _without_port(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.hostname or "").geturl()
+
+
+class Place:
+    """A home, a browser, and everything that was written in there."""
+
+    def __init__(self, home: Path, server: Lab) -> None:
+        self.home = home
+        self.server = server
+        self.said: list[str] = []
+        """Every line that a process wrote."""
+        self.variables: dict[str, str] = {}
+        """What its processes get beside what all get."""
+        self._bin = home / "bin"
+        self._bin.mkdir()
+        self.browse(agrees=True)
+
+    def browse(self, *, agrees: bool) -> None:
+        """Have a browser that agrees and comes back, or one that nobody sits at."""
+        text = BROWSER.format(
+            python=sys.executable, log=str(self.home / "bin" / "opened"), agrees=agrees
+        )
+        for name in ("xdg-open", "www-browser"):
+            script = self._bin / name
+            script.write_text(text)
+            script.chmod(0o700)
+
+    @property
+    def opened(self) -> int:
+        """How often the browser was opened."""
+        log = self._bin / "opened"
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    def environment(self, inherited: dict[str, str]) -> dict[str, str]:
+        """Give what a process in here gets: nothing of this person's."""
+        return {
+            "HOME": str(self.home),
+            "PATH": f"{self._bin}:{inherited.get('PATH', '')}",
+            "BROWSER": str(self._bin / "www-browser"),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),
+            # Nobody's keyring is used: all are compared on a machine without one.
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+            **self.variables,
+        }
+
+    def files(self) -> list[Path]:
+        """Give all files in here but the browser's."""
+        found = (path for path in self.home.rglob("*") if path.is_file())
+        return sorted(path for path in found if self._bin not in path.parents)
+
+    def holding(self, *wanted: str) -> list[Path]:
+        """Give the files in here that contain one of these, in clear."""
+        needles = [each.encode() for each in wanted]
+        return [
+            path
+            for path in self.files()
+            if any(needle in content for content in [path.read_bytes()] for needle in needles)
+        ]
+
+    def shown(self) -> Counter[str]:
+        """Count what was written and should have stayed unseen."""
+        # Without spaces: a log that is laid out for a terminal breaks long words.
+        text = "".join("".join(self.said).split())
+        return Counter(what for secret, what in self.server.secrets().items() if secret in text)
+
+
+@contextmanager
+def lab() -> Iterator[Lab]:
+    """Serve."""
+    with Lab() as server:
+        yield server
+
+
+@contextmanager
+def place(server: Lab) -> Iterator[Place]:
+    """Have a home for one question."""
+    # What was killed may write a last file while the folder is taken away.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield Place(Path(folder), server)
+
+
+def agreed(url: str) -> str:
+    """Be the person at another machine: give the address that their browser ends at."""
+    answer = httpx2.get(url, follow_redirects=False, trust_env=False, timeout=PATIENCE)
+    return str(answer.headers["location"])
