@@ -15,6 +15,7 @@ from tests import figures
 from tests.house import ROOT
 from tests.threats import AREAS, THREATS, Removed
 from tests.threats.marks import who_tries
+from tests.threats.promises import PROMISES
 
 REMOVALS = [
     pytest.param(threat.id, removed, id=f"{threat.id}-{number}")
@@ -87,3 +88,12 @@ def _copied(folder: Path) -> Path:
         else:
             shutil.copy(ROOT / name, copy / name)
     return copy
+
+
+def test_every_promise_is_tried_and_every_attack_tries_one() -> None:
+    """SECURITY.md, “What is promised”: each point begins with the words that the table has."""
+    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    promised = text.partition("## What is promised now")[2].partition("\n## ")[0]
+    points = re.findall(r"^- \*\*(.+?)\*\*", promised, re.MULTILINE | re.DOTALL)
+    assert [" ".join(point.split()) for point in points] == list(PROMISES)
+    assert sorted(i for ids in PROMISES.values() for i in ids) == sorted(THREATS)

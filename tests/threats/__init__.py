@@ -7,11 +7,35 @@ code is known: `tests/run long` takes it out and sees the row's tests fail.
 
 from __future__ import annotations
 
+from tests.threats import (
+    answers,
+    at_rest,
+    metadata,
+    network,
+    notebook,
+    projects,
+    registration,
+    results,
+    shown,
+    sign_in,
+    tokens,
+    waiting,
+)
 from tests.threats.row import Removed, Threat
 
 __all__ = ["AREAS", "THREATS", "Removed", "Threat"]
 
-AREAS: dict[str, tuple[Threat, ...]] = {}
+AREAS: dict[str, tuple[Threat, ...]] = {
+    "sign-in": (*sign_in.ROWS, *waiting.ROWS, *answers.ROWS),
+    "tokens": tokens.ROWS,
+    "metadata": metadata.ROWS,
+    "registration": registration.ROWS,
+    "network": (*network.ROWS, *results.ROWS),
+    "shown": shown.ROWS,
+    "at-rest": at_rest.ROWS,
+    "notebook": notebook.ROWS,
+    "projects": projects.ROWS,
+}
 """The rows of each area, in the order of a sign-in."""
 
 THREATS: dict[str, Threat] = {threat.id: threat for rows in AREAS.values() for threat in rows}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 
 from tests.house import ROOT
 
 __all__ = ["who_tries"]
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @cache
@@ -19,14 +22,21 @@ def who_tries() -> dict[str, list[str]]:
         if "node_modules" in path.parts:
             continue
         tree = ast.parse(path.read_text("utf-8"))
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                for threat in _marks(node):
-                    found[threat].append(f"{path.relative_to(ROOT).as_posix()}::{node.name}")
+        for name, node in _tests(tree.body):
+            for threat in _marks(node):
+                found[threat].append(f"{path.relative_to(ROOT).as_posix()}::{name}")
     return dict(found)
 
 
-def _marks(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+def _tests(body: list[ast.stmt], of: str = "") -> Iterator[tuple[str, _Function]]:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from _tests(node.body, f"{of}{node.name}::")
+        elif isinstance(node, _Function):
+            yield of + node.name, node
+
+
+def _marks(node: _Function) -> list[str]:
     return [
         str(argument.value)
         for decorator in node.decorator_list
