@@ -57,15 +57,17 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("errors", "stores"):
-        value: Any = importlib.import_module(f"mcpnb.{name}")
-    elif name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    else:
-        raise AttributeError(f"module 'mcpnb' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # or no misspelt name would be told to who checks types
+
+    def __getattr__(name: str) -> Any:
+        if name in ("errors", "stores"):
+            value: Any = importlib.import_module(f"mcpnb.{name}")
+        elif name in _HOMES:
+            value = getattr(importlib.import_module(_HOMES[name]), name)
+        else:
+            raise AttributeError(f"module 'mcpnb' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def _panels() -> Any:

@@ -19,6 +19,7 @@ import httpx
 import httpx2
 
 from mcpnb.errors import LoginRequired, McpnbError, bare, shown
+from mcpnb.models import Staying
 from mcpnb.protocol.challenge import Challenge, bearer_challenge
 from mcpnb.tokens import Held, TokenSource
 
@@ -40,13 +41,15 @@ class Outcome:
     error: McpnbError | None = None
     tokenless: McpnbError | None = None
     """Why a request went out without a token; it matters if the server minds."""
+    over: bool = False
+    """Whether the client that made the call has lost its connection, and is of no use any more."""
 
 
 current_outcome: ContextVar[Outcome | None] = ContextVar("mcpnb_outcome", default=None)
 """Set by whoever makes a call through the MCP SDK; its context reaches the request's own task."""
 
 
-class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two libraries, one shape
+class BearerAuth(Staying, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two libraries, one shape
     """Puts a fresh token on requests to one server's origin, and on nothing else.
 
     A 401 leads to one renewal for everybody and one retry, if the body can be sent again. What is
@@ -161,6 +164,11 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
     def _worth_renewing(self, response: Any, held: Held) -> bool:
         if response.status_code != UNAUTHORIZED or not self._is_ours(response.request):
             return False
+        outcome = current_outcome.get()
+        if outcome is not None and outcome.error is not None:
+            # The SDK tries an older handshake after a refusal (measured): where the answer to the
+            # renewal was lost, the same refresh token would be presented again within the call.
+            return False
         challenge = _challenge(response)
         wanted = (challenge.scopes if challenge else None) or ()
         # Measured: some servers say 401 for too little scope. A refresh cannot widen a login.
@@ -172,6 +180,8 @@ class BearerAuth(httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two librarie
         outcome = current_outcome.get()
         if outcome is not None:
             outcome.status = response.status_code
+            if outcome.error is not None:
+                return  # what this call failed of is known; of the token that says nothing new
         if not self._is_ours(response.request):
             return  # a redirect led elsewhere, without the token: that answer says nothing of it
         try:

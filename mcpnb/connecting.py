@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from mcpnb.config import read_configuration
+from mcpnb.discreet import discreet
 from mcpnb.errors import ConfigError, McpnbError, StoreError, plain
 from mcpnb.models import Discovery, Secret, ServerConfig, Via, via_from
 from mcpnb.notebook import is_voila
@@ -21,6 +22,7 @@ _LAST_PORT = 65_535
 __all__ = ["allow_nested_asyncio", "connect", "discover", "resolve"]
 
 
+@discreet
 def connect(  # noqa: PLR0913  each an option of its own
     server: str,
     *,
@@ -66,7 +68,7 @@ def connect(  # noqa: PLR0913  each an option of its own
     """
     if registration not in ("auto", "preregistered", "cimd", "dcr"):
         raise ConfigError(
-            f"registration has to be auto, preregistered, cimd or dcr, not {registration!r}."
+            f"registration has to be auto, preregistered, cimd or dcr, not {registration!r:.80}."
         )
     given = {
         "account": account,
@@ -105,13 +107,14 @@ def _where(config: ServerConfig, store: str | TokenStore) -> str | TokenStore:
 def _check_callback(port: object, url: object) -> None:
     if port is not None and (not isinstance(port, int) or not 0 <= port <= _LAST_PORT):
         raise ConfigError(
-            f"callback_port has to be a port number (0 to {_LAST_PORT}), not {port!r}."
+            f"callback_port has to be a port number (0 to {_LAST_PORT}), not {port!r:.80}."
         )
     if url is None:
         return
     require_callback(url)
 
 
+@discreet
 def resolve(server: str, config: str | os.PathLike[str] | None = None) -> ServerConfig:
     """Give what is known of a server: an address, or the name of a configured one.
 
@@ -159,6 +162,7 @@ def _same(configured: str, url: str) -> bool:
         return False
 
 
+@discreet
 def discover(server: str, *, config: str | os.PathLike[str] | None = None) -> Discovery:
     """Look how one would sign in to a server, without signing in or registering.
 
@@ -173,6 +177,7 @@ def discover(server: str, *, config: str | os.PathLike[str] | None = None) -> Di
         return look(resolved, http)
 
 
+@discreet
 def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str | None, str]]:
     """Sign out of every stored login, also of those that cannot be read.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mcpnb.errors import DiscoveryError, McpnbError, ProtocolError, ServerUnreachable, quoted
@@ -182,11 +183,7 @@ def _authorization(
         wanted = config.issuer
         issuers = [i for i in issuers if same_issuer(i, wanted)]
         if not issuers:
-            raise DiscoveryError(
-                f"{quoted(server)} no longer names {quoted(wanted)} as its authorization server, "
-                f"but {', '.join(quoted(i) for i in resource.authorization_servers[:3])}. "
-                "Credentials are not sent to another one."
-            )
+            raise _not_named(server, wanted, resource.authorization_servers)
     problem: McpnbError | None = None
     for issuer in issuers[:5]:
         try:
@@ -196,6 +193,14 @@ def _authorization(
             trail.note(issuer, f"not usable: {error}", "RFC 9728 section 7.6")
             problem = problem or error
     raise problem or DiscoveryError(f"{quoted(server)} names no authorization server.")
+
+
+def _not_named(server: str, wanted: str, named: Sequence[str]) -> DiscoveryError:
+    return DiscoveryError(
+        f"{quoted(server)} no longer names {quoted(wanted)} as its authorization server, "
+        f"but {', '.join(quoted(i) for i in named[:3])}. "
+        "Credentials are not sent to another one."
+    )
 
 
 def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> AuthorizationServer:
@@ -220,13 +225,15 @@ def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> Aut
             return found
     raise problem or DiscoveryError(
         f"The authorization server {quoted(issuer)} has no metadata at any of its well-known "
-        "addresses."
+        "addresses. Its operator has to put them there."
     )
 
 
 def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> AuthorizationServer:
     """Take the server's own origin, as the specification of 2025-03-26 had it."""
     issuer, authorize, token, register = legacy_endpoints(server)
+    if config.issuer is not None and not same_issuer(issuer, config.issuer):
+        raise _not_named(server, config.issuer, [issuer])
     rule = "specification 2025-03-26: the server's origin is its authorization server"
     for url in authorization_server_urls(issuer):
         document = _document(url, http, trail, rule)

@@ -63,10 +63,13 @@ __all__ = [
     "shown",
 ]
 
-# Characters that can turn the reading direction or hide text: bidirectional controls (Unicode UAX
-# 9) and zero-width ones. Terminal escapes fall to str.isprintable().
+# Letters and marks that nobody sees, and Python counts as printable: fillers, variation selectors
+# (Unicode's Default_Ignorable_Code_Point; the latter smuggle text), and Braille's blank. Two names
+# that differ in them look alike. U+FE0E and U+FE0F stay: they choose between text and emoji.
+# Bidirectional controls, zero-width characters and terminal escapes fall to str.isprintable().
 _HIDDEN = frozenset(
-    "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0))))
 )
 
 
@@ -121,11 +124,23 @@ def bare(error: Exception) -> Exception:
     return error
 
 
+def _again(kind: type[McpnbError], args: tuple[object, ...]) -> McpnbError:
+    """Make an error once more, as it was."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
+
 class McpnbError(Exception):
     """Base of everything mcpnb raises on purpose."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(shown(arg) if isinstance(arg, str) else arg for arg in args))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A pool of processes pickles what a worker raises. Exception's own way calls the class with
+        # the message alone: that fails where it wants more, and the pool waits for ever (measured).
+        return _again, (type(self), self.args), vars(self)
 
     def _render_traceback_(self) -> list[str]:
         """Show one friendly line in a notebook instead of a traceback (IPython's own hook)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from mcpnb.discreet import discreet
 from mcpnb.errors import GrantError, ServerError, ServerUnreachable
 from mcpnb.http import Answer, Http
 from mcpnb.models import AuthorizationServer, LoginRecord, Registration, Secret, Tokens
@@ -14,7 +15,10 @@ from mcpnb.protocol.device import DeviceRequest
 
 __all__ = ["begin_device", "exchange", "poll_device", "refresh", "register", "revoke"]
 
+_AGAIN = "Try again in a moment; if it stays so, that server is at fault."
 
+
+@discreet
 def register(
     server: AuthorizationServer, redirect_uri: str | None, scopes: tuple[str, ...], http: Http
 ) -> Registration:
@@ -41,9 +45,16 @@ def register(
         raise token.grant_error(
             429, None, doing="Registration (too many of late)", retry_after=answer.retry_after
         )
+    if answer.status in (200, 201) and answer.json_object() is None:
+        raise GrantError(
+            "The authorization server's answer to the registration of mcpnb cannot be read. "
+            f"{_AGAIN}",
+            status=answer.status,
+        )
     return registering.from_answer(answer.status, answer.json_object(), asked=asked, server=server)
 
 
+@discreet
 def exchange(answer: ValidatedAnswer, http: Http) -> Tokens:
     """Exchange a validated code for tokens (RFC 6749 section 4.1.3).
 
@@ -60,10 +71,12 @@ def exchange(answer: ValidatedAnswer, http: Http) -> Tokens:
         if error.sent:
             raise
         reply = http.post_form(endpoint, body, headers)  # it never arrived: the code is unused
-    document = _granted(reply, "Exchanging the code", token.secrets_sent(body, headers))
+    sent = token.secrets_sent(body, headers)
+    document = _granted(reply, "Exchanging the code", sent, advice="Sign in again.")
     return token.read_tokens(document, now=now, asked=answer.request.scopes)
 
 
+@discreet
 def begin_device(
     server: AuthorizationServer,
     registration: Registration,
@@ -91,6 +104,7 @@ def begin_device(
     )
 
 
+@discreet
 def poll_device(request: DeviceRequest, http: Http) -> Tokens:
     """Ask whether the person has agreed by now (RFC 8628 section 3.4).
 
@@ -106,6 +120,7 @@ def poll_device(request: DeviceRequest, http: Http) -> Tokens:
     return token.read_tokens(document, now=now, asked=request.scopes)
 
 
+@discreet
 def refresh(record: LoginRecord, http: Http) -> Tokens:
     """Get fresh tokens with the refresh token (RFC 6749 section 6).
 
@@ -120,15 +135,24 @@ def refresh(record: LoginRecord, http: Http) -> Tokens:
     return token.read_tokens(document, now=now, asked=record.tokens.scopes, previous=record.tokens)
 
 
-def _granted(reply: Answer, doing: str, sent: tuple[str, ...]) -> object:
+def _granted(reply: Answer, doing: str, sent: tuple[str, ...], advice: str = "") -> object:
     document = reply.json_object()
+    if reply.status == 200 and document is None:
+        raise GrantError(
+            f"{doing} failed: what the authorization server answered cannot be read. {_AGAIN}",
+            status=reply.status,
+        )
     if reply.status != 200 or document is None or "error" in document:
-        raise token.grant_error(
+        error = token.grant_error(
             reply.status, document, doing=doing, retry_after=reply.retry_after, sent=sent
         )
+        if advice:
+            error.args = (f"{error}. {advice}",)
+        raise error
     return document
 
 
+@discreet
 def revoke(record: LoginRecord, http: Http) -> bool:
     """Revoke a login's tokens at the server (RFC 7009), the refresh token first.
 

@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from mcpnb.errors import StoreBusy, StoreError
+from mcpnb.models import Via
+from mcpnb.models.members import number, number_or_none
 from mcpnb.protocol.authorization import AuthorizationRequest
 from mcpnb.protocol.device import DeviceRequest
 from mcpnb.protocol.registration import GRANT
@@ -91,14 +93,15 @@ class PendingLogins:
             data = self._store.read(self._key)
         if data is None or data.get("format") != _FORMAT:
             return None
+        via = data.get("via", "loopback")
         try:
             return PendingLogin(
                 request=_request(data["request"]),
-                expires_at=data["expires_at"],
-                port=data["port"],
-                via=data.get("via", "loopback"),
-                retry_without_scopes=data["retry_without_scopes"],
-                claimed_at=data["claimed_at"],
+                expires_at=number(data, "expires_at"),
+                port=number_or_none(data, "port"),
+                via=via if via in get_args(Via) else "loopback",
+                retry_without_scopes=data["retry_without_scopes"] is True,
+                claimed_at=number_or_none(data, "claimed_at"),
             )
         except (KeyError, TypeError, AttributeError):
             return None

@@ -24,6 +24,7 @@ __all__ = [
     "listen_again",
     "open_browser",
     "require_relay",
+    "to_open",
 ]
 
 
@@ -65,6 +66,11 @@ class Redirect:
         """Begin to deliver what is sent there, if it is sent to this machine."""
         if self.listener is not None:
             self.listener.listen(redirect_uri, deliver)
+
+    def to_open(self, url: str) -> str:
+        """Give the address that a browser's command line may hold in the place of `url`."""
+        listener = self.listener
+        return to_open(url, self.base, listener) if listener is not None else url
 
     def close(self) -> None:
         """Give the port back, if there is one."""
@@ -126,7 +132,9 @@ def _listen(config: ServerConfig, note: Callable[[str], object]) -> Redirect:
     port = _port(config)
     if public:
         note(f"Listening on all interfaces, port {port}, because of the callback URL.")
-    listener = LoopbackListener(port, everywhere=public, fallback=own is None)
+    listener = LoopbackListener(
+        port, everywhere=public, fallback=own is None, host=own.hostname if own else None
+    )
     if listener.fell_back:
         note(f"Port {port} is in use by another program; listening on {listener.port}.")
     return Redirect(
@@ -152,12 +160,23 @@ def listen_again(
     Raises:
         LoginError: The port cannot be had, or is not this one's to open.
     """
-    public = not is_loopback_host(urlsplit(redirect_uri).hostname)
+    host = urlsplit(redirect_uri).hostname
+    public = not is_loopback_host(host)
     if public and config.callback_url != redirect_uri:
         raise LoginError("The answer goes to a callback address that is not configured here.")
     if public:
         note(f"Listening on all interfaces, port {port}, because of the callback URL.")
-    return LoopbackListener(port, everywhere=public, fallback=False)
+    return LoopbackListener(port, everywhere=public, fallback=False, host=host)
+
+
+def to_open(url: str, redirect_uri: str, listener: LoopbackListener) -> str:
+    """Give the address that a browser's command line may hold in the place of `url`.
+
+    Everybody on the machine can read command lines. Where the answer comes back to this machine, so
+    can the browser begin here; else it may not reach the listener.
+    """
+    local = is_loopback_host(urlsplit(redirect_uri).hostname)
+    return listener.lead(url) if local else url
 
 
 def address(

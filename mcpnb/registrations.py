@@ -12,6 +12,7 @@ from mcpnb.models import AuthorizationServer, Registration, RegistrationMethod, 
 from mcpnb.protocol import registration as registering
 from mcpnb.protocol.scopes import covers
 from mcpnb.store import Key, TokenStore
+from mcpnb.store.base import Record
 
 __all__ = ["Registrations"]
 
@@ -62,10 +63,10 @@ class Registrations:
             return registering.via_metadata_document(self._config, server)
         key = Key("client", f"{server.issuer}\n{redirect_uri or 'device'}")
         with self._store.lock(key, _LOCK_TIMEOUT):
-            known = self._store.read(key)
-            if known is not None and _usable(registration := Registration.from_dict(known), wanted):
+            known = _read(self._store.read(key))
+            if known is not None and _usable(known, wanted):
                 self._reused = key
-                return registration
+                return known
             registration = grants.register(server, redirect_uri, bound, self._http)
             if keep:
                 self._store.write(key, registration.to_dict())
@@ -94,6 +95,12 @@ class Registrations:
         # Written under the whole address at first, also where that holds a secret.
         name = server or self._config.name_in_store
         return Key("issuer", f"{name}\n{self._config.client_id}")
+
+
+def _read(record: Record | None) -> Registration | None:
+    with contextlib.suppress(KeyError, TypeError, AttributeError):  # then a new one is made
+        return Registration.from_dict(record) if record else None
+    return None
 
 
 def _usable(registration: Registration, wanted: tuple[str, ...]) -> bool:

@@ -25,7 +25,7 @@ _MAX_TEXT, _MAX_FIELDS = 16_384, 64
 """Larger answers are not taken at the other end, either."""
 _NAMED = ("response_type", "state", "redirect_uri")
 _SINGLE = ("state", "code", "error")
-# RFC 8252 section 7.3 also knows [::1]; the listener is on 127.0.0.1 alone.
+# RFC 8252 section 7.3 also knows [::1]; the listener is there for “localhost” only.
 _LISTENED_AT = ("127.0.0.1", "localhost")
 _NEXT = (
     "Go back to the terminal here, copy the line that it shows, and paste it into the prompt of "
@@ -82,8 +82,9 @@ class Relay:
         Raises:
             LoginError: The port is in use. No other one would do: the answer comes to this one.
         """
+        host = urlsplit(self.redirect_uri).hostname
         try:
-            self._listener = LoopbackListener(self._port, fallback=False)
+            self._listener = LoopbackListener(self._port, fallback=False, host=host)
         except LoginError:
             raise LoginError(
                 f"Port {self._port} of this machine cannot be listened on, and the answer comes to "
@@ -99,6 +100,10 @@ class Relay:
     def __exit__(self, *_: object) -> None:
         if self._listener is not None:
             self._listener.close()
+
+    def to_open(self) -> str:
+        """Give the address for a browser's command line, which everybody here can read."""
+        return self._listener.lead(self.url) if self._listener is not None else self.url
 
     def wait(self, timeout: float) -> Caught:
         """Wait for the answer.

@@ -29,6 +29,14 @@ class Views(Protocol):
             timeout: Seconds to wait for its word.
         """
 
+    def passing(self, login: Any, text: str = "") -> None:
+        """Show a sign-in in the running cell, its address only while an answer is awaited.
+
+        Args:
+            login: The sign-in.
+            text: What to say with the address.
+        """
+
 
 def _nowhere() -> Views:
     raise RuntimeError("mcpnb is not imported as a whole: nothing shows sessions")

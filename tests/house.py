@@ -43,7 +43,7 @@ PACKAGE = Path(_SPEC.origin).parent
 DOOR = "__init__"
 FLOORS = (
     ("errors", "listeners", "locks", "notebook", "version", "views"),
-    ("models", "config", "environment", "jupyter_paths", "qr"),
+    ("models", "config", "discreet", "environment", "jupyter_paths", "qr"),
     ("protocol", "http"),
     ("ages", "discovery", "grants", "store", "channels"),
     ("headers_helper", "pending", "redirects", "registrations", "relay", "tokens"),

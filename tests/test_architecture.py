@@ -263,6 +263,7 @@ def test_there_are_values_with_secrets() -> None:
     assert names >= {"LoginRecord", "Registration", "Secret", "ServerConfig", "Tokens"}
 
 
+@pytest.mark.threat("secret-in-a-repr")
 @pytest.mark.parametrize("kind", SECRETIVE, ids=lambda kind: kind.__name__)
 def test_a_secret_shows_nowhere(kind: type) -> None:
     """Not in any text made of the value, nor in a traceback that shows local variables."""
@@ -279,6 +280,7 @@ def test_a_secret_shows_nowhere(kind: type) -> None:
     assert not any(MARK in text for text in shown)
 
 
+@pytest.mark.threat("secret-pickled")
 @pytest.mark.parametrize("kind", SECRETIVE, ids=lambda kind: kind.__name__)
 def test_a_secret_leaves_the_process_only_where_it_is_asked_for(kind: type) -> None:
     """Neither pickle nor JSON takes it along by accident."""

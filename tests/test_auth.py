@@ -128,6 +128,7 @@ class TestEveryClient:
         assert "write" in answer.extensions["mcpnb"]
         assert refresh_tokens(fake) == []
 
+    @pytest.mark.threat("token-to-another-origin")
     def test_another_origin_never_sees_the_token(
         self,
         fakes: Callable[[], FakeServer],
@@ -145,6 +146,7 @@ class TestEveryClient:
         assert other.asked("/mcp")[-1].bearer is None
         assert refresh_tokens(fake) == []
 
+    @pytest.mark.threat("token-to-another-origin")
     def test_a_redirect_to_another_origin_loses_the_token(
         self, fakes: Callable[[], FakeServer], library: ModuleType, post: Post
     ) -> None:

@@ -20,6 +20,7 @@ def _policy() -> dict[str, str]:
     return dict(part.strip().split(" ", 1) for part in found[1].split(";"))
 
 
+@pytest.mark.threat("callback-page-policy")
 @pytest.mark.parametrize("tag", ["script", "style"])
 def test_the_policy_names_the_one_block_that_is_there(tag: str) -> None:
     """Whoever changes the block finds here what the policy has to say then."""
@@ -29,6 +30,7 @@ def test_the_policy_names_the_one_block_that_is_there(tag: str) -> None:
     assert _policy()[f"{tag}-src"] == f"'sha256-{digest}'"
 
 
+@pytest.mark.threat("callback-page-policy")
 def test_everything_else_is_forbidden() -> None:
     policy = _policy()
 
@@ -40,6 +42,7 @@ def test_everything_else_is_forbidden() -> None:
     assert set(policy) == {"default-src", "base-uri", "form-action", "script-src", "style-src"}
 
 
+@pytest.mark.threat("callback-page-referrer")
 def test_it_is_recognised_and_leaks_no_address() -> None:
     """The panel looks for the marker; the page's own address holds a code."""
     assert "mcpnb-callback-page" in PAGE

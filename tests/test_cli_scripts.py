@@ -25,6 +25,7 @@ def signed_in(fake: FakeServer, world: Path) -> FakeServer:
     return fake
 
 
+@pytest.mark.slow
 def test_a_call_loads_no_grammar_that_it_does_not_need(world: Path) -> None:
     """Of jsonschema's, where Jupyter has installed it: 1.2 s of a process of two."""
     with DemoServers(auto_consent=True) as demo:
@@ -77,6 +78,7 @@ class TestToken:
 
 
 class TestWhatToRunNext:
+    @pytest.mark.slow
     @pytest.mark.parametrize("account", [None, "spare"])
     def test_a_configured_server_is_named_as_it_was_asked_for(
         self, fake: FakeServer, tmp_path: Path, account: str | None
@@ -101,6 +103,7 @@ class TestWhatToRunNext:
 
 
 class TestBareEnvironments:
+    @pytest.mark.slow
     def test_everything_works_with_an_empty_environment(
         self, signed_in: FakeServer, world: Path
     ) -> None:
@@ -116,6 +119,7 @@ class TestBareEnvironments:
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.decode().strip() == "ä"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "command",
         [

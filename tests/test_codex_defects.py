@@ -247,6 +247,7 @@ def test_a_token_that_is_not_there_shows_in_the_list(own: Path) -> None:
     run("list", NOT_SET_HERE="x").expect(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -168,6 +168,7 @@ class TestCommands:
         run(*words, "--client-secret-env-var", "V", V="s3cret").expect(0)
         assert "s3cret" not in own.read_text()
 
+    @pytest.mark.slow
     def test_login_logout_get_list_and_remove(self, own: Path, fake: FakeServer) -> None:
         """With the options they have there; what each does is shown in tests of its own."""
         options = run("login", "--help").expect(0).out
@@ -252,6 +253,7 @@ def test_scopes_of_the_command_line_come_before_configured_ones(
     assert query_of(sign_in(given))["scope"] == ["given"]
 
 
+@pytest.mark.slow
 def test_two_entries_of_one_server_are_two_accounts(
     own: Path, fake: FakeServer, world: Path
 ) -> None:

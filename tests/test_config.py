@@ -223,6 +223,7 @@ def test_codexs_folder_may_be_elsewhere(
     assert names() == ["usual"]
 
 
+@pytest.mark.threat("relative-codex-home")
 def test_a_relative_codex_home_makes_no_project_trusted(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

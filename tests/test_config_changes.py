@@ -224,6 +224,7 @@ class TestAdd:
         run("add", "a", "--url", fake.url, "--no-login").expect(0)
         assert fake.requests == []
 
+    @pytest.mark.slow
     def test_a_server_out_of_reach_is_added_all_the_same(self, own: Path) -> None:
         done = run("add", "a", "--url", "http://127.0.0.1:9/mcp").expect(0)
         assert "mcpnb login a" in done.err

@@ -70,6 +70,7 @@ def adding(name: str, *more: str) -> list[str]:
     return ["add", name, "--url", f"https://{name}.example/mcp", "--no-login", *more]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", [False, True], ids=["one name", "and a link"])
 def test_eight_programs_that_add_at_once_lose_nothing(
     own: Path, tmp_path: Path, *, link: bool
@@ -87,6 +88,7 @@ def test_eight_programs_that_add_at_once_lose_nothing(
     assert own.read_text().startswith("# by hand\n")
 
 
+@pytest.mark.slow
 def test_additions_and_removals_at_once_all_happen(own: Path) -> None:
     for n in range(4):
         add_server(own, f"old{n}", {"url": "https://old.example"})
@@ -99,6 +101,7 @@ def test_additions_and_removals_at_once_all_happen(own: Path) -> None:
     assert names(own) == {f"new{n}" for n in range(4)}
 
 
+@pytest.mark.slow
 def test_of_two_that_want_one_name_the_second_is_told(own: Path) -> None:
     """It read the file before the first one wrote it, and looks again."""
     done = at_once(*(adding("same") for _ in range(6)))

@@ -71,6 +71,7 @@ def phone(fake: FakeServer) -> OtherDevice:
     return OtherDevice(fake)
 
 
+@pytest.mark.slow
 def test_a_code_entered_elsewhere_signs_in_here(fake: FakeServer, phone: OtherDevice) -> None:
     session = connect(fake.url, scopes=("read",))
     login = session.login(device=True)
@@ -102,6 +103,7 @@ def test_it_is_renewed_like_any_other_login(fake: FakeServer, phone: OtherDevice
     assert session.call("echo", text="renewed").text == "renewed"
 
 
+@pytest.mark.slow
 def test_the_client_is_registered_once_and_apart_from_the_browsers(
     fake: FakeServer, phone: OtherDevice, kernel: Kernel
 ) -> None:
@@ -114,6 +116,7 @@ def test_the_client_is_registered_once_and_apart_from_the_browsers(
     assert len(fake.asked("/register")) == 1
 
 
+@pytest.mark.slow
 def test_slow_down_is_obeyed(
     fake: FakeServer, phone: OtherDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +194,7 @@ def test_the_plain_address_serves_where_there_is_no_complete_one(
     login.cancel()
 
 
+@pytest.mark.threat("dangerous-device-page")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -211,6 +215,7 @@ def test_an_answer_that_nobody_could_use_is_refused(
         login.wait(10)
 
 
+@pytest.mark.threat("terminal-escapes")
 def test_a_hostile_code_is_shown_harmlessly(fake: FakeServer, phone: OtherDevice) -> None:
     phone.answer |= {"user_code": "\x1b[2J\u202eAB" + "C" * 500}
     login = connect(fake.url).login(device=True)
@@ -268,6 +273,7 @@ class TestShared:
         assert second.wait(10).signed_in
         assert len(phone.begun) == 1
 
+    @pytest.mark.slow
     def test_a_kernel_that_comes_after_a_killed_one_goes_on_asking(
         self, fake: FakeServer, phone: OtherDevice, kernel: Kernel, folder: Path
     ) -> None:
@@ -304,6 +310,7 @@ class TestShared:
 
 
 class TestInATerminal:
+    @pytest.mark.slow
     def test_the_address_stands_alone_and_the_code_beside_it(
         self, fake: FakeServer, phone: OtherDevice
     ) -> None:

@@ -87,7 +87,8 @@ class TestLogin:
     ) -> None:
         session = kernel()
         sign_in(session)
-        change(folder, setback={"at": time.time(), "said": "in its words"} | setback)
+        usual = {"at": time.time(), "error": "", "said": "in its words", "until": 0.0}
+        change(folder, setback=usual | setback)
 
         report = session.doctor()
 

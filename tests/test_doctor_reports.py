@@ -47,6 +47,7 @@ class TestReport:
         ]
         assert summary.startswith("1 problem. First, server operator: Announce")
 
+    @pytest.mark.threat("markup-from-servers")
     def test_a_servers_words_give_it_no_way_in(self, fake: FakeServer) -> None:
         """Neither into a page nor into a terminal."""
         fake.describe(resource="https://x.example/<script>alert(1)</script>\x1b[31m\u202e")

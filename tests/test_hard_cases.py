@@ -22,6 +22,7 @@ from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 
 
+@pytest.mark.threat("proxy-sees-loopback")
 def test_a_proxy_never_sees_calls_of_this_machine(
     fakes: Callable[[], FakeServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_proxy_never_sees_calls_of_this_machine(
     assert proxy.requests == []
 
 
+@pytest.mark.threat("dns-rebinding-of-the-server")
 def test_a_name_that_changes_its_mind_does_not_open_the_inside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -52,7 +54,7 @@ def test_a_name_that_changes_its_mind_does_not_open_the_inside(
 
     def connect_to(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:  # noqa: ARG001
         connected.append(request.url.host)
-        return httpx.Response(404, request=request)
+        return httpx.Response(404, request=request, content=iter(()))  # not read yet
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", connect_to)
     http = Http("https://evil.example/mcp")
@@ -66,6 +68,7 @@ def test_a_name_that_changes_its_mind_does_not_open_the_inside(
     http.close()
 
 
+@pytest.mark.threat("idna-lookalike")
 def test_a_unicode_name_is_looked_up_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """IDNA 2003 would make strasse.de of straße.de: another owner's domain."""
     asked: list[str] = []
@@ -210,6 +213,7 @@ def _call_in_child(session: mcpnb.Session, results: Any) -> None:
     results.put(session.call("echo", text="child").text)
 
 
+@pytest.mark.threat("session-forked")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_makes_a_connection_of_its_own(fake: FakeServer, tmp_path: Path) -> None:
@@ -273,6 +277,7 @@ def test_a_wrong_argument_is_said_at_once(wrong: dict[str, Any]) -> None:
         mcpnb.connect("https://mcp.example.com/mcp", **wrong)
 
 
+@pytest.mark.threat("metadata-suppressed")
 @pytest.mark.parametrize("status", [429, 503])
 def test_metadata_that_cannot_be_had_now_is_not_taken_for_absent(
     fake: FakeServer, status: int
@@ -287,6 +292,7 @@ def test_metadata_that_cannot_be_had_now_is_not_taken_for_absent(
     assert fake.asked("/register") == []
 
 
+@pytest.mark.threat("issuer-with-a-query")
 @pytest.mark.parametrize("part", ["?file=evil.json&z=", "#part"])
 def test_an_issuer_with_a_query_or_a_fragment_is_refused(fake: FakeServer, part: str) -> None:
     """Its well-known address would be whatever that origin serves under a query."""
@@ -296,6 +302,7 @@ def test_an_issuer_with_a_query_or_a_fragment_is_refused(fake: FakeServer, part:
         connect(fake.url).login().wait(timeout=10)
 
 
+@pytest.mark.threat("proxy-password-shown")
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "odd://127.0.0.1:9", "http://["])
 def test_a_proxy_that_cannot_be_used_is_said_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, proxy: str

@@ -97,6 +97,7 @@ class TestHeaders:
         assert len(fake.token_requests("refresh_token")) == 2
         assert len(helper.runs) == 2
 
+    @pytest.mark.threat("header-forwarding")
     def test_no_other_origin_gets_them(
         self, fake: FakeServer, fakes: Callable[[], FakeServer], config: Write, helper: Helper
     ) -> None:
@@ -284,6 +285,7 @@ class TestFailures:
         helper.says(Authorization="Bearer s3cret")
         assert session.access_token() == "s3cret"
 
+    @pytest.mark.slow
     def test_a_login_can_be_ended_all_the_same(
         self, fake: FakeServer, config: Write, world: Path
     ) -> None:
@@ -297,6 +299,7 @@ class TestFailures:
 
 
 class TestTheCommand:
+    @pytest.mark.threat("helper-by-a-shell")
     def test_it_runs_in_the_folder_of_its_file_and_with_no_shell(
         self, config: Write, helper: Helper, tmp_path: Path
     ) -> None:
@@ -323,6 +326,7 @@ class TestTheCommand:
         assert session.access_token() == "s3cret"
         assert helper.runs == [str(tmp_path)]
 
+    @pytest.mark.threat("helper-of-the-working-folder")
     def test_a_name_is_not_looked_for_in_the_working_folder(
         self, config: Write, helper: Helper, monkeypatch: pytest.MonkeyPatch
     ) -> None:

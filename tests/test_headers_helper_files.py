@@ -100,6 +100,7 @@ async def _while_it_runs(session: mcpnb.Session, gate: Path | None) -> list[str]
 
 
 class TestWhoMayGiveOne:
+    @pytest.mark.threat("project-runs-a-helper")
     def test_a_project_only_once_it_is_trusted(
         self, world: Path, fake: FakeServer, helper: Helper
     ) -> None:

@@ -47,6 +47,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.threat("project-bomb")
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_file_that_nobody_trusts_stops_no_command(project: Path, bomb: str) -> None:
@@ -61,6 +62,7 @@ def test_a_file_that_nobody_trusts_stops_no_command(project: Path, bomb: str) ->
     assert "Traceback" not in shown.err + shown.out
 
 
+@pytest.mark.threat("project-shadows-a-name")
 @pytest.mark.parametrize(
     "spelled",
     [
@@ -93,6 +95,7 @@ def test_an_address_from_a_variables_default_is_compared_too(project: Path) -> N
     assert any("takes the place of linear" in line for line in found.lines)
 
 
+@pytest.mark.threat("audience-theft")
 def test_every_key_is_shown_and_no_secret(project: Path) -> None:
     (project / ".mcp.json").write_text(
         '{"mcpServers": {"x": {"type": "http", "url": "https://x.example/mcp", '
@@ -112,6 +115,7 @@ def test_every_key_is_shown_and_no_secret(project: Path) -> None:
     assert "b-secret" not in said
 
 
+@pytest.mark.threat("callback-read-otherwise")
 @pytest.mark.parametrize(
     "url",
     [
@@ -158,6 +162,7 @@ def test_adding_does_not_take_the_place_of_another_transports_entry(own: Path) -
     assert 'command = "npx"' in own.read_text()
 
 
+@pytest.mark.threat("denied-tool-called")
 @pytest.mark.anyio
 async def test_a_denied_tool_is_out_of_reach_through_the_sdks_own_session_too(
     fake: FakeServer, tmp_path: Path

@@ -72,6 +72,7 @@ class TestRedirects:
         assert answer.json() == {"a": 1}
         assert answer.url == f"{fake.base}/new"
 
+    @pytest.mark.threat("redirect-of-discovery")
     @pytest.mark.parametrize(
         "target",
         [
@@ -97,6 +98,7 @@ class TestRedirects:
         assert str(caught.value).isprintable()
         assert [r.path for r in fake.requests] == ["/old"]
 
+    @pytest.mark.threat("redirect-loop")
     def test_one_without_end_is_given_up(self, fake: FakeServer, http: Http) -> None:
         fake.always("/a", redirect("/b"))
         fake.always("/b", redirect("/a"))
@@ -110,6 +112,7 @@ class TestRedirects:
 
         assert http.get(f"{fake.base}/a").status == 302
 
+    @pytest.mark.threat("redirect-with-a-secret")
     @pytest.mark.parametrize("status", [302, 307, 308])
     def test_none_is_followed_with_a_secret(
         self, fake: FakeServer, http: Http, status: int
@@ -127,12 +130,14 @@ class TestSizes:
 
         assert len(http.get(f"{fake.base}/x").body) == MAX_BODY
 
+    @pytest.mark.threat("huge-body")
     def test_one_byte_more_is_not(self, fake: FakeServer, http: Http) -> None:
         fake.always("/x", Reply(200, b"x" * (MAX_BODY + 1)))
 
         with pytest.raises(errors.DiscoveryError, match="1024 KiB"):
             http.get(f"{fake.base}/x")
 
+    @pytest.mark.threat("decompression-bomb")
     def test_what_unpacks_to_more_is_not_either(self, fake: FakeServer, http: Http) -> None:
         packed = gzip.compress(b"x" * 30_000_000)
         fake.always("/x", Reply(200, packed, {"Content-Encoding": "gzip"}))
@@ -146,6 +151,7 @@ class TestSizes:
         with pytest.raises(errors.ServerError):
             http.get(f"{fake.base}/x")
 
+    @pytest.mark.threat("endless-stream")
     def test_of_a_probe_only_the_head_is_read(self, raw: Callable[[Talk], str]) -> None:
         """An event stream would never end."""
         read_on = threading.Event()
@@ -167,6 +173,7 @@ class TestSizes:
 
 
 class TestTimes:
+    @pytest.mark.threat("slow-drip")
     def test_an_answer_that_drips_is_given_up(
         self, raw: Callable[[Talk], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -286,6 +293,7 @@ class TestTls:
             yield listening.getsockname()[1], asked
             thread.join(10)
 
+    @pytest.mark.threat("pinned-address-without-name")
     def test_an_untrusted_certificate_is_said_to_be_one(
         self, secured: tuple[int, list[str | None]], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -116,6 +116,8 @@ def url_of(address: str, port: int = 9) -> str:
     return f"http://[{address}]:{port}/x" if ":" in address else f"http://{address}:{port}/x"
 
 
+@pytest.mark.threat("ssrf-private-address", "ssrf-ipv4-in-ipv6")
+@pytest.mark.threat("metadata-leads-inside")
 @pytest.mark.parametrize("address", PRIVATE + NEVER + EMBEDDED)
 def test_a_public_servers_metadata_leads_to_no_private_network(
     names: Names, http: Callable[..., Http], fake: FakeServer, address: str
@@ -132,6 +134,7 @@ def test_a_public_servers_metadata_leads_to_no_private_network(
     assert fake.requests == []
 
 
+@pytest.mark.threat("ssrf-cloud-metadata", "ssrf-ipv4-in-ipv6")
 @pytest.mark.parametrize("address", NEVER)
 def test_where_cloud_machines_keep_credentials_is_never_contacted(
     names: Names, http: Callable[..., Http], address: str
@@ -150,6 +153,7 @@ def test_where_cloud_machines_keep_credentials_is_never_contacted(
 
 
 # The guard leaves the socket that it stopped to be collected.
+@pytest.mark.threat("ssrf-one-of-several")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_of_several_addresses_only_those_allowed_are_tried(
     names: Names, http: Callable[..., Http]
@@ -160,6 +164,7 @@ def test_of_several_addresses_only_those_allowed_are_tried(
         http().get("http://mixed.example/x")
 
 
+@pytest.mark.threat("dns-rebinding-at-connect")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_the_checked_address_is_the_one_connected_to(
     names: Names, http: Callable[..., Http], fake: FakeServer
@@ -176,6 +181,7 @@ def test_the_checked_address_is_the_one_connected_to(
     assert fake.requests == []
 
 
+@pytest.mark.threat("private-server-locked-out")
 def test_a_name_is_looked_up_once_per_request_and_sent_as_host(
     names: Names, http: Callable[..., Http], fake: FakeServer
 ) -> None:
@@ -188,6 +194,7 @@ def test_a_name_is_looked_up_once_per_request_and_sent_as_host(
     assert fake.requests[0].headers["host"] == f"dev.example:{fake.port}"
 
 
+@pytest.mark.threat("private-server-locked-out")
 def test_a_private_servers_metadata_may_lead_to_its_own_network(
     names: Names, http: Callable[..., Http], fake: FakeServer
 ) -> None:
@@ -199,6 +206,7 @@ def test_a_private_servers_metadata_may_lead_to_its_own_network(
     assert policy.get(f"http://as.internal:{fake.port}/nothing").status == 404
 
 
+@pytest.mark.threat("private-server-locked-out")
 def test_the_persons_override_allows_private_networks(
     names: Names, http: Callable[..., Http], fake: FakeServer
 ) -> None:
@@ -237,6 +245,7 @@ def test_what_is_no_http_address_is_a_clear_error(http: Callable[..., Http], url
 class TestProxies:
     """Through a proxy, names are the proxy's; loopback and private literals still are not."""
 
+    @pytest.mark.threat("proxy-sees-loopback")
     def test_loopback_is_always_reached_directly(
         self, monkeypatch: pytest.MonkeyPatch, http: Callable[..., Http], fake: FakeServer
     ) -> None:
@@ -264,6 +273,7 @@ class TestProxies:
         assert fake.requests[0].target == "http://as.example/x"
         assert names.looked_up == []
 
+    @pytest.mark.threat("ssrf-by-proxy")
     @pytest.mark.parametrize("address", ["10.0.0.1", "169.254.169.254", "fd00::1"])
     def test_a_private_literal_is_refused_all_the_same(
         self,

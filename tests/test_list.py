@@ -109,6 +109,7 @@ def test_a_row_has_codexs_shape_and_more(own: Path) -> None:
     assert (row["auth_status"], row["enabled"], row["source"]) == ("bearer_token", True, str(own))
 
 
+@pytest.mark.slow
 def test_each_status_is_told(
     own: Path, world: Path, fake: FakeServer, fakes: Callable[[], FakeServer], black_hole: str
 ) -> None:
@@ -149,6 +150,7 @@ def test_each_status_is_told(
     assert token not in done.out + done.err + table.out
 
 
+@pytest.mark.slow
 def test_many_servers_take_no_longer_than_the_slowest_may(own: Path, black_hole: str) -> None:
     """Fifty, five of which take the connection and never answer: five seconds, and not of each.
 
@@ -166,6 +168,7 @@ def test_many_servers_take_no_longer_than_the_slowest_may(own: Path, black_hole:
     assert len(free.asked("/open/7")) == 1
 
 
+@pytest.mark.slow
 def test_a_hundred_that_never_answer_take_no_longer(own: Path, black_hole: str) -> None:
     """Whatever their number, and the process ends with its answer."""
     own.write_text("".join(entry(f"gone{n}", f"{black_hole}/{n}") for n in range(100)))

@@ -48,6 +48,7 @@ def test_a_wrong_address_is_refused_and_the_right_one_still_works(fake: FakeServ
     run("login", fake.url, "--finish", answer).expect(0)
 
 
+@pytest.mark.slow
 def test_it_can_be_finished_once(fake: FakeServer) -> None:
     """A code is good once: the second attempt sends nothing."""
     url = run("login", fake.url, "--begin").expect(0).out.strip()
@@ -60,6 +61,7 @@ def test_it_can_be_finished_once(fake: FakeServer) -> None:
     assert len(fake.token_requests("authorization_code")) == 1
 
 
+@pytest.mark.threat("late-answer")
 def test_it_expires(fake: FakeServer, kernel: Kernel) -> None:
     session = kernel()
     login, url = waiting(session, timeout=1)
@@ -72,6 +74,7 @@ def test_it_expires(fake: FakeServer, kernel: Kernel) -> None:
     assert not session.signed_in
 
 
+@pytest.mark.slow
 def test_a_declined_sign_in_ends_what_was_begun(fake: FakeServer) -> None:
     fake.authorize_error = {"error": "access_denied"}
     url = run("login", fake.url, "--begin").expect(0).out.strip()
@@ -82,6 +85,7 @@ def test_a_declined_sign_in_ends_what_was_begun(fake: FakeServer) -> None:
     assert "is waiting" in run("login", fake.url, "--finish", answer_of(url)).expect(1).err
 
 
+@pytest.mark.slow
 def test_refused_scopes_lead_to_a_second_address_for_the_same_two_steps(fake: FakeServer) -> None:
     fake.describe(scopes_supported=["odd"])
     fake.known_scopes = set()

@@ -90,6 +90,7 @@ def test_before_anything_is_awaited_there_is_nothing(listener: LoopbackListener)
     assert "No sign-in is waiting" in answer.text
 
 
+@pytest.mark.threat("dns-rebinding-of-the-listener")
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{}", "evil:{}", ""]
 )
@@ -112,12 +113,14 @@ def test_this_machine_goes_by_several_names(
     assert len(heard) == 1
 
 
+@pytest.mark.threat("cross-site-post-to-the-listener")
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"])
 def test_only_get_is_answered(listener: LoopbackListener, heard: list[str], method: str) -> None:
     assert get(listener, "/callback?code=1", method=method).status_code == 405
     assert heard == []
 
 
+@pytest.mark.threat("cross-site-post-to-the-listener")
 @pytest.mark.parametrize(
     "sent",
     [
@@ -154,6 +157,7 @@ def test_a_malformed_request_is_refused_without_repeating_it(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.threat("listener-held-up")
 def test_idle_and_dripping_connections_hold_nobody_up(
     listener: LoopbackListener, heard: list[str]
 ) -> None:
@@ -192,6 +196,7 @@ class TestThePage:
         )
         return get(listener, "/callback?code=secret-code&state=<script>")
 
+    @pytest.mark.threat("callback-page-xss")
     def test_what_a_server_said_is_text(self, answer: httpx2.Response) -> None:
         assert answer.status_code == 400
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
@@ -199,10 +204,12 @@ class TestThePage:
             assert tag not in answer.text
         assert answer.text.count("</main>") == 1
 
+    @pytest.mark.threat("callback-page-xss")
     def test_nothing_of_the_request_is_on_it(self, answer: httpx2.Response) -> None:
         assert "secret-code" not in answer.text
         assert "secret-code" not in str(answer.headers)
 
+    @pytest.mark.threat("callback-page-referrer", "callback-page-policy")
     def test_it_runs_loads_and_tells_nothing(self, answer: httpx2.Response) -> None:
         headers = answer.headers
         assert "default-src 'none'" in headers["content-security-policy"]
@@ -234,6 +241,7 @@ class TestThePage:
         assert answer.status_code == status
         assert f"<h1>{title}</h1>" in answer.text
 
+    @pytest.mark.threat("callback-page-referrer")
     def test_again_sends_the_browser_on_without_a_referrer(
         self, listener: LoopbackListener
     ) -> None:
@@ -276,6 +284,7 @@ class TestThePort:
         with pytest.raises(ConnectionError):
             socket.create_connection(("127.0.0.1", listener.port)).close()
 
+    @pytest.mark.threat("listener-open-to-the-network")
     @pytest.mark.parametrize(("everywhere", "bound"), [(False, "127.0.0.1"), (True, "0.0.0.0")])  # noqa: S104
     def test_only_a_public_callback_is_bound_everywhere(
         self, *, everywhere: bool, bound: str

@@ -124,6 +124,7 @@ def test_a_store_that_breaks_ends_the_sign_in(fake: FakeServer) -> None:
         login.wait(10)
 
 
+@pytest.mark.threat("callback-page-xss")
 def test_what_the_server_says_is_text_on_the_page(fake: FakeServer) -> None:
     fake.authorize_error = {
         "error": "access_denied",
@@ -142,6 +143,7 @@ def test_what_the_server_says_is_text_on_the_page(fake: FakeServer) -> None:
     assert "\x1b" not in str(caught.value)
 
 
+@pytest.mark.threat("csrf", "forged-error")
 def test_forged_and_stray_requests_are_ignored_and_the_wait_goes_on(fake: FakeServer) -> None:
     """Told on the page and in the notes; then the real one is taken."""
     session = connect(fake.url)
@@ -168,6 +170,7 @@ def test_forged_and_stray_requests_are_ignored_and_the_wait_goes_on(fake: FakeSe
     assert login.wait(10).signed_in
 
 
+@pytest.mark.threat("answer-replay")
 def test_a_second_tab_that_comes_later_changes_nothing(
     fake: FakeServer, tabs: ThreadPoolExecutor
 ) -> None:
@@ -188,6 +191,7 @@ def test_a_second_tab_that_comes_later_changes_nothing(
     assert len(fake.asked("/token")) == 1
 
 
+@pytest.mark.threat("answer-to-an-earlier-sign-in")
 def test_an_old_tab_of_a_cancelled_sign_in_changes_nothing(fake: FakeServer) -> None:
     """Its state is another one, although it arrives at the same port."""
     session = connect(fake.url, callback_port=free_port())
@@ -219,6 +223,7 @@ def test_sign_ins_at_several_servers_wait_side_by_side(fake: FakeServer) -> None
     assert all(session.signed_in for session in sessions)
 
 
+@pytest.mark.threat("port-taken-by-another")
 def test_a_busy_port_is_a_clear_error_where_the_redirect_is_registered_by_hand(
     fake: FakeServer,
 ) -> None:
@@ -293,6 +298,7 @@ def test_refused_scopes_lead_the_browser_on_to_a_second_request(fake: FakeServer
     assert login.wait(10).signed_in
 
 
+@pytest.mark.threat("open-redirect-at-the-callback")
 def test_scopes_are_dropped_only_once_and_only_for_the_right_answer(fake: FakeServer) -> None:
     fake.describe(scopes_supported=["odd"])
     fake.authorize_error = {"error": "invalid_scope"}
@@ -309,6 +315,7 @@ def test_scopes_are_dropped_only_once_and_only_for_the_right_answer(fake: FakeSe
         login.wait(10)
 
 
+@pytest.mark.threat("mix-up-without-iss")
 def test_a_redirect_has_a_part_of_its_own_where_answers_carry_no_issuer(fake: FakeServer) -> None:
     """RFC 9700 section 4.4: two servers cannot be mixed up; the plain path is not answered."""
     fake.announce(authorization_response_iss_parameter_supported=None)

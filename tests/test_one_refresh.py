@@ -158,6 +158,7 @@ class TestAServerThatRejectsEveryToken:
         assert 1 <= refreshes <= 2
         assert len(refresh_tokens(fake)) == refreshes
 
+    @pytest.mark.threat("rejected-token-replay")
     def test_costs_one_refresh_however_often_it_is_called(
         self, fake: FakeServer, session: mcpnb.Session
     ) -> None:

@@ -59,6 +59,7 @@ IN_DISGUISE = [
 ]
 
 
+@pytest.mark.threat("browser-led-inside")
 @pytest.mark.parametrize("url", INSIDE + IN_DISGUISE)
 def test_a_public_server_leads_nobody_into_their_own_network(url: str) -> None:
     """Whatever browsers take for such an address counts."""
@@ -152,6 +153,7 @@ class TestASignIn:
             added=None,
         )
 
+    @pytest.mark.threat("browser-led-inside")
     def test_opens_no_page_inside(self, fake: FakeServer, http: Http) -> None:
         inside = "https://192.168.1.1/reboot"
         with pytest.raises(errors.ProtocolError, match="authorization_endpoint"):
@@ -161,6 +163,7 @@ class TestASignIn:
         assert pending.request.url.startswith(f"{ISSUER}/authorize?")
         assert fake.requests == []
 
+    @pytest.mark.threat("browser-led-inside")
     @pytest.mark.parametrize("inside", ["verification_uri", "verification_uri_complete"])
     def test_shows_none_for_another_device(self, fake: FakeServer, http: Http, inside: str) -> None:
         phone = OtherDevice(fake)

@@ -86,6 +86,7 @@ class TestOneClick:
         serials = [state["serial"] for state in front.states]
         assert serials == sorted(set(serials))
 
+    @pytest.mark.threat("widget-state-leak")
     def test_what_the_file_keeps_holds_neither_address_nor_account(
         self, kernel: Kernel, show: Show, fake: FakeServer
     ) -> None:
@@ -101,6 +102,7 @@ class TestOneClick:
         assert f"<Panel: sign in to 127.0.0.1:{fake.port}>" in kept
         assert front.states[0]["account"] == "ada-of-finance", "a person sees it"
 
+    @pytest.mark.threat("widget-state-leak")
     def test_only_the_pages_own_code_is_a_synced_trait(self, front: FrontEnd) -> None:
         from anywidget import AnyWidget
 
@@ -258,6 +260,7 @@ class TestViews:
         front.panel.close()
         assert not front.panel.live
 
+    @pytest.mark.slow
     def test_one_that_nobody_has_any_more_is_let_go(self, kernel: Kernel) -> None:
         front = FrontEnd(Panel(kernel()))
         front.hello()

@@ -128,6 +128,7 @@ class TestOtherProcesses:
         assert front.answer(answer_of(url))["outcome"] == "done"
         assert front.phase("signed_in")
 
+    @pytest.mark.slow
     def test_being_signed_in_and_out_elsewhere_is_seen(self, kernel: Kernel, show: Show) -> None:
         front, other = show(kernel(callback_port=None)), kernel()
         sign_in(other)

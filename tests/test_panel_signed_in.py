@@ -94,6 +94,7 @@ class TestTwoPanels:
         session = kernel(callback_port=None)
         return show(session), show(session)
 
+    @pytest.mark.slow
     def test_each_tick_counts(self, both: tuple[FrontEnd, FrontEnd], folder: Path) -> None:
         """Ticked in the second long ago, unticked in the first since, and ticked in it again."""
         first, second = both

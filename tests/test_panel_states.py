@@ -226,6 +226,7 @@ class TestTrouble:
         front.sign_in()
         assert front.state["login"]["renews"] == "It ends in 1 hour; sign in again then."
 
+    @pytest.mark.threat("panel-texts")
     def test_what_a_server_says_is_made_plain(self, fake: FakeServer, show: Show) -> None:
         fake.describe(resource_name="Evil\u202e\x1b[31m" + "x" * 500)
         fake.describe(scopes_supported=["read", "y" * 3000])
@@ -237,6 +238,7 @@ class TestTrouble:
         assert "\u202e" not in claim
         assert max(len(p["name"]) for p in state["permissions"]) <= 101
 
+    @pytest.mark.threat("lookalike-host")
     def test_hosts_are_shown_as_dns_has_them(self, show: Show) -> None:
         """A letter of another alphabet that looks alike is seen."""
         lookalike = "https://аpple.example:8443/mcp"  # noqa: RUF001  that is what it is about
@@ -246,6 +248,7 @@ class TestTrouble:
         assert front.state["authorization_server"]["host"] == "xn--bcher-kva.example"
         assert repr(front.panel) == "<Panel: sign in to xn--pple-43d.example:8443>"
 
+    @pytest.mark.threat("long-host")
     def test_of_a_long_host_the_end_is_shown(self, show: Show) -> None:
         """It says whose it is, and the beginning what its owner likes."""
         long = "login.microsoft.com." + "a" * 60 + "." + "b" * 40 + ".evil.example"

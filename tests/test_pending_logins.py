@@ -247,6 +247,7 @@ class TestFollowing:
         assert query_of(url)["prompt"] == ["select_account"]
         login.cancel()
 
+    @pytest.mark.threat("answer-to-another-account")
     def test_accounts_do_not_follow_each_other(self, kernel: Kernel) -> None:
         work, at_work = waiting(kernel(account="work"))
         home, at_home = waiting(kernel(account="home"))
@@ -267,6 +268,7 @@ class TestFollowing:
         with pytest.raises(errors.AnswerRefused):
             login.submit(answer_of(url))
 
+    @pytest.mark.threat("login-after-a-sign-out")
     def test_signing_out_while_the_code_is_exchanged_leaves_nothing(
         self, fake: FakeServer, kernel: Kernel
     ) -> None:

@@ -54,6 +54,7 @@ class TestOnWindows:
         # Without an ending that says so, it is no program there.
         assert program_path("give", tools, environ | {"PATHEXT": ".COM"}, windows=True) is None
 
+    @pytest.mark.threat("helper-of-the-working-folder")
     def test_the_working_folder_is_not_looked_into(
         self, tools: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

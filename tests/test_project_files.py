@@ -107,6 +107,7 @@ class TestWhere:
         assert names() == ["inner"]
         assert work.exists()
 
+    @pytest.mark.threat("project-above-home")
     def test_the_home_folder_is_no_project(
         self, world: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -121,6 +122,7 @@ class TestWhere:
             assert review() == []
             assert read_configuration().untrusted == ()
 
+    @pytest.mark.threat("project-file-is-a-pipe")
     def test_a_pipe_and_a_device_are_no_files(self, work: Path) -> None:
         """Reading one would not end."""
         os.mkfifo(work / "mcpnb.toml")
@@ -142,6 +144,7 @@ class TestTrust:
         assert row["source"] == str(work / "mcpnb.toml")
         assert "mcpnb trust" in row["disabled_reason"]
 
+    @pytest.mark.threat("project-changed-after-trust")
     def test_once_trusted_it_counts_until_it_changes(self, work: Path) -> None:
         """Trust is in this content at this place."""
         file = work / "mcpnb.toml"
@@ -159,6 +162,7 @@ class TestTrust:
         )
         assert names() == ["team"]
 
+    @pytest.mark.threat("project-trusted-elsewhere")
     def test_the_same_content_elsewhere_is_not_trusted(
         self, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -168,6 +172,7 @@ class TestTrust:
         monkeypatch.chdir(tmp_path)
         assert names() == []
 
+    @pytest.mark.threat("project-swapped-during-review")
     def test_what_was_shown_is_what_is_trusted(self, work: Path) -> None:
         """A file exchanged while the person thinks is another file."""
         file = work / "mcpnb.toml"
@@ -177,6 +182,7 @@ class TestTrust:
         shown.agree()
         assert names() == []
 
+    @pytest.mark.threat("project-untrusted", "project-shadows-a-name")
     def test_a_hostile_clone_achieves_nothing(
         self, work: Path, own: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -204,6 +210,7 @@ class TestTrust:
         assert "s3cret" not in listed
         assert listed.count('"untrusted"') == 4
 
+    @pytest.mark.threat("project-untrusted")
     def test_nobody_that_an_untrusted_file_names_is_contacted(
         self, work: Path, fake: FakeServer
     ) -> None:
@@ -211,6 +218,7 @@ class TestTrust:
         assert [row["auth_status"] for row in mcpnb.servers()] == ["untrusted"]
         assert fake.requests == []
 
+    @pytest.mark.threat("project-sends-the-answer-elsewhere")
     def test_even_a_trusted_project_opens_no_port_to_the_network(self, work: Path) -> None:
         """A callback address with a public host is the person's own to give."""
         (work / "mcpnb.toml").write_text(
@@ -294,6 +302,7 @@ class TestClaudesFile:
             assert "b" in names()
 
 
+@pytest.mark.slow
 def test_a_teams_files_work_as_they_are_once_trusted(work: Path, fake: FakeServer) -> None:
     """Codex's and Claude Code's, from a terminal, with secrets from the environment only."""
     seen: list[tuple[str | None, str | None]] = []
@@ -373,6 +382,7 @@ class TestTheCommand:
         done = run("trust", "--yes").expect(1)
         assert "not valid TOML" in done.out
 
+    @pytest.mark.threat("project-paints-the-terminal")
     def test_no_escape_sequence_of_a_file_reaches_the_terminal(self, work: Path) -> None:
         (work / "mcpnb.toml").write_text(
             '[mcp_servers."a\\u001b[2J"]\nurl = "https://a\\u001b]0;x\\u0007"\nscopes = ["\\u202e"]'

@@ -46,6 +46,7 @@ def url(base: str = CALLBACK, **changes: str | None) -> str:
 
 
 class TestTheRequest:
+    @pytest.mark.threat("pkce-plain")
     def test_everything_is_there_once_and_the_verifier_is_not(self) -> None:
         query = parse_qs(urlsplit(REQUEST.url).query, strict_parsing=True)
 
@@ -72,6 +73,7 @@ class TestTheRequest:
         assert parse_qs(urlsplit(offline.url).query)["prompt"] == ["consent"]
         assert "prompt" not in parse_qs(urlsplit(REQUEST.url).query)
 
+    @pytest.mark.threat("guessable-state")
     def test_state_and_verifier_are_fresh_and_long(self) -> None:
         """RFC 7636 section 4.1 allows 43 to 128 characters."""
         many = [request_with() for _ in range(20)]
@@ -103,6 +105,7 @@ class TestTheAnswer:
     def test_the_code_is_decoded_as_a_form(self) -> None:
         assert read_answer(url(code="a+b/c=%&ä "), REQUEST).code.reveal() == "a+b/c=%&ä "
 
+    @pytest.mark.threat("answer-at-another-address", "parameters-twice", "bare-code")
     @pytest.mark.parametrize(
         ("text", "said"),
         [
@@ -142,6 +145,7 @@ class TestTheAnswer:
         assert "the-code" not in str(caught.value)
         assert STATE not in str(caught.value)
 
+    @pytest.mark.threat("mix-up-without-iss")
     def test_the_callbacks_own_parameters_have_to_come_back(self) -> None:
         """A configured callback address may carry some."""
         callback = "https://hub.example/cb?user=ada"
@@ -166,6 +170,7 @@ class TestTheIssuer:
 
     ANNOUNCED, SILENT = REQUEST, replace(REQUEST, server=replace(SERVER, iss_in_response=False))
 
+    @pytest.mark.threat("mix-up", "iss-that-looks-alike", "error-of-another-issuer")
     @pytest.mark.parametrize(
         "iss",
         [
@@ -190,6 +195,7 @@ class TestTheIssuer:
             assert "boo" not in str(caught.value)
             assert "hm" not in str(caught.value)
 
+    @pytest.mark.threat("mix-up-missing-iss")
     def test_none_is_refused_where_one_is_announced(self) -> None:
         for answer in (url(iss=None), url(iss=None, code=None, error="access_denied")):
             with pytest.raises(errors.ProtocolError, match="RFC 9207"):
@@ -201,6 +207,7 @@ class TestTheIssuer:
     def test_the_right_one_is_taken_although_none_is_announced(self) -> None:
         assert read_answer(url(), self.SILENT).code.reveal() == "the-code"
 
+    @pytest.mark.threat("forged-error")
     def test_it_is_looked_at_only_in_this_sign_ins_answer(self) -> None:
         """Else anybody could end a sign-in with a forged one."""
         with pytest.raises(errors.AnswerRefused):
@@ -227,6 +234,7 @@ class TestAnErrorAnswer:
 
         assert caught.value.error == error
 
+    @pytest.mark.threat("error-beside-a-code")
     def test_an_error_beside_a_code_counts_as_an_error(self) -> None:
         with pytest.raises(errors.LoginDenied):
             read_answer(url(error="access_denied"), REQUEST)

@@ -15,6 +15,7 @@ TOKEN = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_si
 VALUE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=30)
 
 
+@pytest.mark.threat("challenge-injection")
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
@@ -79,6 +80,7 @@ def test_what_does_not_fit_is_skipped(field: str) -> None:
     assert challenge.params.get("resource_metadata", "https://a/x") == "https://a/x"
 
 
+@pytest.mark.threat("challenge-injection")
 def test_a_challenge_inside_a_quoted_text_is_none() -> None:
     field = r'Basic realm="x\", Bearer resource_metadata=\"https://evil.example/\""'
 
@@ -102,6 +104,7 @@ def test_of_several_bearer_challenges_the_telling_one_counts(
     assert challenge.params.get("resource_metadata") == metadata
 
 
+@pytest.mark.threat("challenge-injection")
 def test_without_a_bearer_challenge_there_is_none() -> None:
     assert bearer_challenge([]) is None
     assert bearer_challenge(['Basic realm="Bearer"', "Negotiate"]) is None
@@ -151,6 +154,7 @@ def test_a_hostile_field_takes_no_time(field: str) -> None:
     assert time.perf_counter() - began < 1
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.text() | st.text('Ba ,="\\\t'), max_size=4))
 def test_no_text_is_an_exception(fields: list[str]) -> None:

@@ -53,6 +53,7 @@ class TestTokenAnswers:
         assert tokens.scopes == ("a", "b")
         assert tokens.lifetime == 3600
 
+    @pytest.mark.threat("absurd-lifetime")
     @pytest.mark.parametrize(
         ("said", "seconds"),
         [
@@ -80,6 +81,7 @@ class TestTokenAnswers:
     ) -> None:
         assert read(expires_in=said).lifetime == seconds
 
+    @pytest.mark.threat("token-type", "token-that-adds-a-header")
     @pytest.mark.parametrize(
         "changes",
         [
@@ -104,6 +106,7 @@ class TestTokenAnswers:
         assert str(caught.value).isprintable()
         assert "line" not in str(caught.value)
 
+    @pytest.mark.threat("answer-without-a-token")
     @pytest.mark.parametrize("document", [None, [], "access", 5, True])
     def test_what_is_no_object_is_a_clear_error(self, document: Any) -> None:
         with pytest.raises(errors.GrantError, match="not a JSON object"):
@@ -122,6 +125,7 @@ class TestTokenAnswers:
     def test_scopes_that_are_said_count(self) -> None:
         assert read(BEFORE, scope="b  b a").scopes == ("b", "a")
 
+    @pytest.mark.threat("refresh-token-lost")
     @pytest.mark.parametrize("kept", [None, "", 5])
     def test_a_refresh_that_gives_no_new_refresh_token_keeps_the_old_one(self, kept: Any) -> None:
         assert read(BEFORE, refresh_token=kept).refresh_token == Secret("old refresh")
@@ -138,6 +142,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(ANSWER, JSON)), st.booleans())
 def test_any_answer_is_tokens_or_a_grant_error(document: dict[str, Any], refreshing: bool) -> None:  # noqa: FBT001
@@ -163,6 +168,7 @@ class TestRequests:
         Secret("c&de"),
     )
 
+    @pytest.mark.threat("token-for-another-audience")
     def test_an_exchange_sends_each_parameter_once(self) -> None:
         body, headers = token.exchange(self.ANSWERED)
 
@@ -176,6 +182,7 @@ class TestRequests:
         }
         assert "Authorization" not in headers
 
+    @pytest.mark.threat("secret-sent-another-way", "token-for-another-audience")
     @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
     def test_a_secret_is_sent_in_the_way_agreed_on_only(self, method: Any) -> None:
         registration = Registration(ISSUER, "id:1", "dcr", method, Secret("s:% é"))
@@ -233,6 +240,7 @@ class TestScopes:
         with pytest.raises(errors.ConfigError, match="not a scope"):
             scopes_from(value)
 
+    @pytest.mark.threat("scope-widening")
     @pytest.mark.parametrize(
         ("explicit", "challenged", "supported", "announced", "asked"),
         [
@@ -266,6 +274,7 @@ class TestScopes:
 
 
 class TestPkce:
+    @pytest.mark.threat("pkce-downgrade", "pkce-plain")
     @pytest.mark.parametrize(
         ("methods", "override", "accepted"),
         [
@@ -326,6 +335,7 @@ def test_any_metadata_is_taken_or_refused(document: dict[str, Any]) -> None:
             assert str(error).isprintable()  # noqa: PT017  either outcome is fine
 
 
+@pytest.mark.threat("secret-in-an-error")
 @pytest.mark.parametrize("method", ["none", "client_secret_post", "client_secret_basic"])
 def test_an_error_repeats_nothing_that_was_sent(method: str) -> None:
     """A server may quote the request in its error, in whatever encoding."""

@@ -107,6 +107,7 @@ def test_where_a_server_of_2025_03_26_has_its_endpoints() -> None:
     )
 
 
+@pytest.mark.threat("issuer-that-looks-alike")
 @pytest.mark.parametrize(
     ("left", "right", "same"),
     [
@@ -139,6 +140,7 @@ def test_issuers_are_compared_byte_for_byte_with_one_tolerance(
     assert same_issuer(right, left) is same
 
 
+@pytest.mark.threat("resource-that-looks-alike")
 @pytest.mark.parametrize(
     ("resource", "server", "covers"),
     [
@@ -199,6 +201,7 @@ def test_a_servers_address_has_one_spelling(given_url: str, canonical: str) -> N
     assert canonical_server(canonical) == canonical
 
 
+@pytest.mark.threat("plain-http")
 @pytest.mark.parametrize(
     "url",
     [
@@ -251,6 +254,13 @@ def test_an_endpoint_is_taken_as_it_was_written(url: str) -> None:
     assert require_endpoint(url, "token_endpoint") == url
 
 
+@pytest.mark.threat("plain-http")
+@pytest.mark.threat(
+    "dangerous-address",
+    "credentials-in-an-endpoint",
+    "address-that-reads-two-ways",
+    "endpoint-without-end",
+)
 @pytest.mark.parametrize(
     ("url", "kind"),
     [

@@ -198,7 +198,8 @@ class TestFewNeeds:
         assert list(tmp_path.iterdir()) == [], "nothing is stored"
 
     @posix
-    def test_the_browser_is_opened_and_no_command_line_holds_the_code(
+    @pytest.mark.threat("authorization-url-in-a-process-list")
+    def test_the_browser_is_opened_and_no_command_line_holds_code_or_state(
         self, fake: FakeServer, callback: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fake.clients["client"] = {"redirect_uris": [callback]}
@@ -216,5 +217,6 @@ class TestFewNeeds:
         [code] = fake.codes
         assert done.out.startswith(f"{callback}?")
         assert code in done.out
-        assert address in seen.read_text()
+        assert f"{callback.removesuffix('/callback')}/go/" in seen.read_text()
         assert code not in seen.read_text()
+        assert STATE not in seen.read_text()

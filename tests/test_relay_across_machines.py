@@ -63,6 +63,7 @@ class TestOnOneMachine:
 
         assert "declined: “Not today”" in done.err
 
+    @pytest.mark.threat("relayed-answer-of-another")
     def test_the_answer_to_another_sign_in_is_not_relayed(self, fake: FakeServer) -> None:
         """A page that somebody else had the browser open, say."""
         address = begun(fake)

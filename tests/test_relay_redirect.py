@@ -73,6 +73,7 @@ class TestThroughThePage:
         assert redirect.startswith(f"{HUB}?as=")
         assert registered(fake)["redirect_uris"] == [redirect]
 
+    @pytest.mark.threat("mix-up-without-iss")
     def test_an_answer_at_another_servers_address_is_refused(
         self, fake: FakeServer, show: Show
     ) -> None:

@@ -188,6 +188,7 @@ class TestInANotebook:
 
 
 class TestWhatAServerCannotDo:
+    @pytest.mark.threat("markup-from-servers")
     @pytest.mark.parametrize("evil", [EVIL, HIDDEN, "$\\href{javascript:alert(1)}{x}$"])
     def test_its_words_are_only_words(self, evil: str) -> None:
         """Text, cells, column names, data, links, types, addresses, names: all of it is escaped."""
@@ -204,6 +205,7 @@ class TestWhatAServerCannotDo:
             assert_harmless(made_of(*parts, structured_content=data, name=evil))
             assert_harmless(made_of(text, *parts, structured_content=data, is_error=True))
 
+    @pytest.mark.threat("formulas-and-markdown")
     def test_it_gets_no_markdown_and_no_formulas(self) -> None:
         """No Markdown is offered to the page, and MathJax is kept out."""
         bundle = result("# Title $x$ ![](https://example.com/x.png)")._repr_mimebundle_()
@@ -211,6 +213,7 @@ class TestWhatAServerCannotDo:
         assert set(bundle) == {"text/plain", "text/html"}
         assert "tex2jax_ignore mathjax_ignore" in bundle["text/html"]
 
+    @pytest.mark.threat("picture-that-is-a-script")
     @pytest.mark.parametrize(
         ("data", "mime_type"),
         [
@@ -296,6 +299,7 @@ class TestCaps:
         assert "table of 1,000 rows and 30 columns" in repr(r)
         assert re.search(r"… 980 more rows and \d+ more columns not shown", repr(r))
 
+    @pytest.mark.threat("megabytes-shown")
     def test_cells_are_cut(self) -> None:
         """One long cell does not make the table unreadable, nor many of them the file huge."""
         r = result(structured_content={"result": [{"a": "x" * 10**6, "b": ["y"] * 10**6}] * 500})

@@ -176,6 +176,7 @@ class TestDataFrames:
         ):
             r.df()
 
+    @pytest.mark.slow
     def test_a_big_full_table_is_made(self) -> None:
         """Size alone is no reason to refuse."""
         r = result(structured_content={"result": [dict.fromkeys(map(str, range(200)), 1)] * 50_001})

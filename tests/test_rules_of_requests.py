@@ -29,6 +29,7 @@ from tests.peers.browser import Browser
 class TestRegistrationsAndSecrets:
     """Bound to the issuer they came from (SEP-2352)."""
 
+    @pytest.mark.threat("registration-of-another-redirect")
     def test_a_registration_is_made_once_per_issuer_and_redirect(self, fake: FakeServer) -> None:
         """Also by another session with the same store; another redirect needs another."""
         store, port = MemoryStore(), free_port()
@@ -49,6 +50,7 @@ class TestRegistrationsAndSecrets:
 
         assert len(fake.asked("/register")) == 1
 
+    @pytest.mark.threat("registration-of-another-issuer")
     def test_it_is_made_anew_at_another_issuer(self, fakes: Callable[[], FakeServer]) -> None:
         """After a move the new server never hears of the old client id."""
         fake, moved = fakes(), fakes()
@@ -64,6 +66,7 @@ class TestRegistrationsAndSecrets:
         assert not any(old in r.target or old in r.body.decode() for r in moved.requests)
         assert [r for r in fake.requests[asked:] if r.path in {"/register", "/token"}] == []
 
+    @pytest.mark.threat("client-secret-to-a-new-issuer")
     def test_a_secret_given_for_one_issuer_is_never_sent_to_another(
         self, fakes: Callable[[], FakeServer]
     ) -> None:
@@ -93,6 +96,7 @@ class TestRegistrationsAndSecrets:
         assert not any(b"secret" in r.body for r in moved.requests)
         assert session.call("echo", text="still").text == "still"
 
+    @pytest.mark.threat("refresh-led-elsewhere")
     def test_a_login_is_not_used_for_a_token_request_at_another_server(
         self, fakes: Callable[[], FakeServer]
     ) -> None:
@@ -112,6 +116,7 @@ class TestRegistrationsAndSecrets:
 class TestResource:
     """RFC 8707: once, and byte for byte what the metadata says."""
 
+    @pytest.mark.threat("token-for-another-audience")
     @pytest.mark.parametrize(
         "written",
         [
@@ -145,6 +150,7 @@ class TestResource:
 
         assert [s["resource"] for s in sent] == [["https://api.example/v1"]] * 3
 
+    @pytest.mark.threat("resource-confusion", "resource-that-looks-alike")
     @pytest.mark.parametrize(
         "foreign",
         [

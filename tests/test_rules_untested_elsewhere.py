@@ -30,6 +30,7 @@ from tests.peers.browser import Browser
 class TestState:
     """An answer without the right `state` is no answer (OAuth 2.1 section 7.12)."""
 
+    @pytest.mark.threat("csrf")
     @pytest.mark.parametrize("state", [None, "", "forged"])
     def test_an_answer_with_another_state_is_refused_and_the_wait_goes_on(
         self, fake: FakeServer, state: str | None
@@ -47,6 +48,7 @@ class TestState:
         login.submit(answer_of(url))
         assert login.wait(timeout=10).signed_in
 
+    @pytest.mark.threat("csrf")
     def test_a_forged_answer_at_the_listener_does_not_end_the_wait(self, fake: FakeServer) -> None:
         """Whoever else can reach the port gets a page that claims nothing."""
         login, url = waiting(connect(fake.url))
@@ -61,6 +63,7 @@ class TestState:
 
         assert login.wait(timeout=10).signed_in
 
+    @pytest.mark.threat("bare-code")
     def test_a_bare_code_is_refused_with_the_reason(self, fake: FakeServer) -> None:
         """Nobody can tell which sign-in it belongs to."""
         login, url = waiting(connect(fake.url))
@@ -73,6 +76,7 @@ class TestState:
         login.submit(answer)
         assert login.wait(timeout=10).signed_in
 
+    @pytest.mark.threat("answer-replay")
     def test_the_second_of_two_tabs_changes_nothing(self, fake: FakeServer) -> None:
         """One code is exchanged; the late answer is told that it came late."""
         session = connect(fake.url)
@@ -87,6 +91,7 @@ class TestState:
         assert session.signed_in
         assert len(fake.asked("/token")) == 1
 
+    @pytest.mark.threat("guessable-state", "code-injection")
     def test_each_sign_in_has_a_state_and_challenge_of_its_own(self, fake: FakeServer) -> None:
         """And the verifier is in no URL."""
         session = connect(fake.url)
@@ -102,6 +107,7 @@ class TestState:
 class TestPkce:
     """No announced S256, no sign-in, unless the person says so for this server."""
 
+    @pytest.mark.threat("pkce-downgrade", "pkce-plain")
     @pytest.mark.parametrize("methods", [None, [], ["plain"]])
     def test_a_server_that_does_not_announce_s256_is_refused(
         self, fake: FakeServer, methods: list[str] | None
@@ -114,6 +120,7 @@ class TestPkce:
         assert "PKCE" in str(error)
         assert fake.asked("/register") == []
 
+    @pytest.mark.threat("pkce-downgrade")
     def test_an_openid_document_is_held_to_it_as_well(self, fake: FakeServer) -> None:
         """The rule is for both kinds of metadata."""
         fake.announce(code_challenge_methods_supported=None)
@@ -193,6 +200,7 @@ class TestSeveralAuthorizationServers:
         assert url.startswith(f"{second.base}/authorize?")
         assert fake.asked("/register") == []
 
+    @pytest.mark.threat("issuer-not-named")
     def test_an_issuer_that_the_server_does_not_name_is_refused(self, fake: FakeServer) -> None:
         """Given credentials do not go to another one."""
         error = fails_before_the_browser(
@@ -213,6 +221,7 @@ def sign_in_url(session: mcpnb.Session) -> str:
 class TestIss:
     """RFC 9207, where the suite does not look: error answers."""
 
+    @pytest.mark.threat("error-of-another-issuer")
     def test_an_error_from_the_wrong_issuer_is_neither_used_nor_shown(
         self, fake: FakeServer
     ) -> None:
@@ -233,6 +242,7 @@ class TestIss:
         assert "evil.example" not in said
         assert "declined" not in said
 
+    @pytest.mark.threat("error-of-another-issuer")
     def test_the_page_in_the_browser_does_not_show_it_either(self, fake: FakeServer) -> None:
         """The listener answers with words of its own."""
         fake.iss = "https://evil.example"
@@ -246,6 +256,7 @@ class TestIss:
         assert "0190" not in page.text
         assert "evil" not in page.text
 
+    @pytest.mark.threat("mix-up")
     @pytest.mark.parametrize(
         ("iss", "announced"),
         [("https://evil.example", "true"), ("https://evil.example", "false"), (None, "true")],
@@ -282,6 +293,7 @@ class TestIss:
 class TestUrlSchemes:
     """Only https, or http on loopback: never opened, never contacted otherwise."""
 
+    @pytest.mark.threat("dangerous-address", "credentials-in-an-endpoint")
     @pytest.mark.parametrize(
         "url",
         [

@@ -95,6 +95,7 @@ class TestShown:
         finally:
             login.cancel()
 
+    @pytest.mark.slow
     def test_no_error_has_it(self, keyed: FakeServer, write: Write) -> None:
         """Nor what was raised on the way to it, whatever it is."""
         write(template(keyed))
@@ -120,6 +121,7 @@ class TestShown:
             mcpnb.discover("team")
         assert SECRET not in str(caught.value)
 
+    @pytest.mark.slow
     def test_list_and_get_show_the_variable(self, keyed: FakeServer, write: Write) -> None:
         write(template(keyed))
         (row,) = mcpnb.servers()
@@ -179,6 +181,7 @@ class TestShown:
         resolve("team")
         assert SECRET[:5] not in plain("x" * 10 + SECRET, 15)
 
+    @pytest.mark.threat("project-named-by-a-variable")
     def test_a_file_that_nobody_trusts_puts_nothing_in(self, world: Path) -> None:
         file = world / "work" / ".mcp.json"
         url = "https://evil.example/${TEAM_KEY}"
@@ -194,6 +197,7 @@ async def _listed(session: mcpnb.Session) -> object:
 class TestStored:
     """Names of records stand in clear in their files: none holds a secret."""
 
+    @pytest.mark.slow
     def test_no_file_has_it(self, keyed: FakeServer, write: Write, world: Path) -> None:
         write(template(keyed))
         store = FileStore(world / "mcpnb")

@@ -34,6 +34,7 @@ class TestRotation:
         assert said == [str(n) for n in range(8)]
         assert len(refresh_tokens(fake)) == 1
 
+    @pytest.mark.threat("refresh-token-theft-by-a-sibling")
     def test_sessions_that_share_a_login_refresh_once(self, fake: FakeServer) -> None:
         """Also where each of them believes it holds the newest token."""
         store = MemoryStore()
@@ -48,6 +49,7 @@ class TestRotation:
         assert said == ["b"] * 4
         assert len(refresh_tokens(fake)) == 1
 
+    @pytest.mark.slow
     def test_an_answer_lost_on_the_way_is_asked_for_again_only_after_expiry(
         self, fake: FakeServer
     ) -> None:
@@ -141,6 +143,7 @@ class TestRefreshBeforeUse:
 class TestErrors:
     """Judge by the JSON error, not by the status."""
 
+    @pytest.mark.threat("dead-refresh-token")
     @pytest.mark.parametrize("status", [400, 401, 403])
     def test_invalid_grant_ends_the_login_with_any_status(
         self, fake: FakeServer, status: int
@@ -157,6 +160,7 @@ class TestErrors:
 
         assert len(refresh_tokens(fake)) == 1
 
+    @pytest.mark.threat("forged-end-of-a-login")
     @pytest.mark.parametrize(
         "refusal",
         [
@@ -207,6 +211,7 @@ class TestErrors:
 class TestRefreshAnswers:
     """They may leave members out."""
 
+    @pytest.mark.threat("refresh-token-lost")
     def test_without_a_refresh_token_the_old_one_is_kept(self, fake: FakeServer) -> None:
         """RFC 6749 section 6."""
         fake.rotation, fake.refresh_changes = "none", {"refresh_token": None}
@@ -269,6 +274,7 @@ class TestScopeFailures:
 
         assert len(refresh_tokens(fake)) <= 1
 
+    @pytest.mark.threat("step-up-without-end")
     def test_a_403_that_names_another_scope_ends_after_one_step_up(self, fake: FakeServer) -> None:
         """The union is asked for once; then it is refused for good."""
         fake.tool_scopes, fake.names_scope = {"publish": "write"}, "other"
@@ -317,6 +323,7 @@ class TestScopeFailures:
 
         assert set(query_of(url)["scope"][0].split()) == {"read", "write"}
 
+    @pytest.mark.threat("scope-widening-at-refresh")
     def test_a_wider_scope_is_never_asked_for_at_refresh(self, fake: FakeServer) -> None:
         """RFC 6749 section 6 forbids it: stepping up is a new authorization."""
         fake.tool_scopes = {"publish": "write"}

@@ -99,6 +99,7 @@ class TestRegistration:
 
         assert session.signed_in
 
+    @pytest.mark.threat("secret-sent-another-way")
     def test_a_secret_nobody_asked_for_is_not_sent(self, fake: FakeServer) -> None:
         """The method is `none`, whatever else the answer holds."""
         fake.register_gives_secret = True
@@ -277,6 +278,7 @@ class TestIssuer:
 
         assert session.call("echo", text="fine").text == "fine"
 
+    @pytest.mark.threat("issuer-that-looks-alike")
     def test_a_slash_after_a_path_makes_another_issuer(self, fake: FakeServer) -> None:
         """RFC 8414 section 3.3: compared as they are."""
         tenant = f"{fake.base}/tenant"
@@ -290,6 +292,7 @@ class TestIssuer:
 
         assert fake.asked("/register") == []
 
+    @pytest.mark.threat("issuer-confusion")
     def test_another_issuers_metadata_at_the_own_origin_is_not_used(
         self, fakes: Callable[[], FakeServer]
     ) -> None:

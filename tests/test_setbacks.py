@@ -29,6 +29,7 @@ from tests.fakes.wire import Reply, Request
 
 
 class TestOutcomeUnknown:
+    @pytest.mark.threat("refresh-token-replay")
     def test_siblings_do_not_present_the_same_refresh_token_while_the_access_token_lives(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -242,12 +243,14 @@ class TestWhoEndedIt:
             assert session.status == "reauth_required"
         assert len(refresh_tokens(fake)) == 1
 
+    @pytest.mark.threat("forgotten-client")
     def test_a_forgotten_client_is_made_anew_and_the_refresh_token_stays(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         """Only `invalid_grant` ends a login: the server may know the client again tomorrow."""
-        session = kernel()
+        session = kernel(callback_port=free_port())
         sign_in(session)
+        assert len(FileStore(folder).keys("client")) == 1
         clients = dict(fake.clients)
         fake.clients.clear()
         make_expired(folder)
@@ -315,6 +318,7 @@ class TestWhoEndedIt:
 
 
 class TestDoubt:
+    @pytest.mark.threat("rejected-token-replay")
     def test_a_server_that_rejects_everything_is_asked_once_by_all_kernels(
         self, fake: FakeServer, kernel: Kernel
     ) -> None:

@@ -60,6 +60,7 @@ class TestWhileTheCodeIsExchanged:
         assert other.wait(10).signed_in
         assert revocations(fake) == 0
 
+    @pytest.mark.slow
     def test_the_leaders_time_out_does_not_throw_it_away(
         self, fake: FakeServer, kernel: Kernel
     ) -> None:
@@ -143,6 +144,7 @@ class TestWaysBack:
 
         assert first.wait(10).signed_in
 
+    @pytest.mark.threat("listening-everywhere")
     def test_nobody_listens_everywhere_for_an_address_that_was_not_configured(
         self, kernel: Kernel
     ) -> None:
@@ -172,6 +174,8 @@ class TestWaysBack:
         second.cancel()
         assert first.state == "cancelled"
 
+    @pytest.mark.threat("pending-sign-in-poisoned")
+    @pytest.mark.threat("answer-to-other-credentials")
     def test_a_pending_sign_in_of_other_credentials_is_not_completed(
         self, fake: FakeServer, kernel: Kernel
     ) -> None:
@@ -187,6 +191,7 @@ class TestWaysBack:
 
 
 class TestBeginningAnew:
+    @pytest.mark.slow
     def test_each_begin_has_an_address_of_its_own_and_one_registration(
         self, fake: FakeServer
     ) -> None:
@@ -236,6 +241,7 @@ class TestRenewals:
         assert session.access_token() == stored(folder)["tokens"]["access_token"]
         assert revocations(fake) == 0
 
+    @pytest.mark.slow
     def test_one_server_that_hangs_holds_up_no_other(
         self, fakes: Callable[[], FakeServer], tmp_path: Path
     ) -> None:
@@ -344,6 +350,7 @@ class TestSigningOut:
         assert all(not grant.alive for grant, _ in fake.access.values())
 
 
+@pytest.mark.threat("fork-amid-a-lock")
 def test_a_forked_child_finds_the_locks_free(kernel: Kernel) -> None:
     """A thread of the parent held one just then."""
     session = kernel()

@@ -103,6 +103,7 @@ class TestHere:
 
 
 class TestOthers:
+    @pytest.mark.slow
     def test_a_kernel_that_calls_notices_with_its_next_call(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -151,6 +152,7 @@ class TestOthers:
         assert all_dead(fake)
         assert FileStore(folder).keys("login") == []
 
+    @pytest.mark.threat("late-refresh-after-a-sign-out")
     def test_a_sibling_that_hangs_cannot_bring_the_login_back(
         self,
         fake: FakeServer,
@@ -214,6 +216,7 @@ def _headers(session: mcpnb.Session) -> Exception | None:
 
 
 class TestEverything:
+    @pytest.mark.slow
     def test_all_logins_are_revoked_and_deleted(
         self, fakes: Callable[[], FakeServer], world: Path
     ) -> None:

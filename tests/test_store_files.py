@@ -77,6 +77,7 @@ class TestFromOutside:
         assert set(modes.values()) == {0o600}, modes
         assert len(modes) >= 4
 
+    @pytest.mark.threat("plain-text-at-rest")
     def test_no_secret_is_in_any_file(self, store: FileStore, folder: Path) -> None:
         """Not as text, not in base64, not after it was overwritten."""
         store.write(KEY, RECORD | {"n": 2})
@@ -95,6 +96,7 @@ class TestFromOutside:
 
         assert len(seen) == 20
 
+    @pytest.mark.threat("temporary-file-left")
     def test_a_write_leaves_nothing_else_behind(self, store: FileStore, folder: Path) -> None:
         for number in range(5):
             store.write(KEY, {"n": number})
@@ -113,6 +115,7 @@ class TestFromOutside:
 
 
 class TestTampering:
+    @pytest.mark.threat("record-moved")
     def test_a_record_moved_to_anothers_place_is_refused(
         self, store: FileStore, folder: Path
     ) -> None:
@@ -129,6 +132,7 @@ class TestTampering:
             store.read(other)
         assert store.read(KEY) == RECORD
 
+    @pytest.mark.threat("record-moved")
     def test_a_record_of_another_kind_is_refused(self, store: FileStore, folder: Path) -> None:
         document = json.loads(record_file(folder).read_text()) | {"kind": "client"}
         path = record_file(folder)
@@ -137,6 +141,7 @@ class TestTampering:
         with pytest.raises(errors.StoreError):
             store.read(Key("client", KEY.name))
 
+    @pytest.mark.threat("head-tampered")
     @pytest.mark.parametrize("at", [0, 11, 12, 30, -1])
     def test_one_changed_byte_is_noticed(self, store: FileStore, folder: Path, at: int) -> None:
         path = record_file(folder)
@@ -148,6 +153,7 @@ class TestTampering:
         with pytest.raises(errors.StoreError, match="damaged"):
             store.read(KEY)
 
+    @pytest.mark.threat("head-tampered")
     def test_an_added_member_of_the_head_is_noticed(self, store: FileStore, folder: Path) -> None:
         path = record_file(folder)
         path.write_text(json.dumps(json.loads(path.read_text()) | {"more": 1}))
@@ -232,6 +238,7 @@ except McpnbError as error:
     print(type(error).__name__, error)
 """
 
+    @pytest.mark.threat("half-written-record")
     @posix
     def test_a_failed_write_leaves_the_earlier_record(self, store: FileStore, folder: Path) -> None:
         before = sorted(p.name for p in folder.iterdir())

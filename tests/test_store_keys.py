@@ -61,6 +61,7 @@ def test_the_environments_key_may_come_without_its_padding(
     assert FileStore(folder).read(KEY) == RECORD
 
 
+@pytest.mark.threat("store-key-shown")
 @pytest.mark.parametrize("bad", ["short", encoded(b"x" * 31), encoded(b"x" * 33), "é" * 43, "!"])
 def test_a_malformed_key_is_a_clear_error_that_does_not_repeat_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, bad: str
@@ -104,6 +105,7 @@ def test_a_lost_key_file_locks_what_was_sealed_with_it(folder: Path) -> None:
         FileStore(folder).read(KEY)
 
 
+@pytest.mark.threat("key-file-open-to-others")
 @posix
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
 def test_a_key_file_open_to_others_is_refused(folder: Path, mode: int) -> None:
@@ -132,6 +134,7 @@ def test_a_damaged_key_file_is_a_clear_error_and_is_not_replaced(
     assert (folder / "key").read_bytes() == content
 
 
+@pytest.mark.threat("symlink-in-the-store")
 @posix
 def test_a_key_file_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
     FileStore(folder).write(KEY, RECORD)

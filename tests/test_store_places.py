@@ -71,6 +71,7 @@ def of_nobody() -> Iterator[Path]:
 
 
 class TestOwners:
+    @pytest.mark.threat("file-of-another-user")
     @root
     @pytest.mark.parametrize("what", ["folder", "key", "record"])
     def test_what_belongs_to_another_user_is_refused_and_left(
@@ -241,6 +242,7 @@ class TestNoLocks:
 
 
 class TestOddFiles:
+    @pytest.mark.threat("symlink-in-the-store")
     def test_a_link_in_a_records_place_is_not_followed(self, folder: Path, tmp_path: Path) -> None:
         FileStore(folder).write(KEY, RECORD)
         file = record_file(folder)
@@ -253,6 +255,7 @@ class TestOddFiles:
         assert not file.is_symlink()
         assert (tmp_path / "elsewhere").exists()
 
+    @pytest.mark.threat("pipe-in-the-store")
     def test_a_pipe_in_a_records_place_does_not_hang(self, folder: Path) -> None:
         FileStore(folder).write(KEY, RECORD)
         file = record_file(folder)
@@ -262,6 +265,8 @@ class TestOddFiles:
         with pytest.raises(errors.StoreError, match="damaged"):
             FileStore(folder).read(KEY)
 
+    @pytest.mark.threat("readable-by-others")
+    @pytest.mark.slow
     def test_nothing_is_readable_to_others_at_any_instant(self, folder: Path) -> None:
         """With the most careless umask; a second process looks all the time."""
         code = (

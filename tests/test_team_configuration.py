@@ -175,6 +175,7 @@ class TestHeaders:
         assert {r.bearer for r in fake.asked("/mcp", "POST")} == {session.access_token()}
         assert set(session.headers()) == {"Authorization"}
 
+    @pytest.mark.threat("header-forwarding")
     def test_no_other_origin_gets_them(
         self, fake: FakeServer, fakes: Callable[[], FakeServer], config: Write
     ) -> None:

@@ -217,6 +217,7 @@ class TestHelp:
         """So does ``help(tools.search)``."""
         assert "Find things." in pydoc.render_doc(server.tool(description="Find things."))
 
+    @pytest.mark.threat("terminal-escapes", "bidirectional-text")
     def test_hidden_characters_do_not_get_through(self, server: Server) -> None:
         """No escape sequence or reading-direction trick reaches the terminal."""
         evil = "a\x1b[2J\u202eb\x00\rc"
@@ -283,6 +284,7 @@ class TestTheList:
         assert attribute in dir(tools)
         assert tools.count(tools[0]) == 1
 
+    @pytest.mark.threat("tool-that-shadows-another")
     def test_no_two_tools_share_an_attribute(self, server: Server) -> None:
         """The plain name wins; the others get more underscores; every name is an item."""
         tools = server.tools("a-b", "a.b", "a_b", "a_b_")
@@ -290,6 +292,7 @@ class TestTheList:
 
         assert spelled == {"a_b": "a_b", "a_b_": "a_b_", "a_b__": "a-b", "a_b___": "a.b"}
 
+    @pytest.mark.threat("tool-that-runs-unasked")
     @pytest.mark.parametrize(
         "name",
         [
@@ -320,6 +323,7 @@ class TestTheList:
         assert server.calls == []
         assert tools[name].name == name
 
+    @pytest.mark.slow
     def test_tab_completes_names_and_arguments(self, server: Server, shell: Any) -> None:
         """Attributes and items always; a tool's arguments with Jedi, which IPython uses."""
         shell.user_ns["tools"] = server.tools("search", "get-all")

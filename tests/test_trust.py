@@ -35,6 +35,7 @@ def agree(folder: Path) -> None:
 
 @posix
 class TestLinks:
+    @pytest.mark.threat("trust-by-symlink")
     @pytest.mark.parametrize("name", ["mcpnb.toml", ".codex/config.toml"])
     def test_a_link_to_a_trusted_file_is_not_trusted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -144,6 +145,7 @@ class TestWithdrawing:
 class TestWhatIsShown:
     """A value that is too long to show is said to be, and its end is shown."""
 
+    @pytest.mark.threat("review-hides-text")
     @pytest.mark.parametrize("key", ["http_headers_helper", "url", "oauth_resource"])
     def test_nothing_hides_behind_a_long_beginning(self, world: Path, key: str) -> None:
         value = "https://good.example/" + " " * 3_000 + "; rm -rf EVIL"
@@ -156,6 +158,7 @@ class TestWhatIsShown:
         assert "EVIL" in said
         assert f"of {len(value)} characters are not shown here: look into the file" in said
 
+    @pytest.mark.threat("review-hides-text")
     def test_nor_behind_a_long_list(self, world: Path) -> None:
         many = [f"tool{number}" for number in range(60)]
         (world / "work" / "mcpnb.toml").write_text(f"{TEAM}enabled_tools = {json.dumps(many)}\n")

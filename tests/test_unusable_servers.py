@@ -63,6 +63,7 @@ def test_what_is_no_mcp_server_is_said_to_be_none(fake: FakeServer, answer: Repl
     assert fake.asked("/register") == []
 
 
+@pytest.mark.threat("metadata-not-json")
 @pytest.mark.parametrize("path", [PRM, AS_METADATA])
 @pytest.mark.parametrize(
     "answer",
@@ -94,6 +95,7 @@ def test_unusable_metadata_is_a_clear_error(fake: FakeServer, path: str, answer:
     assert fake.asked("/register") == []
 
 
+@pytest.mark.threat("metadata-without-end")
 @pytest.mark.parametrize("path", [PRM, AS_METADATA])
 def test_ten_megabytes_are_not_read_even_of_a_good_document(fake: FakeServer, path: str) -> None:
     """What a server may put into memory is bounded."""
@@ -105,6 +107,7 @@ def test_ten_megabytes_are_not_read_even_of_a_good_document(fake: FakeServer, pa
     assert fake.asked("/register") == []
 
 
+@pytest.mark.threat("metadata-led-elsewhere")
 @pytest.mark.parametrize("path", [PRM, AS_METADATA])
 def test_a_good_document_behind_a_redirect_to_elsewhere_is_not_fetched(
     fakes: Callable[[], FakeServer], path: str
@@ -210,6 +213,7 @@ def test_a_refused_registration_is_told(fake: FakeServer, answer: Reply) -> None
         assert "no loopback here" in str(error)
 
 
+@pytest.mark.threat("token-type", "token-that-adds-a-header")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -247,6 +251,7 @@ def test_the_token_types_case_does_not_matter(fake: FakeServer, kind: str | None
     assert session.call("echo", text="fine").text == "fine"
 
 
+@pytest.mark.threat("answer-without-a-token")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -275,6 +280,7 @@ def test_a_code_that_is_not_exchanged_leaves_nothing_behind(
     assert not session.signed_in
 
 
+@pytest.mark.threat("code-led-elsewhere")
 @pytest.mark.parametrize("status", [302, 307, 308])
 def test_a_redirect_of_the_token_endpoint_is_not_followed(
     fakes: Callable[[], FakeServer], status: int

@@ -282,7 +282,7 @@ class TestAPageThatDoesNotHear:
         said: list[str] = []
 
         def wrong() -> str:
-            said.append(shown_address(capsys, fake))
+            said.append(notebook.address(fake.base))
             return "https://shop.example/?code=planted&state=planted"
 
         def right() -> str:
@@ -302,7 +302,6 @@ class TestAPageThatDoesNotHear:
         session: mcpnb.Session,
         fake: FakeServer,
         monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
     ) -> None:
         import httpx2
 
@@ -310,7 +309,7 @@ class TestAPageThatDoesNotHear:
 
         def browse() -> str:
             with httpx2.Client(trust_env=False, follow_redirects=True, timeout=10) as browser:
-                assert "Signed in" in browser.get(shown_address(capsys, fake)).text
+                assert "Signed in" in browser.get(notebook.address(fake.base)).text
             return ""
 
         notebook.typed = [browse]
@@ -321,11 +320,10 @@ class TestAPageThatDoesNotHear:
         session: mcpnb.Session,
         fake: FakeServer,
         monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
     ) -> None:
         fake.authorize_error = {"error": "access_denied"}
         notebook = Notebook(monkeypatch, hears=False)
-        notebook.typed = [lambda: answer_of(shown_address(capsys, fake))]
+        notebook.typed = [lambda: answer_of(notebook.address(fake.base))]
         with pytest.raises(errors.LoginDenied):
             by_wait(session)
 
@@ -347,10 +345,9 @@ class TestAPageThatDoesNotHear:
         session: mcpnb.Session,
         fake: FakeServer,
         monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
     ) -> None:
         notebook = Notebook(monkeypatch, hears=False, version=DEAF)
-        notebook.typed = [lambda: answer_of(shown_address(capsys, fake))]
+        notebook.typed = [lambda: answer_of(notebook.address(fake.base))]
         assert by_await(session).signed_in
         assert not any(message["kind"] == "ping" for message in notebook.panel.sent)
 

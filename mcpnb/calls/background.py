@@ -14,12 +14,13 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from mcpnb.errors import bare
+from mcpnb.locks import ForkSafeLock
 
 __all__ = ["later", "result_of", "start"]
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _portals: dict[int, BlockingPortal] = {}
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _tasks: set[asyncio.Task[object]] = set()

@@ -18,6 +18,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcpnb.auth import BearerAuth, Outcome, current_outcome
 from mcpnb.calls.configured import only_usable, own_headers, require_usable
 from mcpnb.calls.failures import leaf, translated
+from mcpnb.calls.leftovers import no_leftovers
+from mcpnb.calls.limits import ACCEPTED, bounded, bounded_validation
+from mcpnb.discreet import discreet_logs
 from mcpnb.errors import ServerUnreachable, bare
 from mcpnb.models import ServerConfig
 from mcpnb.protocol.urls import is_loopback_host, origin_of
@@ -29,6 +32,7 @@ __all__ = ["SignedInClient", "connected"]
 # The SDK logs what it also raises, traceback and all; where nobody configured logging, Python would
 # print that into the cell. Whoever configures logging still gets every record.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
+discreet_logs("httpx2", "httpcore2.http11", "mcp.client.sse", "mcp.client.streamable_http")
 
 T = TypeVar("T")
 
@@ -108,6 +112,7 @@ async def connected(
         await asyncio.shield(asyncio.wrap_future(source.renewal()))
     async with contextlib.AsyncExitStack() as stack:
         client = await _in_time(config, _connect(stack, config, auth, options))
+        bounded_validation(client.session)
         if config.enabled_tools is not None or config.disabled_tools:
             _limit(client.session, config)
         try:
@@ -162,7 +167,9 @@ async def _connect(
             raise
         post, outcome.status = outcome.status, 0
         try:
-            client = await stack.enter_async_context(_events(config, auth, options))
+            # The SDK waits for ever where a stream names an endpoint that it refuses (measured).
+            async with asyncio.timeout(_CONNECT):
+                client = await stack.enter_async_context(_events(config, auth, options))
         except Exception:
             # Not one of those either: what the POST said is the better explanation.
             outcome.status = post
@@ -177,8 +184,11 @@ async def _connect(
 def _http(config: ServerConfig, **given: Any) -> httpx2.AsyncClient:
     # A proxy's loopback is another machine, which would be given the token in clear.
     local = is_loopback_host(origin_of(config.url)[1])
-    hooks: dict[str, list[Any]] = {"request": [*own_headers(config)]}
-    return httpx2.AsyncClient(trust_env=not local, event_hooks=hooks, **given)
+    hooks: dict[str, list[Any]] = {"request": [*own_headers(config)], "response": [bounded]}
+    http = httpx2.AsyncClient(trust_env=not local, event_hooks=hooks, **given)
+    http.headers["Accept-Encoding"] = ACCEPTED
+    http.event_hooks["request"].append(no_leftovers(http))
+    return http
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 from mcp.shared.exceptions import MCPError
-from mcp_types import REQUEST_TIMEOUT
+from mcp_types import CONNECTION_CLOSED, INVALID_REQUEST, PARSE_ERROR, REQUEST_TIMEOUT
 
 from mcpnb.errors import CallError, CallTimeout, McpnbError, ServerUnreachable, quoted
 
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from mcpnb.auth import Outcome
 
 __all__ = ["leaf", "translated"]
+
+# The SDK answers in the server's place where its answer did not come, or cannot be read.
+_OF_THE_SDK = (
+    (CONNECTION_CLOSED, "Connection"),
+    (CONNECTION_CLOSED, "SSE"),
+    (INVALID_REQUEST, "Unexpected"),
+    (PARSE_ERROR, "Failed"),
+)
 
 
 def leaf(error: Exception) -> Exception:
@@ -44,25 +52,50 @@ def translated(raised: Exception, outcome: Outcome, server: str) -> Exception:
 
 def _broken(error: Exception, server: str) -> McpnbError | None:
     said = quoted(str(error) or type(error).__name__, 160)
-    if isinstance(error, httpx2.HTTPStatusError):
-        return CallError(f"{server} answered HTTP {error.response.status_code}.")
-    if isinstance(error, httpx2.SSEError):
-        return CallError(f"{server} does not answer like an MCP server: {said}.")
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
+    if isinstance(error, httpx2.SSEError | httpx2.DecodingError):
+        return _not_mcp(server)
+    if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.ProtocolError):
+        return _cut_off(server)
     if isinstance(error, httpx2.HTTPError | OSError):
-        return ServerUnreachable(f"{server} cannot be reached: {said}.", sent=True)
+        return _unreachable(error, server, said)
     if type(error).__module__.startswith(("anyio", "mcp", "pydantic")):
         return CallError(f"The conversation with {server} broke: {said}.")
     return None  # not of the conversation: a progress callback's, say
 
 
-def _rpc(error: MCPError, outcome: Outcome, server: str) -> CallError:
+def _unreachable(error: Exception, server: str, said: str) -> McpnbError:
+    if isinstance(error, httpx2.HTTPStatusError):
+        return CallError(f"{server} answered HTTP {error.response.status_code}.")
+    return ServerUnreachable(f"{server} cannot be reached: {said}.", sent=True)
+
+
+def _cut_off(server: str) -> ServerUnreachable:
+    return ServerUnreachable(
+        f"The connection to {server} broke before the answer was there. The call may have been "
+        "made there all the same. Try again.",
+        sent=True,
+    )
+
+
+def _not_mcp(server: str) -> CallError:
+    return CallError(
+        f"What {server} answered cannot be read as MCP. Try again; if it stays so, that server, or "
+        "what stands between, is at fault."
+    )
+
+
+def _rpc(error: MCPError, outcome: Outcome, server: str) -> McpnbError:
     if error.code == REQUEST_TIMEOUT:
         return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
     if outcome.status >= 400:
         said = f"HTTP {outcome.status}"
         if error.message != "Server returned an error response":
             said += f", {quoted(error.message)}"
-        return CallError(f"{server} refused the call: {said}.", code=error.code)
+        advice = " Try again later." if outcome.status >= 500 else ""
+        return CallError(f"{server} refused the call: {said}.{advice}", code=error.code)
+    if (error.code, error.message.partition(" ")[0]) in _OF_THE_SDK:
+        outcome.over = outcome.over or error.message == "Connection closed"
+        return _cut_off(server) if error.code == CONNECTION_CLOSED else _not_mcp(server)
     return CallError(f"{server} reports an error: {quoted(error.message)}.", code=error.code)

@@ -113,7 +113,7 @@ class LiveClient:
     def _died(self, client: SignedInClient, error: Exception, outcome: Outcome) -> bool:
         if self._owner is None or self._owner.done() or self._client is not client:
             return self._client is client
-        return outcome.status == 404 or type(error).__module__.startswith("anyio")
+        return outcome.over or outcome.status == 404 or type(error).__module__.startswith("anyio")
 
     async def _connected(self) -> SignedInClient:
         if self._connecting is None:

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from mcpnb.errors import plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -20,9 +22,9 @@ def python_names(
 ) -> dict[str, str]:
     """Give each name a spelling that Python code can use, and each spelling to one name only.
 
-    Identifiers stay as they are; other characters become ``_``; a keyword or a name that is taken
-    gets trailing underscores. With `public`, leading underscores go, so that a name can never
-    pass for one of Python's or IPython's own hooks.
+    Identifiers stay as they are; other characters, and invisible ones, become ``_``; a keyword or a
+    name that is taken gets trailing underscores. With `public`, leading underscores go, so that a
+    name can never pass for one of Python's or IPython's own hooks.
     """
     names = list(dict.fromkeys(names))
     used = set(taken)
@@ -40,7 +42,7 @@ def python_names(
 
 
 def _spelling(name: str, used: set[str], *, public: bool) -> str:
-    spelling = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name[:_LONGEST_NAME]))
+    spelling = re.sub(r"\W", "_", plain(unicodedata.normalize("NFKC", name[:_LONGEST_NAME])))
     spelling = spelling.lstrip("_") if public else spelling
     if not spelling.isidentifier():
         spelling = f"_{spelling}"
@@ -58,4 +60,5 @@ def _is_plain(name: str) -> bool:
         and name.isidentifier()
         and not keyword.iskeyword(name)
         and unicodedata.is_normalized("NFKC", name)
+        and plain(name) == name  # some letters that Python takes are not to be seen
     )

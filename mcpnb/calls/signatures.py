@@ -220,9 +220,14 @@ def _is_given(value: object) -> bool:
 
 def _is_short(value: object) -> bool:
     if isinstance(value, str):
-        return len(value) <= _LONGEST_VALUE
+        # Of one with characters that nobody sees, a signature would show another value.
+        return len(value) <= _LONGEST_VALUE and _is_seen(repr(value))
     # Python refuses to print integers of more than 4300 digits.
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**18)
+
+
+def _is_seen(text: str) -> bool:
+    return plain(text, len(text)) == text
 
 
 def _annotation(schema: object, root: dict[str, Any], depth: int) -> Any:

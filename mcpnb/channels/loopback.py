@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+import weakref
+from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from mcpnb.channels.base import Deliver, Reply
+from mcpnb.channels.connections import Bounded
+from mcpnb.channels.navigation import is_navigation
 from mcpnb.channels.page import HEADERS, page
 from mcpnb.errors import LoginError
 
@@ -21,44 +27,68 @@ _IDLE = 10.0
 """Seconds that one connection may say nothing."""
 _LAST_PAGE = 3.0
 """Seconds to let the last page reach the browser before the port is closed."""
+_BY_NAME = ("localhost", "::1")
+_NO_PAGE = (
+    "Answers are taken from a tab of their own, and from nothing that a page loads by itself."
+)
+_OPENED = (
+    "This address leads on once, and somebody has opened it before. If that was not you, cancel "
+    "the sign-in where it waits, and begin anew."
+)
 
 
 class LoopbackListener:
     """Listens on one port from construction on, and delivers what is sent to one path.
 
-    Stray, forged and malformed requests are answered and otherwise ignored; every connection has a
-    thread and a time-out of its own, so that none can hold up another. Headers are never logged: a
-    proxy in front may have put the person's cookies there.
+    Stray, forged and malformed requests are answered and otherwise ignored, and so is what a page
+    loads by itself; every connection has a thread and a time-out of its own, so that none can hold
+    up another. Headers are never logged: a proxy in front may have put the person's cookies there.
     """
 
-    def __init__(self, port: int, *, everywhere: bool = False, fallback: bool = True) -> None:
+    def __init__(
+        self, port: int, *, everywhere: bool = False, fallback: bool = True, host: str | None = None
+    ) -> None:
         """Bind the port.
 
         Args:
             port: The port; 0 for any free one.
             everywhere: Bind all interfaces instead of 127.0.0.1, for a configured public address.
             fallback: Take any free port where `port` is in use.
+            host: The one that the browser will be sent to. For ``localhost`` browsers try [::1]
+                first (RFC 8252 section 8.3), so that is bound, too, where this machine has it.
 
         Raises:
             LoginError: The port cannot be had.
         """
         self.fell_back = False
-        host = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104  the person configured a public address
+        own = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104  the person configured a public address
         try:
-            self._server = _Server((host, port), _Connection)
+            self._servers = [_Server((own, port), _Connection)]
         except OSError as error:
             if not fallback or port == 0:
-                raise LoginError(
-                    f"Port {port} cannot be listened on ({error.strerror}). Close what uses it, "
-                    "or choose another one (callback_port=, --port)."
-                ) from None
-            self._server = _Server((host, 0), _Connection)
+                raise _busy(port, error) from None
+            self._servers = [_Server((own, 0), _Connection)]
             self.fell_back = True
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self._thread.start()
+        self.port: int = self._servers[0].server_address[1]
+        if host in _BY_NAME and not everywhere:
+            self._listen_on_six()
+        self._threads = [
+            threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            )
+            for server in self._servers
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _listen_on_six(self) -> None:
+        try:
+            self._servers.append(_ServerOfSix(("::1", self.port), _Connection))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return  # a machine without IPv6: its browsers have none, either
+            self._servers[0].server_close()
+            raise _busy(self.port, error) from None
 
     def listen(self, redirect_uri: str, deliver: Deliver) -> None:
         """Begin to deliver what is sent to the path of `redirect_uri`.
@@ -67,26 +97,46 @@ class LoopbackListener:
             redirect_uri: The address that the browser will be sent to, as it was registered.
             deliver: Called in a connection's thread; the page waits for what it returns.
         """
-        self._server.expect(redirect_uri, deliver)
+        for server in self._servers:
+            server.expect(redirect_uri, deliver)
+
+    def lead(self, url: str) -> str:
+        """Give an address of this listener that leads to `url`, once.
+
+        For a browser's command line: everybody on the machine can read those, and an authorization
+        URL is enough to have somebody else's account be signed in to. Who takes this one first
+        makes it fail, and the person is told.
+
+        Args:
+            url: What the browser shall open.
+        """
+        return f"http://127.0.0.1:{self.port}{self._servers[0].lead(url)}"
 
     def close(self) -> None:
         """Stop listening once the last page is sent, or `_LAST_PAGE` seconds have passed."""
-        self._server.drained(_LAST_PAGE)
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=2)
+        deadline = time.monotonic() + _LAST_PAGE
+        for server in self._servers:
+            server.drained(deadline - time.monotonic())
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+        for thread in self._threads:
+            thread.join(timeout=2)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
+def _busy(port: int, error: OSError) -> LoginError:
+    return LoginError(
+        f"Port {port} cannot be listened on ({error.strerror}). Close what uses it, "
+        "or choose another one (callback_port=, --port)."
+    )
 
+
+class _Server(Bounded):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.redirect: tuple[str, Deliver] | None = None
-        self._answering = 0
-        self._changed = threading.Condition()
+        self._leads: dict[str, str | None] = {}
         super().__init__(address, handler)
+        _OPEN.add(self)
 
     def server_bind(self) -> None:
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
@@ -109,17 +159,26 @@ class _Server(ThreadingHTTPServer):
         local = {f"{h}:{self.server_port}" for h in ("127.0.0.1", "localhost", "[::1]")}
         return local | {urlsplit(redirect_uri).netloc.lower()}
 
-    def answering(self, change: int) -> None:
-        with self._changed:
-            self._answering += change
-            self._changed.notify_all()
+    def lead(self, url: str) -> str:
+        path = f"/go/{secrets.token_urlsafe(24)}"
+        self._leads[path] = url
+        return path
 
-    def drained(self, timeout: float) -> None:
+    def leads(self, path: str) -> bool:
+        return path in self._leads
+
+    def led_to(self, path: str) -> str | None:
+        """Where a path of `lead` leads to: the first who asks is told."""
         with self._changed:
-            self._changed.wait_for(lambda: self._answering == 0, timeout)
+            url, self._leads[path] = self._leads[path], None
+        return url
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a closed connection is no event, and a traceback would leak."""
+
+
+class _ServerOfSix(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -130,6 +189,8 @@ class _Connection(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.close_connection = True
+        if not self.server.answering(self.connection):
+            return  # hung up on meanwhile
         expected = self.server.redirect
         if expected is None:
             self._send(404, page("Nothing here", "No sign-in is waiting here.", good=False))
@@ -140,27 +201,41 @@ class _Connection(BaseHTTPRequestHandler):
                 421, page("Wrong address", "This is not the address of the sign-in.", good=False)
             )
             return
+        if not is_navigation(self.headers):
+            # Before anything is delivered: a picture in any page could be the answer of somebody
+            # who wants the person to work in their account (RFC 9700 section 4.7).
+            self._send(403, page("Not a page", _NO_PAGE, good=False))
+            return
         path, _, query = self.path.partition("?")
+        if self.server.leads(path):
+            self._lead(path)
+            return
         if path != urlsplit(redirect_uri).path:
             self._send(
                 404, page("Nothing here", "The sign-in goes on in the other tab.", good=False)
             )
             return
-        self.server.answering(+1)
-        try:
-            base, _, own_query = redirect_uri.partition("?")
-            query = f"{own_query}&{query}" if own_query and own_query not in query else query
-            self._reply(deliver(f"{base}?{query}"))
-        finally:
-            self.server.answering(-1)
+        base, _, own_query = redirect_uri.partition("?")
+        query = f"{own_query}&{query}" if own_query and own_query not in query else query
+        self._reply(deliver(f"{base}?{query}"))
+
+    def _lead(self, path: str) -> None:
+        if (url := self.server.led_to(path)) is not None:
+            self._redirect(303, url)
+        else:
+            self._send(410, page("Opened already", _OPENED, good=False))
+
+    def _redirect(self, status: int, url: str) -> None:
+        self.send_response(status)
+        # Of a header's letters; an endpoint may have others.
+        self.send_header("Location", "".join(c if c.isascii() else quote(c) for c in url))
+        for name in ("Referrer-Policy", "Cache-Control"):
+            self.send_header(name, HEADERS[name])
+        self._end_of_head(0)
 
     def _reply(self, reply: Reply) -> None:
         if reply.outcome == "again" and reply.location is not None:
-            self.send_response(302)
-            self.send_header("Location", reply.location)
-            for name in ("Referrer-Policy", "Cache-Control"):
-                self.send_header(name, HEADERS[name])
-            self._end_of_head(0)
+            self._redirect(302, reply.location)
             return
         good = reply.outcome == "done"
         status = {"done": 200, "failed": 400, "refused": 400}.get(reply.outcome, 400)
@@ -194,3 +269,17 @@ class _Connection(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class named it
         """Log nothing: the request line holds the code."""
+
+
+_OPEN: weakref.WeakSet[_Server] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    # Its parent is the one that answers: a port that the child holds, too, would stay taken after
+    # the sign-in, and have browsers wait for an answer.
+    for server in list(_OPEN):
+        server.socket.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import click
@@ -139,7 +140,7 @@ def sign_in_if_wanted(
         found = discover(name, config=config)
     except McpnbError as error:
         say(f"How one signs in could not be found out: {error}")
-        say(f"Sign in later: mcpnb login {name}")
+        say(f"Sign in later: mcpnb login {shlex.quote(name)}")
         return DONE
     if found.authorization_server is None:
         say("It needs no sign-in.")
@@ -148,7 +149,7 @@ def sign_in_if_wanted(
         return sign_in(session, scopes=None, browser=browser, qr=False, timeout=_TIMEOUT)
     except McpnbError as error:
         say(f"Error: {error}")
-        say(f"{plain(name, 80)} stays configured. Sign in later: mcpnb login {name}")
+        say(f"{plain(name, 80)} stays configured. Sign in later: mcpnb login {shlex.quote(name)}")
         return FAILED
 
 
@@ -168,6 +169,6 @@ def remove_entry(name: str, config: str | None, *, sign_out: bool) -> int:
 
         return end(session_for(known.url, known.account, config))
     if known is not None and left is None:
-        account = f" --account {known.account}" if known.account else ""
-        say(f"A login at it stays. To sign out: mcpnb logout {known.url}{account}")
+        words = [known.url, *(["--account", known.account] if known.account else [])]
+        say(f"A login at it stays. To sign out: mcpnb logout {shlex.join(words)}")
     return DONE

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mcpnb.errors import shown
+from mcpnb.errors import plain, shown
 from mcpnb.version import __version__
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
     "store_option",
 ]
 
+_LONGEST = 100_000
+"""Characters of a line: an authorization URL is never cut."""
 DONE, FAILED, USAGE, SIGN_IN_REQUIRED, CANCELLED = 0, 1, 2, 3, 130
 
 server_argument = click.argument("server", metavar="SERVER")
@@ -55,8 +57,11 @@ def common_options(command: Any) -> Any:
 
 
 def say(text: str) -> None:
-    """Tell the person; data goes to stdout instead."""
-    click.echo(shown(text), err=True)
+    """Tell the person; data goes to stdout instead.
+
+    Whatever is in it, and whoever wrote that: no line of it moves the cursor or hides another.
+    """
+    click.echo("\n".join(plain(line, _LONGEST) for line in text.split("\n")), err=True)
 
 
 Asked = MutableMapping[str, str | None]

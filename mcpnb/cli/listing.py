@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import click
 
-from mcpnb.cli.group import DONE, FAILED, SIGN_IN_REQUIRED
+from mcpnb.cli.group import DONE, FAILED, SIGN_IN_REQUIRED, say
 from mcpnb.errors import plain, shown
 
 __all__ = ["show_discovery", "show_entry", "show_list"]
@@ -27,9 +27,9 @@ def show_list(config: str | None, *, as_json: bool, probe: bool) -> int:
         rows = overview(config, probe=probe, told=progress)
     for row in rows:
         if problem := row.get("error"):
-            click.echo(f"{plain(row['name'] or row['url'])}: {problem}", err=True)
+            say(f"{plain(row['name'] or row['url'])}: {problem}")
     for problem in open_store("auto").damaged("login"):
-        click.echo(problem, err=True)
+        say(problem)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:

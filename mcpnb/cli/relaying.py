@@ -115,7 +115,7 @@ def _show(waiting: Any, *, browser: bool) -> None:
         f"\nIt leads to {waiting.host}; the answer comes back to {waiting.redirect_uri}, where it "
         "is caught.\nGo on only if it was you who began this sign-in."
     )
-    if browser and not open_browser(waiting.url):
+    if browser and not open_browser(waiting.to_open()):
         say("There is no browser to open here: open the address yourself, on this machine.")
 
 

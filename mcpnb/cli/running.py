@@ -64,7 +64,9 @@ def _warned(message: Warning | str, *_: object, **__: object) -> None:
 def _explained(error: errors.McpnbError, asked: Asked) -> int:
     if isinstance(error, errors.LoginRequired):
         say(f"Sign-in required: {errors.plain(error, _LONGEST)}")
-        scopes = f" --scopes {','.join(error.scopes)}" if error.scopes else ""
+        from mcpnb.protocol.scopes import as_option
+
+        scopes = f" {as_option(error.scopes)}" if error.scopes else ""
         say(f"Run: mcpnb login {asked_for(asked, error.server)}{scopes}")
         return SIGN_IN_REQUIRED
     say(f"Error: {errors.plain(error, _LONGEST)}")

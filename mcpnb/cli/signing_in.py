@@ -185,13 +185,12 @@ class _View:
             self._show_code(login)
             return
         how = "Your browser opens. If it does not, open" if self._browser else "To sign in, open"
-        click.echo(f"{how} this address:\n", err=True)
-        click.echo(login.url, err=True)
+        say(f"{how} this address:\n")
+        say(login.url)
         host = urlsplit(login.url).netloc
-        click.echo(
+        say(
             f"\nIt leads to {host}, to sign in at {login.issuer}; the answer comes back to "
-            f"{login.redirect_uri}",
-            err=True,
+            f"{login.redirect_uri}"
         )
         if not self._browser and sys.stdin.isatty():
             click.echo(
@@ -215,11 +214,11 @@ class _View:
         self._by_device = ""  # once is enough
 
     def _show_code(self, login: Any) -> None:
-        click.echo("To sign in, open this address on any device:\n", err=True)
-        click.echo(login.url, err=True)
-        click.echo(f"\nand check or enter this code there: {login.user_code}", err=True)
+        say("To sign in, open this address on any device:\n")
+        say(login.url)
+        say(f"\nand check or enter this code there: {login.user_code}")
         host = urlsplit(login.url).hostname
-        click.echo(f"It leads to {host}, to sign in at {login.issuer}.", err=True)
+        say(f"It leads to {host}, to sign in at {login.issuer}.")
         if self._qr or sys.stderr.isatty():
             _draw(login.url)
 

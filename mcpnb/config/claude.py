@@ -127,7 +127,9 @@ def _expanded_url(text: str, checker: Checker, *where: str) -> tuple[str, tuple[
 def _conceal(config: ServerConfig) -> None:
     """Have them shown nowhere: as they are, percent-encoded, and within their address."""
     for part in config.hidden:
-        for secret in (part.value.reveal(), quote(part.value.reveal(), safe="")):
+        # An environment may hold bytes that are no text.
+        encoded = quote(part.value.reveal(), safe="", errors="surrogateescape")
+        for secret in (part.value.reveal(), encoded):
             if len(secret) >= _LONG:
                 conceal(secret, part.shown)
     if config.hidden:

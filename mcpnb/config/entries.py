@@ -17,13 +17,15 @@ from mcpnb.config import claude
 from mcpnb.config.keys import OAUTH, SERVER, TOP, Checker, header_can_be_set
 from mcpnb.config.lines import json_lines, toml_lines
 from mcpnb.config.places import File
-from mcpnb.errors import ConfigError
+from mcpnb.errors import ConfigError, plain
 from mcpnb.models import Header, Secret, ServerConfig
 
 __all__ = ["Broken", "Parsed", "document_of", "parse"]
 
 _MOST_PARTS = 64
-_TOO_DEEP = re.compile(r"(?:[A-Za-z0-9_\-\"']{1,200}[ \t]{0,8}\.[ \t]{0,8}){64}")
+_PART = r"""(?:[A-Za-z0-9_-]{1,200}+|"(?:[^"\\\n]|\\.){0,200}+"|'[^'\n]{0,200}+')"""
+# Possessive, capped, and not from the midst of a part: so it takes no longer for any file.
+_TOO_DEEP = re.compile(rf"(?<![A-Za-z0-9_.\-\"'\\])(?:{_PART}[ \t]{{0,80}}+\.[ \t]{{0,80}}+){{64}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,15 @@ def document_of(file: File, content: bytes) -> tuple[dict[str, Any], str]:
     kind = "JSON" if file.path.suffix == ".json" else "TOML"
     try:
         text = content.decode("utf-8-sig")
-        if kind == "TOML" and _TOO_DEEP.search(text):
-            # The parser's time grows with the square of a key's parts (measured: 24 s for 78 KiB).
-            raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
-        document = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        deep = kind == "TOML" and _TOO_DEEP.search(text) is not None
+        document = None if deep else json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{file.path} is nested too deeply.") from None
     except ValueError as error:  # of both parsers, and of the encoding
-        raise ConfigError(f"{file.path} is not valid {kind}: {error}.") from None
+        raise ConfigError(f"{file.path} is not valid {kind}: {plain(error)}.") from None
+    if deep:
+        # The parser's time grows with the square of a key's parts (measured: 24 s for 78 KiB).
+        raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
     if not isinstance(document, dict):
         raise ConfigError(f"{file.path} has to be a JSON object.")
     return document, text
@@ -205,7 +208,8 @@ class _Reading:
         value = os.environ.get(variable) if variable else oauth.get("client_secret")
         if variable and not value:
             place = self._check.place(*where, "oauth", "client_secret_env_var")
-            warnings.warn(f"{place}: the environment variable {variable} is not set.", stacklevel=2)
+            said = f"the environment variable {plain(variable, 80)} is not set."
+            warnings.warn(f"{place}: {said}", stacklevel=2)
         return Secret(value) if value else None
 
     def _headers(self, values: dict[str, Any], where: tuple[str, ...]) -> tuple[Header, ...]:

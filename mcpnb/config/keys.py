@@ -71,7 +71,8 @@ def _is_command(value: Any) -> bool:
 
 _LAST_PORT = 65_535
 _TEXT = Kind("text", lambda v: isinstance(v, str) and bool(v))
-_SECONDS = Kind("a number of seconds above 0", lambda v: _is_number(v) and 0 < v < float("inf"))
+# TOML's whole numbers have no end here; what waits reckons in floats, and for no such time.
+_SECONDS = Kind("a number of seconds above 0", lambda v: _is_number(v) and 0 < v < 1e9)
 _PORT = Kind(
     f"a number from 0 to {_LAST_PORT}",
     lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= _LAST_PORT,
@@ -214,6 +215,8 @@ class Checker:
 
     def unknown(self, key: str, known: Known, *where: str, most_alike: float = 0.6) -> None:
         """Warn of a key that nobody knows, if it is enough like one that is known."""
+        if self._quiet:
+            return  # looking for a name like it takes a while, and the file is anybody's
         names = [*known.used, *sorted(known.unused)]
         near = difflib.get_close_matches(key, names, n=1, cutoff=most_alike)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -224,6 +227,8 @@ class Checker:
 
     def top(self, document: Mapping[str, Any]) -> None:
         """Warn of top-level keys that look like misspelt ones; the others are other programs'."""
+        if self._quiet:
+            return
         for key in document:
             if key in TOP.used or key in TOP.unused:
                 continue

@@ -13,6 +13,9 @@ __all__ = ["Lines", "json_lines", "split_key", "toml_headers", "toml_lines"]
 Lines = dict[tuple[str, ...], int]
 """From a key's path to its line, counted from 1."""
 
+_DEEPEST = 8
+"""Parts of a path that is kept: no key of ours has more, and each costs as much as it has parts."""
+
 _PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 _DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _HEADER = re.compile(rf"^\s*\[\[?\s*({_DOTTED})\s*\]\]?\s*(?:#.*)?$")
@@ -36,7 +39,8 @@ def toml_lines(text: str) -> Lines:
     """Find the keys and tables of a TOML document."""
     found: Lines = {}
     for number, path, _ in _toml(text):
-        for end in range(1, len(path) + 1):  # a dotted name makes the tables around it, too
+        # A dotted name makes the tables around it, too.
+        for end in range(1, min(len(path), _DEEPEST) + 1):
             found.setdefault(path[:end], number)
     return found
 
@@ -74,7 +78,8 @@ def json_lines(text: str) -> Lines:
                 del path[-1:]
             case ":" if last and path:
                 path[-1] = last[0]
-                found.setdefault(tuple(path), last[1])
+                if len(path) <= _DEEPEST:
+                    found.setdefault(tuple(path), last[1])
             case said:
                 last = (said[1:-1], line) if said[0] == '"' else None
     return found

@@ -12,6 +12,7 @@ import platformdirs
 
 __all__ = [
     "File",
+    "TooLarge",
     "all_files",
     "config_folder",
     "expanded",
@@ -19,10 +20,13 @@ __all__ = [
     "project_files",
     "project_folders",
     "read_bytes",
+    "read_project_bytes",
 ]
 
 _MOST = 1024 * 1024
 """Bytes of a configuration file; real ones have a few kilobytes."""
+_MOST_OF_A_PROJECT = 64 * 1024
+"""Bytes of a project's: it is read, and understood, before anybody has agreed to it."""
 _PROJECT = ("mcpnb.toml", ".codex/config.toml", ".mcp.json")
 
 
@@ -102,10 +106,29 @@ def project_folders(start: Path | None = None) -> list[Path]:
     return [] if first == stop else folders
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file of a size that a configuration can have.
+class TooLarge(OSError):
+    """A file has more than a configuration can have."""
+
+
+def read_project_bytes(path: Path) -> bytes:
+    """Read a project's file; less of it than of a person's own.
 
     Raises:
+        TooLarge: It has more than a project's configuration can have.
+        OSError: It cannot be read, or is no file.
+    """
+    return read_bytes(path, most=_MOST_OF_A_PROJECT)
+
+
+def read_bytes(path: Path, *, most: int = _MOST) -> bytes:
+    """Read a file of a size that a configuration can have.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+
+    Raises:
+        TooLarge: It has more.
         OSError: It cannot be read, or is no file.
     """
     # A pipe would wait for ever, a device never end: a project's files are anybody's.
@@ -113,9 +136,9 @@ def read_bytes(path: Path) -> bytes:
     with os.fdopen(os.open(path, flags), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(f"{path} is no file")
-        data = file.read(_MOST + 1)
-    if len(data) > _MOST:
-        raise OSError(f"it has more than {_MOST // 1024} KiB")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise TooLarge(f"it has more than {most // 1024} KiB")
     return data
 
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mcpnb.config.entries import Broken, Parsed, parse
-from mcpnb.config.places import File, all_files, folder_of, read_bytes
+from mcpnb.config.places import (
+    File,
+    TooLarge,
+    all_files,
+    folder_of,
+    read_bytes,
+    read_project_bytes,
+)
 from mcpnb.config.trust import is_trusted
 from mcpnb.errors import ConfigError, plain, quoted
 from mcpnb.models import ServerConfig
@@ -125,7 +132,7 @@ def _with(settings: Mapping[str, Any], server: ServerConfig) -> ServerConfig:
 def _read(file: File) -> tuple[Parsed, bool]:
     asked_for = file.kind == "asked for"
     try:
-        content = read_bytes(file.path)
+        content = (read_project_bytes if file.kind == "project" else read_bytes)(file.path)
     except (FileNotFoundError, NotADirectoryError):
         if asked_for:
             raise ConfigError(f"There is no configuration file {file.path}.") from None
@@ -133,6 +140,9 @@ def _read(file: File) -> tuple[Parsed, bool]:
     except OSError as error:
         if asked_for or file.kind == "own":  # what it limits would be without limits
             raise ConfigError(f"{file.path} cannot be read: {error}.") from None
+        if isinstance(error, TooLarge):
+            said = f"{plain(file.path, 1_000)} cannot be read: {error}. The file is left out."
+            warnings.warn(said, stacklevel=2)
         return Parsed(), True
     trusted = file.kind != "project" or is_trusted(file.path, content)
     try:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from mcpnb.config import claude
 from mcpnb.config.entries import document_of
 from mcpnb.config.keys import TOP
-from mcpnb.config.places import File, project_files, read_bytes
+from mcpnb.config.places import File, project_files, read_project_bytes
 from mcpnb.config.reading import read_configuration
 from mcpnb.config.trust import is_trusted, trust
 from mcpnb.errors import ConfigError, plain
@@ -58,7 +58,7 @@ def review(folder: Path | None = None) -> list[Review]:
     found = []
     for file in project_files(folder):
         try:
-            content = read_bytes(file.path)
+            content = read_project_bytes(file.path)
         except OSError as error:
             found.append(
                 Review(file.path, b"", (), f"{plain(file.path, 1_000)} cannot be read: {error}.")
@@ -105,6 +105,12 @@ def _entry(
             )
             if entry.enabled_tools or entry.disabled_tools:
                 lines.append("    and of the limits that you have set there on its tools")
+    resource = table.get("oauth_resource")
+    if isinstance(resource, str) and _plainly(resource)[:3] != _plainly(str(url))[:3]:
+        lines.append(
+            f"    asks for tokens that are meant for {_shown(resource)}, and sends them to the "
+            "address above"
+        )
     lines += [f"    uses the environment variable {_cut(v)}" for v in _variables(table)]
     lines += [
         f"    runs the command {_shown(table[key])} (what that is then, nobody looks at)"

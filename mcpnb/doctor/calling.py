@@ -12,7 +12,7 @@ from mcpnb.errors import ServerError, quoted
 from mcpnb.http import Answer
 from mcpnb.models import LoginRecord
 from mcpnb.protocol.challenge import bearer_challenge
-from mcpnb.protocol.scopes import covers
+from mcpnb.protocol.scopes import as_option, covers
 
 __all__ = ["called"]
 
@@ -77,7 +77,7 @@ def _judged(answer: Answer, record: LoginRecord, asked: str, *, new: bool) -> Ch
     missing = [s for s in wanted if s not in held]
     scope = f", it wants the scope {quoted(' '.join(wanted))}" if wanted else ""
     said = f"HTTP {answer.status} {quoted(error, 60) if error else 'without an error code'}{scope}"
-    add = f"Sign in again with --scopes {','.join(missing or wanted)}."
+    add = f"Sign in again with {as_option(missing or wanted)}."
     if answer.status == 403:
         if error != "insufficient_scope":
             fix = "Ask whether your account may use this server."

@@ -16,7 +16,7 @@ from mcpnb.doctor.report import Check
 from mcpnb.doctor.topics import found, problem, unknown, warning
 from mcpnb.errors import McpnbError, StoreLocked, quoted
 from mcpnb.models import Header, LoginRecord, Secret
-from mcpnb.protocol.scopes import covers
+from mcpnb.protocol.scopes import as_option, covers
 from mcpnb.protocol.urls import resource_covers, same_issuer
 from mcpnb.tokens.stored import login_key
 
@@ -179,7 +179,7 @@ def _rejections(look: Look, record: LoginRecord) -> Check | None:
     if not vain and record.doubted_at is None:
         return None
     lacking = _lacking(look, record)
-    more = f"Ask for more: sign in again with --scopes {','.join(lacking)}. " if lacking else ""
+    more = f"Ask for more: sign in again with {as_option(lacking)}. " if lacking else ""
     if vain:
         return problem(
             "rejections",

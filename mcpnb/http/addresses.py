@@ -12,9 +12,13 @@ import truststore
 
 from mcpnb.errors import ProtocolError, quoted
 
-__all__ = ["PinnedTransport", "forbidden", "literal", "may_connect"]
+__all__ = ["ONCE", "PinnedTransport", "forbidden", "literal", "may_connect"]
 
 _MOST_ADDRESSES = 4
+ONCE = httpx.Limits(max_keepalive_connections=0)
+"""Each connection carries one request. What a server sends beyond its answer is none to the next
+one (RFC 9112 section 6.3), and the library takes it for that (measured): a registration was read
+from a second copy of the metadata."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -23,6 +27,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
+# All that IANA gives out to the world. Of what lies outside, such as the IPv4-translated addresses
+# of a stateless translator (RFC 7915), nobody can say where it leads.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 def _unwrapped(address: Address) -> Address:
@@ -50,8 +57,8 @@ def may_connect(address: Address, *, private_ok: bool) -> bool:
     real = _unwrapped(address)
     if real.is_link_local or real.is_multicast or real.is_unspecified or real in _NEVER:
         return False
-    site_local = isinstance(real, ipaddress.IPv6Address) and real.is_site_local
-    return private_ok or (real.is_global and not site_local and address not in _LOCAL_NAT64)
+    given_out = isinstance(real, ipaddress.IPv4Address) or real in _GLOBAL_UNICAST
+    return private_ok or (real.is_global and given_out and address not in _LOCAL_NAT64)
 
 
 class PinnedTransport(httpx.BaseTransport):
@@ -91,7 +98,7 @@ class PinnedTransport(httpx.BaseTransport):
         # not share a connection that TLS verified for the first only.
         with self._lock:
             if host not in self._by_host:
-                self._by_host[host] = httpx.HTTPTransport(verify=self._context)
+                self._by_host[host] = httpx.HTTPTransport(verify=self._context, limits=ONCE)
             return self._by_host[host]
 
     def _addresses(self, host: str, port: int, request: httpx.Request) -> list[Address]:
@@ -125,10 +132,19 @@ class PinnedTransport(httpx.BaseTransport):
 
 
 def literal(host: str) -> Address | None:
-    """Give the address that a host is, if it is one and no name."""
+    """Give the address that a host is, if it is one and no name.
+
+    In every way that resolvers, browsers and proxies read one: ``127.1``, ``2130706433`` and
+    ``0x7f.1`` are this machine, too.
+    """
+    plain = host.removesuffix(".")
     try:
-        return ipaddress.ip_address(host)
+        return ipaddress.ip_address(plain)
     except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(plain))
+    except (OSError, UnicodeError):
         return None
 
 

@@ -35,12 +35,14 @@ class Answer:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             kind = self.headers.get("content-type", "").partition(";")[0]
-            what = (
-                "a web page" if "html" in kind else f"{quoted(kind)} data" if kind else "other data"
-            )
+            what = f"{quoted(kind)} data" if kind else "other data"
+            if "html" in kind:
+                what = "a web page"
+            elif "json" in kind:
+                what = "garbled or incomplete data"
             raise DiscoveryError(
                 f"{quoted(self.url)} answered with {what} where JSON was expected (HTTP "
-                f"{self.status})."
+                f"{self.status}). Try again in a moment; if it stays so, the server is at fault."
             ) from None
 
     def json_object(self) -> dict[str, Any] | None:

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import ssl
 import threading
 import time
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin
@@ -27,20 +29,30 @@ from urllib.parse import urljoin
 import httpx
 import truststore
 
+from mcpnb.discreet import discreet_logs
 from mcpnb.errors import DiscoveryError, ServerError, ServerUnreachable, quoted
-from mcpnb.http.addresses import PinnedTransport, forbidden, literal, may_connect
+from mcpnb.http.addresses import ONCE, PinnedTransport, forbidden, literal, may_connect
 from mcpnb.http.answers import Answer, Exchange
 
 __all__ = ["Http"]
+
+discreet_logs("httpx", "httpcore.http11")
 
 MAX_BODY = 1024 * 1024
 """Bytes read of any answer. Real metadata has a few kilobytes."""
 _REDIRECTS = 3
 _CONNECT, _READ, _TOTAL = 10.0, 20.0, 30.0
+_AGAIN = "Try again in a moment."
+# What the library says of a connection. What it says of an answer that it cannot read repeats that,
+# which may be the one with the tokens (measured: its head and body run together).
+_HUNG_UP = ("Server disconnected", "peer closed connection")
+_PACKED = ("gzip", "x-gzip", "deflate")
+_EITHER = 32
+"""Added to zlib's window: whether it is gzip's format or its own shows at the first bytes."""
 
 
 class _Sockets:
-    """The connections of a conversation, to end them when a request takes too long as a whole.
+    """The connections of a request, to end them when it takes too long as a whole.
 
     Time-outs of the library are for one read each: a server that sends a byte now and then, in the
     head of an answer at that, would never meet one.
@@ -100,19 +112,23 @@ class Http:
             seen: Told of every request with what came of it, in the thread that asks.
         """
         self._seen = seen or (lambda _: None)
-        self._own_host = httpx.URL(server).raw_host.decode("ascii")
+        self._own_host = _raw_host(server)
         timeout = httpx.Timeout(_READ, connect=_CONNECT)
         common: dict[str, Any] = {
             "timeout": timeout,
             "follow_redirects": False,
-            "headers": {"User-Agent": "mcpnb", "Accept": "application/json"},
+            "limits": ONCE,
+            "headers": {
+                "User-Agent": "mcpnb",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+            },
         }
         self._allow_private = allow_private
         self._direct = httpx.Client(
             transport=PinnedTransport(self._own_host, allow_private=allow_private), **common
         )
         self._proxied: dict[str, httpx.Client] = {}
-        self._sockets = _Sockets()
         self._common = common
 
     def get(self, url: str, *, headers: dict[str, str] | None = None) -> Answer:
@@ -148,7 +164,6 @@ class Http:
         self._direct.close()
         for client in self._proxied.values():
             client.close()
-        self._sockets.close()
 
     def _client(self, url: str) -> httpx.Client:
         parts = httpx.URL(url)
@@ -200,23 +215,25 @@ class Http:
     def _carried(
         self, method: str, url: str, headers: dict[str, str], content: str, *, head_only: bool
     ) -> Answer:
-        deadline = time.monotonic() + _TOTAL
+        deadline, sockets = time.monotonic() + _TOTAL, _Sockets()
         try:
             request = httpx.Request(method, url)
             client = self._client(url)
             with (
-                self._sockets.ended_in(_TOTAL),
+                contextlib.closing(sockets),
+                sockets.ended_in(_TOTAL),
                 client.stream(
                     method,
                     url,
                     content=content or None,
                     headers=headers,
-                    extensions={"trace": self._sockets.seen},
+                    extensions={"trace": sockets.seen},
                 ) as response,
             ):
                 body = b"" if head_only else _read(response, deadline)
                 return Answer(str(request.url), response.status_code, response.headers, body)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+            # The last one for a host such as xn--a, which is the encoding of nothing.
             raise DiscoveryError(f"{quoted(url)} is not a usable address.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ServerUnreachable(
@@ -224,20 +241,28 @@ class Http:
             ) from None
         except httpx.TimeoutException:
             raise ServerUnreachable(
-                f"{quoted(_host(url))} did not answer within {_READ:.0f} seconds.", sent=True
+                f"{quoted(_host(url))} did not answer within {_READ:.0f} seconds. {_AGAIN}",
+                sent=True,
             ) from None
         except httpx.HTTPError as error:
             if time.monotonic() >= deadline:  # its connections were ended here
                 raise _too_slow(url) from None
+            if _is_garbled(error):
+                raise ServerUnreachable(
+                    f"What {quoted(_host(url))} answered is garbled: it is not HTTP. {_AGAIN}",
+                    sent=True,
+                ) from None
             raise ServerUnreachable(
-                f"The connection to {quoted(_host(url))} broke: {_reason(error)}.", sent=True
+                f"The connection to {quoted(_host(url))} broke: {_reason(error)}. {_AGAIN}",
+                sent=True,
             ) from None
 
 
 def _read(response: httpx.Response, deadline: float) -> bytes:
     body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
+    unpacked = _unpacking(response.headers.get("content-encoding", ""))
+    for chunk in response.iter_raw():
+        body += unpacked(chunk, MAX_BODY + 1 - len(body))
         if len(body) > MAX_BODY:
             raise DiscoveryError(
                 f"{quoted(_host(str(response.url)))} sent more than {MAX_BODY // 1024} KiB where "
@@ -248,10 +273,40 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
     return bytes(body)
 
 
+def _unpacking(encoding: str) -> Callable[[bytes, int], bytes]:
+    """Give what unpacks the next bytes, and never makes more of them than it is told.
+
+    The library's own makes as much of them as there is, packed several times over at that: 300
+    bytes become gigabytes (measured).
+    """
+    kind = encoding.strip().lower()
+    if kind in ("", "identity"):
+        return lambda chunk, _: chunk
+    if kind not in _PACKED:
+        raise httpx.DecodingError(f"a body packed as {kind!r}, which was not asked for")
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | _EITHER)
+
+    def unpacked(chunk: bytes, most: int) -> bytes:
+        try:
+            return unpacking.decompress(chunk, most)
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error)) from error
+
+    return unpacked
+
+
 def _too_slow(url: str) -> ServerUnreachable:
     return ServerUnreachable(
-        f"{quoted(_host(url))} took longer than {_TOTAL:.0f} seconds to answer.", sent=True
+        f"{quoted(_host(url))} took longer than {_TOTAL:.0f} seconds to answer. {_AGAIN}", sent=True
     )
+
+
+def _raw_host(url: str) -> str:
+    """Give the host as it goes over the wire; nothing where it cannot: each request says so."""
+    try:
+        return httpx.URL(url).raw_host.decode("ascii")
+    except (httpx.InvalidURL, UnicodeError):
+        return ""
 
 
 def _host(url: str) -> str:
@@ -267,14 +322,20 @@ def _joined(url: str, location: str) -> str:
 
 def _same_origin(left: str, right: str) -> bool:
     try:
-        a, b = httpx.URL(left), httpx.URL(right)
-    except httpx.InvalidURL:
+        a, b = ((u.scheme, u.host, u.port) for u in (httpx.URL(left), httpx.URL(right)))
+    except (httpx.InvalidURL, UnicodeError):
         return False
-    return (a.scheme, a.host, a.port) == (b.scheme, b.host, b.port)
+    return a == b
+
+
+def _is_garbled(error: httpx.HTTPError) -> bool:
+    hung_up = str(error).startswith(_HUNG_UP)
+    return isinstance(error, httpx.DecodingError | httpx.RemoteProtocolError) and not hung_up
 
 
 def _reason(error: Exception) -> str:
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its TLS certificate is not trusted by this machine"
+    text = re.sub(r"^\[Errno -?\d+\] ", "", text)
     return quoted(text, 160) if text else type(error).__name__

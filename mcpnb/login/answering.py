@@ -32,6 +32,9 @@ from mcpnb.tokens import TokenSource
 
 __all__ = ["Answering"]
 
+_MOST_IGNORED = 8
+"""Reasons that are told; they may have words of the answer in them."""
+
 
 class Answering(Progress):
     """The half of a sign-in that begins when an answer comes, from wherever it comes."""
@@ -48,6 +51,7 @@ class Answering(Progress):
         self._pendings = PendingLogins(source.store, source.key)
         self._pending: PendingLogin | None = None
         self._heard = False
+        self._ignored: set[str] = set()
         self._exchange_under_way = threading.Lock()
         self._delivered: dict[bytes, Future[Reply]] = {}
 
@@ -76,13 +80,21 @@ class Answering(Progress):
         try:
             location = self._receive(text)
         except AnswerRefused as error:
-            self._note(f"An answer that was not the awaited one was ignored: {error}")
+            self._note_ignored(str(error))
             return Reply("refused", str(error))
         except McpnbError as error:
             return Reply("failed", str(error))
         if location is not None:
             return Reply("again", location=location)
         return Reply("done", "You can close this tab and go back to where you came from.")
+
+    def _note_ignored(self, why: str) -> None:
+        """Say why an answer was ignored, once: any page may send one a thousand times."""
+        with self._changed:
+            if why in self._ignored or len(self._ignored) >= _MOST_IGNORED:
+                return
+            self._ignored.add(why)
+        self._note(f"An answer that was not the awaited one was ignored: {why}")
 
     def _receive(self, text: str) -> str | None:
         """Take an answer through to its end. Gives an address where the browser has to go on."""

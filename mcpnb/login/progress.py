@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Literal, Self, get_args
 
 from mcpnb.errors import LoginCancelled, LoginTimeout, McpnbError
 from mcpnb.listeners import Listeners
+from mcpnb.models import Staying
 
 __all__ = ["Progress", "State"]
 
@@ -17,10 +19,11 @@ State = Literal[
 _ENDED: tuple[State, ...] = ("signed_in", "failed", "cancelled")
 
 
-class Progress:
+class Progress(Staying):
     """A state, what is to be said beside it, and who is told of changes. Thread-safe."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._changed = threading.Condition(threading.RLock())
         self._state: State = "discovering"
         self._error: McpnbError | None = None
@@ -66,7 +69,8 @@ class Progress:
         raise error or LoginTimeout(f"The sign-in is {self._state}, not {state}.")
 
     def _over(self) -> bool:
-        return self._state in _ENDED
+        # A forked child has none of the threads that would bring it about.
+        return self._state in _ENDED or self._process != os.getpid()
 
     def _note(self, text: str) -> None:
         self._notes.append(text)

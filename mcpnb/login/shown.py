@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mcpnb import views
 from mcpnb.login.sharing import Sharing
 from mcpnb.models import Via
 from mcpnb.protocol.device import DeviceRequest
@@ -14,6 +15,9 @@ ON_ANOTHER_DEVICE = "Or sign in on another device: login(device=True)"
 
 class Shown(Sharing):
     """The half of a sign-in that a person sees. All of it is `None` or empty until it is known."""
+
+    def _ipython_display_(self) -> None:
+        views.room().passing(self)
 
     @property
     def url(self) -> str | None:

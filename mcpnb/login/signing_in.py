@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from mcpnb import redirects
 from mcpnb.discovery import discover
+from mcpnb.discreet import discreet_class
 from mcpnb.errors import (
     AnswerRefused,
     ClientIdRequired,
@@ -46,6 +49,7 @@ _LOCK_TIMEOUT = 1.0
 _LAST_PAGE = 3.0
 
 
+@discreet_class
 class Login(Shown, Generic[OwnerT]):
     """One sign-in. It runs in a thread of its own; a panel and a terminal are views of it.
 
@@ -279,7 +283,7 @@ class Login(Shown, Generic[OwnerT]):
         # Written before anybody can open the address: it also shows that the store can be written.
         self._pendings.put(pending)
         redirect.listen(pending.request.redirect_uri or redirect.base, self.deliver)
-        self._open(pending)
+        self._open(pending, redirect.to_open)
 
     def _prepare(
         self, discovery: Discovery, closing: contextlib.ExitStack
@@ -320,10 +324,17 @@ class Login(Shown, Generic[OwnerT]):
 
     def _resume(self, pending: PendingLogin, closing: contextlib.ExitStack) -> None:
         """Go on where a process died: the same address, so that a tab that is open still counts."""
-        pending = pending.lasting(self._timeout)
-        self._pendings.put(pending)
+        if self._only_pending:
+            # Nobody has asked for it: a page that shows a panel does not make an address that
+            # somebody may have seen good for longer.
+            self._timeout = max(round(pending.expires_at - time.time()), 1)
+            self._deadline = time.monotonic() + pending.expires_at - time.time()
+        else:
+            pending = pending.lasting(self._timeout)
+            self._pendings.put(pending)
         self._registrations.reuse(pending.request.registration)
         request = pending.request
+        to_open: Callable[[str], str] = str
         try:
             if isinstance(request, AuthorizationRequest) and pending.port is not None:
                 listener = redirects.listen_again(
@@ -331,13 +342,16 @@ class Login(Shown, Generic[OwnerT]):
                 )
                 closing.callback(listener.close)
                 listener.listen(request.redirect_uri, self.deliver)
+                to_open = partial(
+                    redirects.to_open, redirect_uri=request.redirect_uri, listener=listener
+                )
         except LoginError as error:
             self._note(f"{error} Paste the address that the browser ends at.")
         if not self._follows:
             self._note("Going on with the sign-in that was begun before. Cancel to begin anew.")
-        self._open(pending)
+        self._open(pending, to_open)
 
-    def _open(self, pending: PendingLogin) -> None:
+    def _open(self, pending: PendingLogin, to_open: Callable[[str], str] = str) -> None:
         request = pending.request
         if isinstance(request, DeviceRequest):
             left = request.expires_at - time.time()
@@ -348,7 +362,7 @@ class Login(Shown, Generic[OwnerT]):
         if (
             self.user_code is not None
             or not self._open_browser
-            or redirects.open_browser(request.url)
+            or redirects.open_browser(to_open(request.url))
         ):
             return
         self._note("No browser could be opened here: open the address yourself.")

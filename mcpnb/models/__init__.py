@@ -8,6 +8,7 @@ from mcpnb.models.login import (
     Setback,
     Tokens,
 )
+from mcpnb.models.staying import Staying
 from mcpnb.models.values import (
     AuthorizationServer,
     Discovery,
@@ -34,6 +35,7 @@ __all__ = [
     "Secret",
     "ServerConfig",
     "Setback",
+    "Staying",
     "Step",
     "Tokens",
     "Via",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mcpnb.errors import NewerFormat, StoreError
+from mcpnb.models.members import number, number_or_none, text, text_or_none, texts
 from mcpnb.models.values import Secret
 
 __all__ = [
@@ -58,18 +59,25 @@ class Registration:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Registration:
-        """Read the JSON form back."""
-        secret = data.get("client_secret")
-        scopes = data.get("scopes")
+        """Read the JSON form back.
+
+        Raises:
+            KeyError: It is incomplete.
+            TypeError: It is something else.
+        """
+        method, auth_method = text(data, "method"), text(data, "auth_method")
+        if method not in get_args(RegistrationMethod) or auth_method not in get_args(AuthMethod):
+            raise TypeError("a method that nobody knows")
+        secret = text_or_none(data, "client_secret")
         return cls(
-            issuer=data["issuer"],
-            client_id=data["client_id"],
-            method=data["method"],
-            auth_method=data["auth_method"],
+            issuer=text(data, "issuer"),
+            client_id=text(data, "client_id"),
+            method=method,  # type: ignore[arg-type]  # it is one of them
+            auth_method=auth_method,  # type: ignore[arg-type]  # as above
             client_secret=Secret(secret) if secret else None,
-            secret_expires_at=data.get("secret_expires_at"),
-            redirect_uri=data.get("redirect_uri"),
-            scopes=None if scopes is None else tuple(scopes),
+            secret_expires_at=number_or_none(data, "secret_expires_at"),
+            redirect_uri=text_or_none(data, "redirect_uri"),
+            scopes=None if data.get("scopes") is None else texts(data, "scopes"),
         )
 
 
@@ -106,6 +114,20 @@ class Setback:
     """For a person, safe to print."""
     until: float = 0.0
     """Not to be tried again before, seconds since the epoch."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Setback:
+        """Read the JSON form back. Raises as `Registration.from_dict`."""
+        kind = text(data, "kind")
+        if kind not in ("unknown", "unreachable", "refused", "ended"):
+            raise TypeError("a setback that nobody knows")
+        return cls(
+            kind=kind,  # type: ignore[arg-type]  # it is one of them
+            at=number(data, "at"),
+            error=text(data, "error"),
+            said=text(data, "said"),
+            until=number(data, "until"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,29 +196,29 @@ class LoginRecord:
         Raises:
             StoreError: The record is from a newer mcpnb, or is not a login.
         """
-        data = _upgraded(data)
         try:
+            data = _upgraded(data)
             t, setback = data["tokens"], data["setback"]
-            refresh = t.get("refresh_token")
+            refresh = text_or_none(t, "refresh_token")
             return cls(
-                server=data["server"],
-                account=data["account"],
-                resource=data["resource"],
+                server=text(data, "server"),
+                account=text_or_none(data, "account"),
+                resource=text(data, "resource"),
                 registration=Registration.from_dict(data["registration"]),
-                token_endpoint=data["token_endpoint"],
-                revocation_endpoint=data.get("revocation_endpoint"),
-                generation=data["generation"],
-                signed_in_at=data.get("signed_in_at", 0.0),
-                requested_scopes=tuple(data["requested_scopes"]),
-                setback=Setback(**setback) if setback else None,
-                doubted_at=data["doubted_at"],
-                vain_at=data["vain_at"],
+                token_endpoint=text(data, "token_endpoint"),
+                revocation_endpoint=text_or_none(data, "revocation_endpoint"),
+                generation=int(number(data, "generation")),
+                signed_in_at=number_or_none(data, "signed_in_at") or 0.0,
+                requested_scopes=texts(data, "requested_scopes"),
+                setback=Setback.from_dict(setback) if setback else None,
+                doubted_at=number_or_none(data, "doubted_at"),
+                vain_at=number(data, "vain_at"),
                 tokens=Tokens(
-                    access_token=Secret(t["access_token"]),
+                    access_token=Secret(text(t, "access_token")),
                     refresh_token=Secret(refresh) if refresh else None,
-                    obtained_at=t["obtained_at"],
-                    expires_at=t["expires_at"],
-                    scopes=tuple(t["scopes"]),
+                    obtained_at=number(t, "obtained_at"),
+                    expires_at=number_or_none(t, "expires_at"),
+                    scopes=texts(t, "scopes"),
                 ),
             )
         except (KeyError, TypeError, AttributeError) as error:

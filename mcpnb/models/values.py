@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NoReturn, Self
 
 from mcpnb.errors import NoSignInNeeded, plain
+from mcpnb.models.members import text, text_or_none, texts
 from mcpnb.models.ways import Via
 
 __all__ = [
@@ -88,12 +89,24 @@ class AuthorizationServer:
         """Read back what `dataclasses.asdict` and JSON made of it.
 
         Raises:
+            KeyError: It is incomplete.
             TypeError: It is something else.
         """
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
-        }
-        return cls(**values)
+        pkce, methods = "code_challenge_methods", "token_auth_methods"
+        return cls(
+            issuer=text(data, "issuer"),
+            authorization_endpoint=text(data, "authorization_endpoint"),
+            token_endpoint=text(data, "token_endpoint"),
+            registration_endpoint=text_or_none(data, "registration_endpoint"),
+            revocation_endpoint=text_or_none(data, "revocation_endpoint"),
+            device_authorization_endpoint=text_or_none(data, "device_authorization_endpoint"),
+            scopes_supported=texts(data, "scopes_supported"),
+            code_challenge_methods=None if data.get(pkce) is None else texts(data, pkce),
+            token_auth_methods=None if data.get(methods) is None else texts(data, methods),
+            iss_in_response=data["iss_in_response"] is True,
+            client_id_metadata=data["client_id_metadata"] is True,
+            url=text(data, "url"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,4 +22,4 @@ def via_from(value: object) -> Via:
     for way in get_args(Via):
         if value == way:
             return way  # type: ignore[no-any-return]  # typing knows no type of its arguments
-    raise ConfigError(f"via has to be one of {', '.join(get_args(Via))}, not {value!r}.")
+    raise ConfigError(f"via has to be one of {', '.join(get_args(Via))}, not {value!r:.80}.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from mcpnb.calls import display
 from mcpnb.calls.display import Grid
+from mcpnb.discreet import discreet
 from mcpnb.errors import plain
 from mcpnb.overview.asking import Row
 from mcpnb.overview.rows import overview
@@ -41,6 +42,7 @@ class Servers(list[Row]):
         return Grid(columns, rows, [False] * len(columns), len(self), len(columns))
 
 
+@discreet
 def servers(*, config: str | os.PathLike[str] | None = None, probe: bool = True) -> Servers:
     """List everything that is configured or stored: a table in a notebook, a list of dicts in code.
 

@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from mcpnb.errors import AnswerRefused, LoginDenied, ProtocolError, quoted
-from mcpnb.models import AuthorizationServer, Registration, Secret
+from mcpnb.models import AuthorizationServer, Registration, Secret, members
 
 __all__ = ["AuthorizationRequest", "ValidatedAnswer", "read_answer"]
 
@@ -121,14 +121,17 @@ class AuthorizationRequest:
             KeyError: It is incomplete.
             TypeError: It is something else.
         """
+        verifier = members.text(data, "verifier")
+        if not verifier.isascii():
+            raise TypeError("no verifier of ours")
         return cls(
             server=AuthorizationServer.from_dict(data["server"]),
             registration=Registration.from_dict(data["registration"]),
-            redirect_uri=data["redirect_uri"],
-            resource=data["resource"],
-            scopes=tuple(data["scopes"]),
-            state=Secret(data["state"]),
-            verifier=Secret(data["verifier"]),
+            redirect_uri=members.text(data, "redirect_uri"),
+            resource=members.text(data, "resource"),
+            scopes=members.texts(data, "scopes"),
+            state=Secret(members.text(data, "state")),
+            verifier=Secret(verifier),
             choose_account=bool(data.get("choose_account")),
         )
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from mcpnb.protocol.scopes import capped, is_scope
+
 __all__ = ["Challenge", "bearer_challenge", "parse_challenges"]
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  the grammar calls it so
@@ -27,8 +29,8 @@ class Challenge:
 
     @property
     def scopes(self) -> tuple[str, ...] | None:
-        """The ``scope`` parameter as a tuple; `None` where it is absent or empty."""
-        return tuple(dict.fromkeys(self.params.get("scope", "").split())) or None
+        """The ``scope`` parameter as a tuple; `None` where it is absent or names none."""
+        return capped(s for s in self.params.get("scope", "").split() if is_scope(s)) or None
 
     @property
     def error(self) -> str | None:

@@ -10,6 +10,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
 from mcpnb.errors import GrantError, LoginError, ServerError, plain, quoted
 from mcpnb.models import AuthorizationServer, Registration, Secret
+from mcpnb.models.members import number, text, text_or_none, texts
 from mcpnb.protocol.registration import GRANT
 from mcpnb.protocol.token import Request, authenticated
 from mcpnb.protocol.urls import require_endpoint
@@ -81,14 +82,14 @@ class DeviceRequest:
         return cls(
             server=AuthorizationServer.from_dict(data["server"]),
             registration=Registration.from_dict(data["registration"]),
-            resource=data["resource"],
-            scopes=tuple(data["scopes"]),
-            device_code=Secret(data["device_code"]),
-            user_code=data["user_code"],
-            verification_uri=data["verification_uri"],
-            verification_uri_complete=data["verification_uri_complete"],
-            expires_at=data["expires_at"],
-            interval=data["interval"],
+            resource=text(data, "resource"),
+            scopes=texts(data, "scopes"),
+            device_code=Secret(text(data, "device_code")),
+            user_code=text(data, "user_code"),
+            verification_uri=text(data, "verification_uri"),
+            verification_uri_complete=text_or_none(data, "verification_uri_complete"),
+            expires_at=number(data, "expires_at"),
+            interval=number(data, "interval"),
         )
 
 
@@ -147,7 +148,7 @@ def read_begun(  # noqa: PLR0913  all that the answer leaves out
     device_code, user_code = found.get("device_code"), found.get("user_code")
     # Google's name for it; RFC 8628 settled on the other.
     uri = found.get("verification_uri") or found.get("verification_url")
-    if not _is_text(device_code) or not _is_text(user_code) or not _is_page(uri):
+    if not _is_sendable(device_code) or not _is_text(user_code) or not _is_page(uri):
         raise GrantError("The answer of the device authorization endpoint is not complete.")
     complete = found.get("verification_uri_complete")
     return DeviceRequest(
@@ -166,6 +167,11 @@ def read_begun(  # noqa: PLR0913  all that the answer leaves out
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+def _is_sendable(value: object) -> bool:
+    # JSON can have lone surrogates, which no form can.
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
 def _is_page(value: object) -> bool:

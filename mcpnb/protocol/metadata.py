@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from mcpnb.errors import DiscoveryError, ProtocolError, quoted
 from mcpnb.models import AuthorizationServer, ProtectedResource
+from mcpnb.protocol.scopes import capped, is_scope
 from mcpnb.protocol.urls import require_endpoint, resource_covers, same_issuer
 
 __all__ = ["authorization_server", "protected_resource", "require_pkce"]
 
 # A document names a handful; more is an attack on memory or on the screen.
 _MOST = 200
+# What the authorization request says itself, or what would take its place (RFC 9101) or have its
+# answer come another way.
+_OF_THE_REQUEST = {
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "redirect_uri",
+    "request",
+    "request_uri",
+    "resource",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+}
 
 
 def _strings(document: dict[str, Any], name: str) -> tuple[str, ...] | None:
@@ -23,6 +40,23 @@ def _strings(document: dict[str, Any], name: str) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise DiscoveryError(f"The metadata's {name} is not a list of strings.")
     return tuple(value[:_MOST])
+
+
+def _scopes(document: dict[str, Any]) -> tuple[str, ...]:
+    named = " ".join(_strings(document, "scopes_supported") or ()).split()
+    return capped(scope for scope in named if is_scope(scope))
+
+
+def _authorization_endpoint(document: dict[str, Any]) -> str:
+    url = require_endpoint(document.get("authorization_endpoint"), "authorization_endpoint")
+    own = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+    if "#" in url or own & _OF_THE_REQUEST:
+        raise ProtocolError(
+            f"The server's authorization_endpoint {quoted(url)} is refused: it has parameters of "
+            "the request in it, or a fragment.",
+            rule="RFC 6749 section 3.1",
+        )
+    return url
 
 
 def _optional_endpoint(document: dict[str, Any], name: str) -> str | None:
@@ -55,7 +89,7 @@ def protected_resource(document: dict[str, Any], *, server: str, url: str) -> Pr
     return ProtectedResource(
         resource=resource,
         authorization_servers=_strings(document, "authorization_servers") or (),
-        scopes_supported=_strings(document, "scopes_supported") or (),
+        scopes_supported=_scopes(document),
         name=name if isinstance(name, str) else None,
         url=url,
     )
@@ -77,14 +111,12 @@ def authorization_server(document: dict[str, Any], *, issuer: str, url: str) -> 
         )
     return AuthorizationServer(
         issuer=said,
-        authorization_endpoint=require_endpoint(
-            document.get("authorization_endpoint"), "authorization_endpoint"
-        ),
+        authorization_endpoint=_authorization_endpoint(document),
         token_endpoint=require_endpoint(document.get("token_endpoint"), "token_endpoint"),
         registration_endpoint=_optional_endpoint(document, "registration_endpoint"),
         revocation_endpoint=_optional_endpoint(document, "revocation_endpoint"),
         device_authorization_endpoint=_optional_endpoint(document, "device_authorization_endpoint"),
-        scopes_supported=_strings(document, "scopes_supported") or (),
+        scopes_supported=_scopes(document),
         code_challenge_methods=_strings(document, "code_challenge_methods_supported"),
         token_auth_methods=_strings(document, "token_endpoint_auth_methods_supported"),
         iss_in_response=document.get("authorization_response_iss_parameter_supported") is True,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from mcpnb.errors import ClientIdRequired, ConfigError, GrantError, LoginError, quoted
@@ -14,6 +15,7 @@ from mcpnb.models import (
     Secret,
     ServerConfig,
 )
+from mcpnb.protocol.scopes import capped, is_scope
 from mcpnb.protocol.urls import is_loopback_host, same_issuer
 
 __all__ = [
@@ -34,6 +36,10 @@ LOOPBACK_REDIRECTS = ("http://127.0.0.1:27182/callback",)
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 """The device grant's name (RFC 8628 section 3.4)."""
 CLIENT_URI = "https://pypi.org/project/mcpnb/"
+# RFC 6749 appendix A.1 and A.2. Some servers keep all they know of a client in its id.
+_VISIBLE = re.compile(r"[\x20-\x7e]{1,4000}")
+_NO_END = 1e11
+"""Seconds since the epoch: what is later than that is no date."""
 
 
 def choose(
@@ -142,9 +148,10 @@ def from_answer(
     """
     document = body if isinstance(body, dict) else {}
     client_id = document.get("client_id")
-    if status not in (200, 201) or not isinstance(client_id, str) or not client_id:
+    if status not in (200, 201) or not _is_visible(client_id):
         error = document.get("error")
-        said = document.get("error_description") or error or f"HTTP {status}"
+        unsaid = f"HTTP {status}" if status not in (200, 201) else "no usable client_id"
+        said = document.get("error_description") or error or unsaid
         raise GrantError(
             f"The authorization server did not register mcpnb: {quoted(said)}. {_asked_for(asked)} "
             "If it has to be registered by hand, give its client id (client_id=, --client-id).",
@@ -152,7 +159,7 @@ def from_answer(
             status=status,
         )
     secret = document.get("client_secret")
-    secret = secret if isinstance(secret, str) and secret else None
+    secret = secret if _is_visible(secret) else None
     method = document.get("token_endpoint_auth_method")
     if method not in ("none", "client_secret_basic", "client_secret_post"):
         # RFC 7591 section 2: omitted means client_secret_basic, if there is a secret to send.
@@ -166,11 +173,17 @@ def from_answer(
         auth_method=method if secret else "none",
         client_secret=Secret(secret) if secret and method != "none" else None,
         secret_expires_at=float(expires)
-        if isinstance(expires, int | float) and expires > 0
+        if isinstance(expires, int | float) and 0 < expires < _NO_END
         else None,
         redirect_uri=next(iter(asked["redirect_uris"]), None),
-        scopes=tuple(scope.split()) if isinstance(scope, str) and scope else None,
+        scopes=(capped(s for s in scope.split() if is_scope(s)) or None)
+        if isinstance(scope, str)
+        else None,
     )
+
+
+def _is_visible(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _VISIBLE.fullmatch(value) is not None
 
 
 def _asked_for(asked: dict[str, Any]) -> str:
@@ -204,9 +217,17 @@ def metadata_document(url: str, callback_urls: tuple[str, ...] = ()) -> dict[str
 def _document_address(url: str) -> str:
     parts = urlsplit(url)
     local = parts.scheme == "http" and is_loopback_host(parts.hostname)
-    if (parts.scheme != "https" and not local) or not parts.path.strip("/"):
+    dots = {".", ".."} & set(parts.path.split("/"))
+    if (
+        (parts.scheme != "https" and not local)
+        or not parts.path.strip("/")
+        or dots
+        or "@" in parts.netloc
+        or "#" in url
+    ):
         raise ConfigError(
-            f"client_metadata_url has to be an https address with a path, not {quoted(url)}."
+            f"client_metadata_url has to be an https address with a path, not {quoted(url)}: "
+            "no user name, fragment or dots for a folder."
         )
     return url
 

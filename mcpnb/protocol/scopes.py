@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 
 from mcpnb.errors import ConfigError, quoted
 from mcpnb.models import AuthorizationServer
 
-__all__ = ["chosen", "covers", "scopes_from", "union"]
+__all__ = ["as_option", "capped", "chosen", "covers", "is_scope", "scopes_from", "union"]
+
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_MOST, _LONGEST = 200, 6_000
+"""Scopes that a server may name at once, and their length: an address has to carry them."""
+
+
+def is_scope(text: str) -> bool:
+    """Whether it is a scope token (RFC 6749 section 3.3)."""
+    return _SCOPE.fullmatch(text) is not None
+
+
+def capped(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Give what a server named, once each, and no more than an address can carry."""
+    kept: list[str] = []
+    room = _LONGEST
+    for scope in dict.fromkeys(scopes):
+        if len(kept) == _MOST:
+            break
+        if len(scope) < room:
+            kept.append(scope)
+            room -= len(scope) + 1
+    return tuple(kept)
+
+
+def as_option(scopes: Iterable[str]) -> str:
+    """Write scopes as an option of ``mcpnb login``, for a line that a person may copy.
+
+    A server chose them, and to a shell ``;``, ``$()`` and backticks are commands; RFC 6749 section
+    3.3 allows all of these in a scope.
+    """
+    return f"--scopes {shlex.quote(','.join(scopes))}"
 
 
 def scopes_from(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
@@ -20,7 +53,7 @@ def scopes_from(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
         return None
     parts = value.replace(",", " ").split() if isinstance(value, str) else [str(v) for v in value]
     for part in parts:
-        if not part or not all(c == "!" or "#" <= c <= "[" or "]" <= c <= "~" for c in part):
+        if not is_scope(part):
             raise ConfigError(f"{quoted(part)} is not a scope: no spaces, quotes or backslashes.")
     return tuple(dict.fromkeys(parts))
 

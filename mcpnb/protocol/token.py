@@ -21,6 +21,7 @@ from mcpnb.models import (
     Tokens,
 )
 from mcpnb.protocol.authorization import ValidatedAnswer
+from mcpnb.protocol.scopes import capped, is_scope
 
 __all__ = [
     "Request",
@@ -41,6 +42,7 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "applica
 # RFC 6750 section 2.1 (b64token), widened to what RFC 6749 appendix A.12 allows: no line breaks,
 # ever.
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+_VISIBLE = re.compile(r"[\x20-\x7e]+")
 _MAX_LIFETIME = 10 * 365 * 86_400
 _SECRETS = ("client_secret", "code", "code_verifier", "device_code", "refresh_token", "token")
 _SHORTEST = 6
@@ -154,7 +156,7 @@ def read_tokens(
     if lifetime is None and previous is not None:
         lifetime = previous.lifetime
     if isinstance(scope, str) and scope.strip():
-        scopes = tuple(dict.fromkeys(scope.split()))
+        scopes = capped(s for s in scope.split() if is_scope(s))
     else:
         scopes = previous.scopes if previous else asked
     return Tokens(
@@ -162,7 +164,7 @@ def read_tokens(
         obtained_at=now,
         expires_at=None if lifetime is None else now + lifetime,
         refresh_token=Secret(refresh_token)
-        if isinstance(refresh_token, str) and refresh_token
+        if isinstance(refresh_token, str) and _VISIBLE.fullmatch(refresh_token)
         else (previous.refresh_token if previous else None),
         scopes=scopes,
     )

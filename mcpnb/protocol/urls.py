@@ -23,6 +23,8 @@ __all__ = [
 
 _LONGEST = 2_000
 """Characters of an endpoint: it is shown, drawn and sent to pages."""
+_LONGEST_HOST = 253
+"""Characters of a name in DNS (RFC 1035 section 2.3.4)."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[\da-f]*)", re.ASCII)
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
@@ -34,6 +36,10 @@ def _split(url: str) -> SplitResult:
         raise ValueError("white space, control characters or a backslash")
     parts = urlsplit(url)
     _ = parts.port  # raises ValueError on a port that is not one
+    if len(parts.hostname or "") > _LONGEST_HOST:
+        # Of other letters, the name in DNS takes the square of their number (measured: 13 s for
+        # ten thousand).
+        raise ValueError("a host name that is too long")
     return parts
 
 
@@ -229,12 +235,16 @@ def resource_covers(resource: str, server: str) -> bool:
 
     RFC 9728 section 3.3 wants them identical; deployed servers and both official SDKs also accept a
     resource on the same origin whose path is a parent of the server's (the conformance suite tests
-    a bare origin for ``/mcp``). Another origin never does.
+    a bare origin for ``/mcp``). Another origin never does, nor another query, and nothing with a
+    fragment (RFC 8707 section 2) or a user name.
     """
     try:
-        if origin_of(resource) != origin_of(server):
+        if len(resource) > _LONGEST or origin_of(resource) != origin_of(server):
             return False
-        base, path = _split(resource).path.rstrip("/"), _split(server).path.rstrip("/")
+        named, own = _split(resource), _split(server)
     except ValueError:
         return False
+    if "@" in named.netloc or "#" in resource or (own.query and named.query not in ("", own.query)):
+        return False
+    base, path = named.path.rstrip("/"), own.path.rstrip("/")
     return path == base or path.startswith(base + "/")

@@ -6,6 +6,7 @@ import getpass
 import sys
 from typing import TYPE_CHECKING
 
+from mcpnb import views
 from mcpnb.errors import AnswerRefused, NoSignInNeeded, shown
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ def asked(session: Session) -> None:
         login.until("waiting")
     except NoSignInNeeded:
         return
-    sys.stdout.write(
+    views.room().passing(
+        login,
         f"To sign in to {shown(session.server)}, open:\n{login.url}\n"
         "After you approve, your browser may say this page can't be reached. That's expected. Copy "
-        "the whole address from its address bar and paste it here.\n"
+        "the whole address from its address bar and paste it here.",
     )
-    sys.stdout.flush()
     while login.state == "waiting":
         text = getpass.getpass(_PROMPT)
         if not text.strip():

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import os
-import threading
+import shlex
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from mcpnb import views
 from mcpnb.errors import ConfigError, LoginRequired, McpnbError, bare, quoted, shown
 from mcpnb.locks import ForkSafeLock
-from mcpnb.models import ServerConfig
+from mcpnb.models import ServerConfig, Staying
 from mcpnb.notebook import place
 from mcpnb.session.static import StaticToken, source_of
 from mcpnb.store import TokenStore
@@ -42,14 +41,14 @@ class _Shared:
 
     def __init__(self, store: TokenStore) -> None:
         self.store = self.given_store = store
-        self.lock = threading.Lock()
+        self.lock = ForkSafeLock()
         self.login: Login[Session] | None = None
         self.live: LiveClient | None = None
         self.source_lock = ForkSafeLock()
         self.source: TokenSource | None = None
 
 
-class Calling:
+class Calling(Staying):
     """The half of a session that calls the server."""
 
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:
@@ -111,9 +110,10 @@ class Calling:
             timeout: Seconds for one call.
             progress: Called with ``(progress, total, message)`` as the server reports.
         """
-        view = copy.copy(self)
+        view = type(self).__new__(type(self))
         own = {"_timeout": timeout, "_progress": progress}
-        vars(view).update({name: value for name, value in own.items() if value is not None})
+        given = {name: value for name, value in own.items() if value is not None}
+        vars(view).update(vars(self) | given)
         return view
 
     def call(self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any) -> ToolResult:
@@ -241,7 +241,7 @@ class Calling:
     @property
     def login_command(self) -> str:
         """What to type on this machine to sign in; a label stays out of it, for files keep it."""
-        return f"mcpnb login {shown(self._config.url)}" + (
+        return f"mcpnb login {shlex.quote(shown(self._config.url))}" + (
             " --account LABEL" if self._config.account else ""
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from mcpnb import views
+from mcpnb.discreet import discreet, discreet_class
 from mcpnb.errors import LoginRequired, LoginTimeout, McpnbError, NoSignInNeeded, shown
 from mcpnb.notebook import asks, hears_while_awaiting, place
 from mcpnb.session.asking import asked
@@ -28,6 +29,7 @@ _PATIENCE = 8.0
 """Seconds until a panel that was just shown has to be heard of: a page has to load it first."""
 
 
+@discreet_class
 class Session(SigningIn):
     """One MCP server, to sign in to and to call. Thread-safe; made by `mcpnb.connect`."""
 
@@ -50,11 +52,12 @@ class Session(SigningIn):
         login = self.login(anew=True, observer=observer)
         with contextlib.suppress(McpnbError):  # it is explained
             login.until("waiting")
-            sys.stdout.write(
+            views.room().passing(
+                login,
                 f"To sign in to {shown(self.server)}, open:\n{login.url}\n"
                 f"The answer comes back to {login.redirect_uri}. If your browser cannot reach "
                 "that, run this in a terminal beside, and paste the address that it ends at: "
-                f"{self.login_command} --finish -\n"
+                f"{self.login_command} --finish -",
             )
         return login
 
@@ -102,6 +105,7 @@ class Session(SigningIn):
         """Sign in if need be, then go on: the line for “Run All”."""
         return self._signed_in().__await__()
 
+    @discreet
     async def _signed_in(self) -> Session:
         await self._settled()
         if self.signed_in:

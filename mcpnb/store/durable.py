@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["TEMPORARY", "check_owner", "read_file", "remove_file", "write_file"]
+__all__ = ["TEMPORARY", "check_owner", "check_private", "read_file", "remove_file", "write_file"]
 
 TEMPORARY = ".new-"
 """How the name of a file begins that is being written; a killed writer leaves it behind."""
@@ -39,6 +40,21 @@ def check_owner(found: os.stat_result) -> None:
     if os.name == "posix" and found.st_uid != os.geteuid():
         raise PermissionError(
             errno.EPERM, f"it belongs to user {found.st_uid}, and this is user {os.geteuid()}"
+        )
+
+
+def check_private(found: os.stat_result) -> None:
+    """Check that nobody else may put files into a folder, or take them out.
+
+    Whoever may could take a login away, wait for the sign-out, and put it back.
+
+    Raises:
+        PermissionError: Somebody may; sticky folders count, too: anybody may add to those.
+    """
+    if os.name == "posix" and found.st_mode & 0o022:
+        raise PermissionError(
+            errno.EPERM,
+            f"others may write to it (mode {stat.S_IMODE(found.st_mode):o}); chmod 700 ends that",
         )
 
 

@@ -15,9 +15,17 @@ from typing import Any
 
 from mcpnb.errors import NewerFormat, StoreBusy, StoreError, plain
 from mcpnb.locks import file_lock
+from mcpnb.models import Staying
 from mcpnb.store.base import Key, Record
 from mcpnb.store.crypto import StoreKey
-from mcpnb.store.durable import TEMPORARY, check_owner, read_file, remove_file, write_file
+from mcpnb.store.durable import (
+    TEMPORARY,
+    check_owner,
+    check_private,
+    read_file,
+    remove_file,
+    write_file,
+)
 from mcpnb.store.keys import KeyChoice, StoreKeys
 
 __all__ = ["FileStore"]
@@ -27,9 +35,11 @@ _SUFFIX = ".mcpnb"
 _KEY_LOCK = 10.0
 _MARKS_STAY = 30 * 86_400.0
 _LEFTOVERS_STAY = 3600.0
+_END_OF_TIME = 1e12
+"""Seconds since the epoch: what is beyond was never written here."""
 
 
-class FileStore:
+class FileStore(Staying):
     """Keeps each record in a file of mode 0600, encrypted with AES-GCM.
 
     The head of a file (its kind, its name, the key's id) is authenticated with it, so that a record
@@ -85,7 +95,15 @@ class FileStore:
             what=plain(key.name.partition("\n")[0]),
             where=plain(head.get("where", ""), 80),
         )
-        record: Record = json.loads(store_key.open(sealed, _associated(head)))
+        opened = store_key.open(sealed, _associated(head))
+        record: Record | None = None
+        with contextlib.suppress(ValueError, RecursionError):
+            record = json.loads(opened)
+        if not isinstance(record, dict):
+            raise StoreError(
+                f"The file {self._path(key)} holds something else than a record. It was left as it "
+                "is; sign out of that server and in again."
+            )
         return record
 
     def write(self, key: Key, record: Record) -> None:
@@ -122,8 +140,9 @@ class FileStore:
         """See `TokenStore.deleted_at`."""
         with contextlib.suppress(StoreError):
             head, _ = self._load(self._path(key))
-            if head is not None and isinstance(head.get("deleted_at"), int | float):
-                return float(head["deleted_at"])
+            at = head.get("deleted_at") if head is not None else None
+            if isinstance(at, int | float) and abs(at) < _END_OF_TIME:
+                return float(at)
         return None
 
     def keys(self, kind: str) -> list[Key]:
@@ -237,6 +256,7 @@ class FileStore:
             if not self._checked:
                 found = self._folder.stat()
                 check_owner(found)
+                check_private(found)
                 self._checked = True
                 self._sweep_leftovers()
         except OSError as error:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mcpnb.errors import StoreBusy
+from mcpnb.errors import StoreBusy, StoreError
 from mcpnb.locks import ForkSafeLock
+from mcpnb.models import Staying
 from mcpnb.store.base import Key, Record
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore:
+class MemoryStore(Staying):
     """Keeps records in this process only: nothing is written anywhere."""
 
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
         self._marks: dict[Key, float] = {}
         self._versions: dict[Key, int] = defaultdict(int)
-        self._locks: dict[Key, threading.Lock] = defaultdict(threading.Lock)
+        self._writers: dict[Key, int] = {}
+        # With the process: in a forked child, nobody is there to give back what was held.
+        self._locks: dict[tuple[int, Key], threading.Lock] = defaultdict(threading.Lock)
         self._guard = ForkSafeLock()
 
     def __repr__(self) -> str:
@@ -44,6 +48,7 @@ class MemoryStore:
         """See `TokenStore.write`."""
         with self._guard:
             self._records[key] = copy.deepcopy(record)
+            self._writers[key] = os.getpid()
             self._marks.pop(key, None)
             self._versions[key] += 1
 
@@ -81,7 +86,14 @@ class MemoryStore:
     def lock(self, key: Key, timeout: float) -> Iterator[None]:
         """See `TokenStore.lock`."""
         with self._guard:
-            lock = self._locks[key]
+            lock = self._locks[os.getpid(), key]
+            inherited = key in self._records and self._writers[key] != os.getpid()
+        if inherited:
+            raise StoreError(
+                "This login is in the memory of the process that this one was forked from. If both "
+                "renewed it, both would lose it: connect with a store on disk (store=“auto”) "
+                "before the fork, or here with one of its own (mcpnb.stores.MemoryStore())."
+            )
         if not lock.acquire(timeout=timeout):
             raise StoreBusy(
                 f"Another thread has held this login for more than {timeout:.0f} seconds."

@@ -35,7 +35,9 @@ def open_store(choice: str | TokenStore) -> TokenStore:
         return _memory()
     if choice in get_args(KeyChoice):
         return _files(_home(), cast("KeyChoice", choice))
-    raise ConfigError(f"There is no store {choice!r}: use “auto”, “keyring”, “file” or “memory”.")
+    raise ConfigError(
+        f"There is no store {choice!r:.80}: use “auto”, “keyring”, “file” or “memory”."
+    )
 
 
 def _home() -> Path:

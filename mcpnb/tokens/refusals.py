@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 
 from mcpnb.errors import CallError, LoginRequired, McpnbError, ScopeRefused, StoreError, quoted
+from mcpnb.locks import ForkSafeLock
 from mcpnb.models import LoginRecord
 from mcpnb.protocol.scopes import covers
 from mcpnb.tokens.stored import StoredLogin
@@ -20,7 +20,7 @@ class Refusals:
         """Remember what `server` refuses."""
         self._server = server
         self._login = login
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._asked: dict[frozenset[str], float] = {}
         self._wanted: tuple[float, tuple[str, ...]] | None = None
 

@@ -183,7 +183,12 @@ class Renewals:
             return kept
         if setback.kind == "ended" or setback.error == "invalid_client":
             raise self._as_error(kept, setback)
-        raise error
+        said = self._not_now(setback)
+        if isinstance(error, GrantError):
+            raise GrantError(
+                said, error=error.error, status=error.status, retry_after=error.retry_after
+            )
+        raise ServerUnreachable(said, sent=setback.kind == "unknown")
 
     def revoke_later(self, record: LoginRecord) -> None:
         """Revoke a login that nobody wants any more, in the background."""
@@ -225,20 +230,28 @@ class Renewals:
         )
 
     def _as_error(self, record: LoginRecord, setback: Setback) -> McpnbError:
-        server = self._config.url
         if setback.kind == "ended":
             return self.ended(record)
         if setback.error == "invalid_client":
             return self._unknown_client(record, setback)
-        message = (
-            f"The login for {server} could not be renewed {_when(setback.at)}: "
-            f"{setback.said or 'the answer of the authorization server was lost.'} It is kept"
-        )
-        wait = setback.until - time.time()
-        message += f"; try again {_when(setback.until)}." if wait > 1 else "; try again."
+        message = self._not_now(setback)
         if setback.kind == "refused":
-            return GrantError(message, error=setback.error, retry_after=max(wait, 0.0))
+            wait = max(setback.until - time.time(), 0.0)
+            return GrantError(message, error=setback.error, retry_after=wait)
         return ServerUnreachable(message, sent=setback.kind == "unknown")
+
+    def _not_now(self, setback: Setback) -> str:
+        said = setback.said or "the answer of the authorization server was lost."
+        said += "" if said.endswith(".") else "."
+        when = ""
+        if setback.until - time.time() > 1:
+            when = f"; try again {_when(setback.until)}"
+        elif "Try again" not in said:
+            when = "; try again"
+        return (
+            f"The login for {self._config.url} could not be renewed {_when(setback.at)}: {said} "
+            f"It is kept{when}."
+        )
 
     def _unknown_client(self, record: LoginRecord, setback: Setback) -> McpnbError:
         client, issuer = record.registration, quoted(record.issuer)

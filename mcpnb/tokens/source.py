@@ -16,7 +16,7 @@ from dataclasses import replace
 from mcpnb.ages import expired, stale
 from mcpnb.errors import LoginRequired, McpnbError, StoreError, bare, shown
 from mcpnb.locks import ForkSafeLock
-from mcpnb.models import LoginRecord, ServerConfig
+from mcpnb.models import LoginRecord, ServerConfig, Staying
 from mcpnb.store import Key, TokenStore
 from mcpnb.tokens.refusals import Refusals
 from mcpnb.tokens.renewing import Renewals, hindered
@@ -31,7 +31,7 @@ _DOUBT_LASTS = 60.0
 for that once more, by any process."""
 
 
-class TokenSource:
+class TokenSource(Staying):
     """The tokens of one login. Thread-safe, and shared with other processes by the store."""
 
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:

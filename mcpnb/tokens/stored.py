@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from mcpnb.ages import fresh_from, fresh_until
+from mcpnb.discreet import discreet
 from mcpnb.errors import StoreError
 from mcpnb.locks import ForkSafeLock
 from mcpnb.models import LoginRecord, Secret
@@ -85,6 +86,7 @@ class StoredLogin:
             return quick.held
         return None
 
+    @discreet
     def record(self) -> LoginRecord | None:
         """Give the login as stored now.
 
@@ -105,6 +107,7 @@ class StoredLogin:
             self._ended_elsewhere(gone)
         return record
 
+    @discreet
     def write(self, record: LoginRecord) -> None:
         """Store the login in the place of the earlier one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -41,7 +42,7 @@ class Notebook:
         shell = SimpleNamespace(kernel=kernel, events=events)
         patch.setattr(IPython, "get_ipython", lambda: shell)
         patch.setattr(ipykernel, "version_info", version)
-        for place in ("widget", "fallback"):
+        for place in ("widget", "fallback", "addresses"):
             patch.setattr(f"mcpnb.panel.{place}.show", self._show)
         patch.setattr(getpass, "getpass", self._ask)
 
@@ -53,6 +54,8 @@ class Notebook:
         self.hears = hears
         self.panels: list[FrontEnd] = []
         self.outputs: list[Any] = []
+        self.kept: dict[str, Any] = {}
+        """What the notebook's file has of outputs that have an id: the last of each."""
         self.prompts: list[str] = []
         self.typed: list[Callable[[], str]] = []
         """What the person types at each prompt, one after the other."""
@@ -63,8 +66,17 @@ class Notebook:
         if self.hears:
             front.say("hello", page=front.page)
 
-    def _show(self, data: Any, **_: Any) -> None:
+    def _show(self, data: Any, *, display_id: str = "", update: bool = False) -> None:
+        assert update == (display_id in self.kept), "only what is there can be changed"
+        if display_id:
+            self.kept[display_id] = data
         self.outputs.append(data)
+
+    def address(self, base: str) -> str:
+        """Read the address to open from what the cell shows."""
+        texts = "\n".join(data["text/plain"] for data in self.kept.values())
+        [url] = re.findall(rf"{re.escape(base)}/authorize\?\S+", texts)[-1:]
+        return str(url)
 
     def _ask(self, prompt: str) -> str:
         self.prompts.append(prompt)

@@ -139,6 +139,7 @@ def _poisoned(value: Any, markup: str) -> Any:
 _NO_TEXT = {"phase", "way", "via", "qr", "tools_state"}
 
 
+@pytest.mark.threat("panel-markup")
 @pytest.mark.parametrize("name", STATES)
 def test_every_text_stays_a_text(panel: Kernel, where: Site, name: str) -> None:
     """Addresses become links only if they are of the web."""

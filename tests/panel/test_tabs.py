@@ -62,6 +62,7 @@ def test_the_link_opens_a_tab_that_is_told_where_to_go(panel: Kernel, where: Sit
     assert tab.evaluate("() => [history.length, opener]") == [1, None]
 
 
+@pytest.mark.threat("page-leads-to-a-script")
 def test_a_callback_page_is_one_of_the_web(notebook: Kernel) -> None:
     """A page of another kind can have this origin as well."""
     for folder, own in (("blob:{}/folder", False), ("{}/lab/extensions", True)):
@@ -77,6 +78,7 @@ def test_a_callback_page_is_one_of_the_web(notebook: Kernel) -> None:
         assert (hello["page"]["callback"] is not None) is own
 
 
+@pytest.mark.threat("code-in-the-history")
 def test_the_address_bar_of_the_tab_is_cleaned(panel: Kernel, where: Site) -> None:
     panel.state(state())
     tab = _press(panel)
@@ -84,6 +86,7 @@ def test_the_address_bar_of_the_tab_is_cleaned(panel: Kernel, where: Site) -> No
     tab.wait_for_url(where.url + CALLBACK)
 
 
+@pytest.mark.threat("channel-guessed")
 def test_a_nonce_serves_one_tab(panel: Kernel) -> None:
     panel.state(state())
     link = panel.panel.get_by_role("link", name="Sign in")
@@ -125,6 +128,7 @@ def test_a_tab_is_told_of_a_busy_kernel(panel: Kernel) -> None:
     expect(tab.get_by_role("status")).to_contain_text("The kernel is busy")
 
 
+@pytest.mark.threat("page-leads-to-a-script")
 def test_an_address_that_is_not_of_the_web_is_refused(panel: Kernel, where: Site) -> None:
     tab = panel.page.context.new_page()
     tab.goto(f"{where.url}{CALLBACK}#go={NONCE}")
@@ -188,6 +192,7 @@ def test_what_went_wrong_is_told_in_the_tab(panel: Kernel, where: Site) -> None:
     assert "/x" not in where.asked
 
 
+@pytest.mark.threat("page-leads-to-a-script")
 @pytest.mark.parametrize(
     ("location", "heading"),
     [("{}/authorize?again", "Approve?"), ("javascript:alert(1)", "That is no web address")],
@@ -250,6 +255,7 @@ def test_of_two_states_the_last_is_the_sign_ins(panel: Kernel, where: Site) -> N
     expect(tab.get_by_role("heading")).to_have_text("Signed in")
 
 
+@pytest.mark.threat("channel-guessed")
 def test_foreign_messages_do_nothing(panel: Kernel, where: Site) -> None:
     panel.state(waiting(url=_authorize(where)))
     foreign: list[object] = [
@@ -267,6 +273,7 @@ def test_foreign_messages_do_nothing(panel: Kernel, where: Site) -> None:
     assert [answer["text"] for answer in panel.got("answer")] == ["real"]
 
 
+@pytest.mark.threat("channel-guessed")
 def test_who_waits_for_nothing_takes_nothing(panel: Kernel, where: Site) -> None:
     """Nor does a panel that was removed."""
     panel.state(waiting(url=_authorize(where)))
@@ -286,6 +293,7 @@ def test_opened_by_itself_it_says_what_it_is(page: Page, where: Site) -> None:
     expect(page.get_by_role("heading")).to_have_text("A page for signing in")
 
 
+@pytest.mark.threat("callback-page-framed")
 def test_in_a_frame_it_does_nothing(page: Page, where: Site) -> None:
     page.goto(f"{where.url}/frame")
     frame = page.frame_locator("iframe")

@@ -1,0 +1,145 @@
+"""How much of a server's answers is taken: bytes, and work that its schemas can ask for.
+
+Both would stop the whole kernel, not only the call: answers are read, and schemas applied, on the
+one loop that all sessions share, and Python's regular expressions hold the interpreter meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx2
+
+from mcpnb.auth import current_outcome
+from mcpnb.errors import CallError, quoted
+
+__all__ = ["ACCEPTED", "bounded", "bounded_validation"]
+
+MAX_ANSWER: Final = 64 * 1024 * 1024
+"""Unpacked bytes of one answer, or of one event of a stream: a picture or a table has far fewer."""
+ACCEPTED: Final = "gzip"
+"""What answers may be packed as. Ours is the unpacking, so that 200 KiB do not become a gigabyte in
+one step (measured with the library's own)."""
+_EITHER = 32
+"""Added to zlib's window: whether it is gzip's format or its own shows at the first bytes."""
+_STEP = 1024 * 1024
+
+_MOST_WORK: Final = 20_000_000
+"""Characters of the schema times those of the result; checking that much takes seconds."""
+# A pattern can take time without end (measured: 27 letters, eight seconds, and every further letter
+# doubles it), and so can references that fan out, or comparing each item with each.
+_ENDLESS = frozenset({"pattern", "patternProperties", "uniqueItems"})
+_REFERENCES = frozenset({"$dynamicRef", "$recursiveRef", "$ref"})
+
+
+async def bounded(response: httpx2.Response) -> None:
+    """Have an answer end in an error where it is larger than anybody means it to be.
+
+    A response hook of the HTTP client.
+
+    Raises:
+        httpx2.DecodingError: It is packed in a way that was not asked for.
+    """
+    packed = response.headers.get("content-encoding", "").strip().lower()
+    if packed not in {"", "identity", "gzip", "x-gzip", "deflate"}:
+        raise httpx2.DecodingError("The answer is packed in a way that was not asked for.")
+    stream = response.stream
+    if not isinstance(stream, httpx2.AsyncByteStream):
+        return
+    events = response.headers.get("content-type", "").startswith("text/event-stream")
+    plain = packed in {"", "identity"}
+    unpack = None if plain else zlib.decompressobj(zlib.MAX_WBITS | _EITHER)
+    # Unpacked here, it is not to be unpacked again.
+    response.headers.pop("content-encoding", None)
+    response.stream = _Bounded(stream, unpack, events=events)
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream, unpack: Any, *, events: bool) -> None:
+        self._stream = stream
+        self._unpack = unpack
+        self._events = events
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            for part in self._parts(chunk):
+                end = max(part.rfind(b"\n\n"), part.rfind(b"\r\n\r\n")) if self._events else -1
+                size = size + len(part) if end < 0 else len(part) - end
+                if size > MAX_ANSWER:
+                    raise _too_large()
+                yield part
+
+    def _parts(self, chunk: bytes) -> Any:
+        if self._unpack is None:
+            yield chunk
+            return
+        try:
+            while chunk and not self._unpack.eof:
+                yield self._unpack.decompress(chunk, _STEP)
+                chunk = self._unpack.unconsumed_tail
+        except zlib.error as error:
+            raise httpx2.DecodingError(str(error)) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _too_large() -> httpx2.DecodingError:
+    said = f"An answer was larger than {MAX_ANSWER >> 20} MiB, and not read further."
+    # The SDK tells whoever called only that the stream has ended.
+    if (outcome := current_outcome.get()) is not None:
+        outcome.error = CallError(f"{said} The call may have been made there all the same.")
+    return httpx2.DecodingError(said)
+
+
+def bounded_validation(session: Any) -> None:
+    """Have the SDK check results only against schemas that end in time.
+
+    The specification has clients check structured content (SHOULD, 2025-06-18 and later, tools):
+    so it is done wherever the work is bounded by what came over the wire.
+    """
+    validate = session.validate_tool_result
+
+    async def validate_tool_result(name: str, result: Any) -> None:
+        schema = session._tool_output_schemas.get(name)  # noqa: SLF001  no other way to see it
+        if schema is not None and not _ends(schema, result.structured_content):
+            return
+        try:
+            await validate(name, result)
+        except RecursionError:  # a schema that refers to itself says nothing
+            return
+        except RuntimeError as error:
+            said = f"The result of {quoted(name)} is not what the server announces: "
+            refused = CallError(said + quoted(str(error.__cause__ or error).partition("\n")[0]))
+        else:
+            return
+        raise refused
+
+    session.validate_tool_result = validate_tool_result
+
+
+def _ends(schema: Any, content: Any) -> bool:
+    """Tell whether the work of checking is bounded by the sizes of schema and result."""
+    try:
+        work = len(json.dumps(schema)) * len(json.dumps(content))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    found = list(_keywords(schema))
+    # A single reference cannot fan out.
+    few = sum(keyword in _REFERENCES for keyword in found) <= 1
+    return work <= _MOST_WORK and few and not _ENDLESS.intersection(found)
+
+
+def _keywords(schema: Any) -> Any:
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield from (key for key in node if isinstance(key, str))
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
