@@ -63,6 +63,29 @@ def test_what_is_no_mcp_server_is_said_to_be_none(fake: FakeServer, answer: Repl
     assert fake.asked("/register") == []
 
 
+def test_a_call_says_what_a_sign_in_says(fake: FakeServer) -> None:
+    """The library's own words are that all connection attempts failed."""
+    nobody = f"http://127.0.0.1:{free_port()}/mcp"
+    sentences = []
+    for server in (nobody, "https://nobody.invalid/mcp", fake.url):
+        fake.always("/mcp", html("Not here", 404))
+        fake.metadata = fake.resource_metadata = None
+        with pytest.raises(errors.McpnbError) as called:
+            connect(server).call("echo")
+        asked = fails(server)
+        sentences.append((str(called.value), str(asked)))
+
+    for call, sign_in_says in sentences[:2]:
+        assert (
+            call.partition(" cannot be reached: ")[2]
+            == (sign_in_says.partition(" cannot be reached: ")[2])
+        )
+    assert "refused" in sentences[0][0]
+    assert "name resolution failed" in sentences[1][0]
+    assert sentences[2][0] == sentences[2][1]
+    assert "There is no MCP server at" in sentences[2][0]
+
+
 @pytest.mark.threat("metadata-not-json")
 @pytest.mark.parametrize("path", [PRM, AS_METADATA])
 @pytest.mark.parametrize(

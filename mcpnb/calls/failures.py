@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -22,6 +24,8 @@ _OF_THE_SDK = (
     (INVALID_REQUEST, "Unexpected"),
     (PARSE_ERROR, "Failed"),
 )
+_NO_SERVER = (404, 405, 410)
+_DEEPEST = 8
 
 
 def leaf(error: Exception) -> Exception:
@@ -51,7 +55,6 @@ def translated(raised: Exception, outcome: Outcome, server: str) -> Exception:
 
 
 def _broken(error: Exception, server: str) -> McpnbError | None:
-    said = quoted(str(error) or type(error).__name__, 160)
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
     if isinstance(error, httpx2.SSEError | httpx2.DecodingError):
@@ -59,16 +62,36 @@ def _broken(error: Exception, server: str) -> McpnbError | None:
     if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.ProtocolError):
         return _cut_off(server)
     if isinstance(error, httpx2.HTTPError | OSError):
-        return _unreachable(error, server, said)
+        return _unreachable(error, server)
     if type(error).__module__.startswith(("anyio", "mcp", "pydantic")):
+        said = quoted(str(error) or type(error).__name__, 160)
         return CallError(f"The conversation with {server} broke: {said}.")
     return None  # not of the conversation: a progress callback's, say
 
 
-def _unreachable(error: Exception, server: str, said: str) -> McpnbError:
-    if isinstance(error, httpx2.HTTPStatusError):
-        return CallError(f"{server} answered HTTP {error.response.status_code}.")
-    return ServerUnreachable(f"{server} cannot be reached: {said}.", sent=True)
+def _unreachable(error: Exception, server: str) -> McpnbError:
+    if not isinstance(error, httpx2.HTTPStatusError):
+        return ServerUnreachable(f"{server} cannot be reached: {_why(error)}.", sent=True)
+    status = error.response.status_code
+    if status in _NO_SERVER:
+        return CallError(f"There is no MCP server at {quoted(server)} (HTTP {status}).")
+    return CallError(f"{server} answered HTTP {status}.")
+
+
+def _why(error: Exception) -> str:
+    """Say it in the words of a sign-in; the library's are that all attempts failed (measured)."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its TLS certificate is not trusted by this machine"
+    cause: BaseException | None = error
+    for _ in range(_DEEPEST):
+        if isinstance(cause, ExceptionGroup):  # one for each address
+            cause = cause.exceptions[0]
+        if isinstance(cause, socket.gaierror):
+            return quoted(f"name resolution failed: {cause}", 160)
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return quoted(os.strerror(cause.errno), 160)
+        cause = (cause.__cause__ or cause.__context__) if cause is not None else None
+    return quoted(str(error) or type(error).__name__, 160)
 
 
 def _cut_off(server: str) -> ServerUnreachable:

@@ -29,6 +29,7 @@ class Progress(Staying):
         self._error: McpnbError | None = None
         self._notes: list[str] = []
         self._listeners = Listeners()
+        self._viewed = False
 
     @property
     def state(self) -> State:
@@ -52,6 +53,7 @@ class Progress(Staying):
 
     def on_change(self, listener: Callable[[Self], object]) -> None:
         """Call `listener(login)` after every change, from any thread."""
+        self._viewed = True
         self._listeners.add(lambda: listener(self))
 
     def until(self, state: State, timeout: float | None = None) -> None:

@@ -47,12 +47,19 @@ class Sharing(Polling):
         self._signed_in_before = 0.0
         self._follows = False
         self._resource_name: str | None = None
+        self._unopened = False
 
     def _can_be_resumed(self, pending: PendingLogin) -> bool:
         return pending.claimed_at is None and self._fits(pending) and self._comes_back(pending)
 
     def _comes_back(self, pending: PendingLogin) -> bool:
-        """Whether its answer can still arrive: a notebook's page hands it to a panel there only."""
+        """Whether its answer can still arrive, and in the way that is wanted here.
+
+        A notebook's page hands it to a panel there only. A code for another device, which nobody
+        waits for any more, is not what somebody means who signs in with a browser.
+        """
+        if pending.via == "device" and not (self._only_pending or self._follows):
+            return self._on_device
         if pending.via != "relay":
             return self._redirect_via in ("auto", pending.via)
         address = (pending.request.redirect_uri or "").partition("?")[0]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 from mcpnb import views
 from mcpnb.login.sharing import Sharing
 from mcpnb.models import Via
+from mcpnb.notebook import place
 from mcpnb.protocol.device import DeviceRequest
 
 __all__ = ["ON_ANOTHER_DEVICE", "Shown"]
@@ -18,6 +22,30 @@ class Shown(Sharing):
 
     def _ipython_display_(self) -> None:
         views.room().passing(self)
+
+    def _ended(self, timeout: float | None) -> bool:
+        """Wait for the end, and say whether it came in time.
+
+        In a plain script nobody but `wait` can say which address to open.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            self._changed.wait_for(lambda: self._over() or self._unopened, timeout)
+            tell = self._unopened and not (self._viewed or self._over()) and place() == "terminal"
+            self._viewed = self._viewed or tell  # once is enough
+        if tell and sys.stderr is not None:
+            sys.stderr.write(self._instruction())
+            sys.stderr.flush()
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        with self._changed:
+            return self._changed.wait_for(self._over, left)
+
+    def _instruction(self) -> str:
+        back = f"The answer comes back to {self.redirect_uri}; or give" if self.port else "Give"
+        return (
+            f"No browser could be opened here. Open this address:\n\n{self.url}\n\n"
+            f"{back} the address that the browser ends at to the login: login.submit(...)\n"
+        )
 
     @property
     def url(self) -> str | None:

@@ -176,6 +176,9 @@ class Login(Shown, Generic[OwnerT]):
     def wait(self, timeout: float | None = None) -> OwnerT:
         """Wait for the end.
 
+        Where a browser was to open and could not, and nothing else shows this sign-in, the address
+        to open is written to stderr.
+
         Args:
             timeout: Seconds to wait here; the sign-in itself has its own time-out.
 
@@ -184,12 +187,11 @@ class Login(Shown, Generic[OwnerT]):
             LoginError: It failed; see the subclasses.
             ServerError: A server could not be reached, understood or trusted.
         """
-        with self._changed:
-            if not self._changed.wait_for(self._over, timeout):
-                raise LoginTimeout(
-                    f"Not signed in to {self._config.url} within {timeout:g} s; it goes on. "
-                    "The address to open is the login's `url`."
-                )
+        if not self._ended(timeout):
+            raise LoginTimeout(
+                f"Not signed in to {self._config.url} within {timeout:g} s; it goes on. "
+                "The address to open is the login's `url`."
+            )
         if self._state != "cancelled":
             # A program that ends now would take the browser's last page with it.
             self.join(_LAST_PAGE)
@@ -365,6 +367,9 @@ class Login(Shown, Generic[OwnerT]):
             or redirects.open_browser(to_open(request.url))
         ):
             return
+        with self._changed:
+            self._unopened = True
+            self._changed.notify_all()
         self._note("No browser could be opened here: open the address yourself.")
         if request.server.device_authorization_endpoint:
             self._note(ON_ANOTHER_DEVICE)

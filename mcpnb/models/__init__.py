@@ -2,6 +2,7 @@
 
 from mcpnb.models.login import (
     AuthMethod,
+    Earlier,
     LoginRecord,
     Registration,
     RegistrationMethod,
@@ -26,6 +27,7 @@ __all__ = [
     "AuthMethod",
     "AuthorizationServer",
     "Discovery",
+    "Earlier",
     "Expanded",
     "Header",
     "LoginRecord",

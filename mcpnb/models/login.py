@@ -12,6 +12,7 @@ from mcpnb.models.values import Secret
 
 __all__ = [
     "AuthMethod",
+    "Earlier",
     "LoginRecord",
     "Registration",
     "RegistrationMethod",
@@ -23,6 +24,7 @@ AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 RegistrationMethod = Literal["preregistered", "cimd", "dcr"]
 
 FORMAT_VERSION = 2
+_MOST_EARLIER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,64 @@ class Tokens:
         """Whole lifetime in seconds, as far as the server gave one."""
         return None if self.expires_at is None else self.expires_at - self.obtained_at
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form, secrets included: only for an encrypting store."""
+        return {
+            "access_token": self.access_token.reveal(),
+            "refresh_token": self.refresh_token.reveal() if self.refresh_token else None,
+            "obtained_at": self.obtained_at,
+            "expires_at": self.expires_at,
+            "scopes": list(self.scopes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Tokens:
+        """Read the JSON form back. Raises as `Registration.from_dict`."""
+        refresh = text_or_none(data, "refresh_token")
+        return cls(
+            access_token=Secret(text(data, "access_token")),
+            refresh_token=Secret(refresh) if refresh else None,
+            obtained_at=number(data, "obtained_at"),
+            expires_at=number_or_none(data, "expires_at"),
+            scopes=texts(data, "scopes"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A login that a later sign-in took the place of: kept for nothing but its revocation.
+
+    Revoked as the later one comes, it could take that along: servers keep one grant for each client
+    and user.
+    """
+
+    registration: Registration
+    revocation_endpoint: str | None
+    """Of the issuer of `registration`, which is the only one that is told."""
+    tokens: Tokens
+
+    def lives(self, now: float) -> bool:
+        """Whether there may be something to revoke."""
+        expires = self.tokens.expires_at
+        return self.tokens.refresh_token is not None or expires is None or expires > now
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form, secrets included: only for an encrypting store."""
+        return {
+            "registration": self.registration.to_dict(),
+            "revocation_endpoint": self.revocation_endpoint,
+            "tokens": self.tokens.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Earlier:
+        """Read the JSON form back. Raises as `Registration.from_dict`."""
+        return cls(
+            registration=Registration.from_dict(data["registration"]),
+            revocation_endpoint=text_or_none(data, "revocation_endpoint"),
+            tokens=Tokens.from_dict(data["tokens"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Setback:
@@ -153,6 +213,8 @@ class LoginRecord:
     """When the server rejected the generation before; until it accepts one, all are in doubt."""
     vain_at: float = 0.0
     """When a renewal after a rejection was last in vain: the server rejected that token, too."""
+    earlier: tuple[Earlier, ...] = ()
+    """Logins whose place this one took, newest first. They end with it, at the sign-out."""
 
     @property
     def issuer(self) -> str:
@@ -163,9 +225,38 @@ class LoginRecord:
         """Give the record after a refresh: one generation on."""
         return replace(self, tokens=tokens, generation=self.generation + 1, setback=None)
 
+    def in_place_of(self, replaced: LoginRecord | None, now: float) -> LoginRecord:
+        """Give the record of a sign-in that remembers the login whose place it takes."""
+        if replaced is None:
+            return self
+        found = replaced.earlier
+        if replaced.setback is None or replaced.setback.kind != "ended":
+            own = Earlier(replaced.registration, replaced.revocation_endpoint, replaced.tokens)
+            found = (own, *found)
+        again = self.tokens.refresh_token  # a server may give the same one at each sign-in
+        kept = [
+            one
+            for one in found
+            if one.lives(now) and (again is None or one.tokens.refresh_token != again)
+        ]
+        return replace(self, earlier=tuple(kept[:_MOST_EARLIER]))
+
+    def to_revoke(self) -> tuple[LoginRecord, ...]:
+        """Give this login and the earlier ones, each as a login of its own."""
+        earlier = (
+            replace(
+                self,
+                registration=one.registration,
+                revocation_endpoint=one.revocation_endpoint,
+                tokens=one.tokens,
+                earlier=(),
+            )
+            for one in self.earlier
+        )
+        return (self, *earlier)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the JSON form, secrets included: only for an encrypting store."""
-        t = self.tokens
         return {
             "version": FORMAT_VERSION,
             "server": self.server,
@@ -180,13 +271,8 @@ class LoginRecord:
             "setback": asdict(self.setback) if self.setback else None,
             "doubted_at": self.doubted_at,
             "vain_at": self.vain_at,
-            "tokens": {
-                "access_token": t.access_token.reveal(),
-                "refresh_token": t.refresh_token.reveal() if t.refresh_token else None,
-                "obtained_at": t.obtained_at,
-                "expires_at": t.expires_at,
-                "scopes": list(t.scopes),
-            },
+            "earlier": [one.to_dict() for one in self.earlier],
+            "tokens": self.tokens.to_dict(),
         }
 
     @classmethod
@@ -198,8 +284,7 @@ class LoginRecord:
         """
         try:
             data = _upgraded(data)
-            t, setback = data["tokens"], data["setback"]
-            refresh = text_or_none(t, "refresh_token")
+            setback = data["setback"]
             return cls(
                 server=text(data, "server"),
                 account=text_or_none(data, "account"),
@@ -213,18 +298,21 @@ class LoginRecord:
                 setback=Setback.from_dict(setback) if setback else None,
                 doubted_at=number_or_none(data, "doubted_at"),
                 vain_at=number(data, "vain_at"),
-                tokens=Tokens(
-                    access_token=Secret(text(t, "access_token")),
-                    refresh_token=Secret(refresh) if refresh else None,
-                    obtained_at=number(t, "obtained_at"),
-                    expires_at=number_or_none(t, "expires_at"),
-                    scopes=texts(t, "scopes"),
-                ),
+                earlier=_earlier(data.get("earlier")),
+                tokens=Tokens.from_dict(data["tokens"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"A stored login is incomplete ({error}). Sign out of that server and in again."
             ) from None
+
+
+def _earlier(stored: Any) -> tuple[Earlier, ...]:
+    """Read what is there of earlier logins: damaged, it is no reason to lose this one."""
+    try:
+        return tuple(Earlier.from_dict(one) for one in (stored or ())[:_MOST_EARLIER])
+    except (KeyError, TypeError, AttributeError):
+        return ()
 
 
 def _from_1(data: dict[str, Any]) -> dict[str, Any]:

@@ -136,10 +136,11 @@ class SigningIn(Standing):
     def logout(self) -> bool:
         """Forget the login, and revoke it at the server (RFC 7009).
 
-        A sign-in under way ends, too, in whatever process it waits.
+        So are those that it took the place of: at another sign-in, for another account or for more
+        scopes. A sign-in under way ends, too, in whatever process it waits.
 
         Returns:
-            Whether the server confirmed the revocation. It is forgotten here in any case.
+            Whether the server confirmed the revocation of all. It is forgotten here in any case.
 
         Raises:
             StoreError: It could not be deleted; it is revoked all the same.

@@ -33,6 +33,8 @@ _LONGEST_PAUSE = 5.0
 _LONGEST_WAIT = 3600.0
 _LATER = 30.0
 """Seconds until a renewal that failed is tried again while the token still lives, at most."""
+_REVOKING = 10.0
+"""Seconds after which no further earlier login is begun to be revoked."""
 
 
 class Renewals:
@@ -195,13 +197,21 @@ class Renewals:
         in_background(self.revoke, record)
 
     def revoke(self, record: LoginRecord) -> bool:
-        """Revoke a login's tokens at the server; say whether it confirmed."""
+        """Revoke a login's tokens at the server, and those of the logins it took the place of.
+
+        Returns:
+            Whether all of it was confirmed.
+        """
         from mcpnb import grants
         from mcpnb.http import Http
 
         http = Http(self._config.url, allow_private=self._config.allow_private_network)
+        deadline, done = time.monotonic() + _REVOKING, True
         with contextlib.closing(http):
-            return grants.revoke(record, http)
+            for one in record.to_revoke():
+                # A server that is slow or away is not waited for once more for each of them.
+                done = time.monotonic() < deadline and grants.revoke(one, http) and done
+        return done
 
     # What to say
 

@@ -234,7 +234,7 @@ class TokenSource(Staying):
     # Signing in and out
 
     def store_login(self, record: LoginRecord, wanted: Callable[[], bool]) -> bool:
-        """Put a new login in the place of an earlier one.
+        """Put a new login in the place of an earlier one, which it remembers for the sign-out.
 
         Args:
             record: The login.
@@ -249,15 +249,16 @@ class TokenSource(Staying):
         with self.store.lock(self.key, LOCK_TIMEOUT):
             if not wanted():
                 return False
+            record = record.in_place_of(self.readable(), time.time())
             with self._login.writing():
                 self._login.write(record)
             return True
 
     def forget(self) -> bool:
-        """Forget the login, then revoke it at the server.
+        """Forget the login, then revoke it at the server, and those that it took the place of.
 
         Returns:
-            Whether the server confirmed the revocation.
+            Whether the server confirmed the revocation of all of them.
 
         Raises:
             StoreError: It could not be deleted; it is revoked all the same.
