@@ -13,7 +13,7 @@ from mcpnb.errors import ConfigError, McpnbError, StoreError, plain
 from mcpnb.models import Discovery, Secret, ServerConfig, Via, via_from
 from mcpnb.notebook import is_voila
 from mcpnb.protocol.scopes import scopes_from
-from mcpnb.protocol.urls import canonical_server, require_callback
+from mcpnb.protocol.urls import canonical_server, is_loopback_host, require_callback
 from mcpnb.session import Session
 from mcpnb.store import TokenStore, open_store
 
@@ -151,7 +151,12 @@ def _sound(config: ServerConfig) -> ServerConfig:
 def _named(name: str, config: str | os.PathLike[str] | None) -> ServerConfig:
     configuration = read_configuration(config)
     if not configuration.knows(name) and ("." in name or "/" in name or ":" in name):
-        raise ConfigError(f"“{plain(name, 100)}” is not a configured name. Did you mean https://…?")
+        host = name.partition("/")[0]
+        host = host.rpartition(":")[0] or host
+        scheme = "http" if is_loopback_host(host) else "https"
+        raise ConfigError(
+            f"“{plain(name, 100)}” is not a configured name. Did you mean {scheme}://…?"
+        )
     return configuration.server(name)
 
 

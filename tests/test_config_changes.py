@@ -13,6 +13,7 @@ from mcpnb.config import add_server, remove_server
 from mcpnb.demo.browser import approve
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply
 from tests.terminal import Running, run
 
 FILE = """\
@@ -82,6 +83,12 @@ class TestTheFile:
         add_server(file, "new", {"url": "https://new.example", "scopes": ["a"]})
         remove_server(file, "new")
         assert file.read_text().rstrip("\n") == FILE.rstrip("\n")
+
+    def test_rounds_of_adding_and_removing_collect_no_blank_lines(self, file: Path) -> None:
+        for _ in range(5):
+            add_server(file, "new", {"url": "https://new.example", "oauth": {"client_id": "c"}})
+            remove_server(file, "new")
+        assert file.read_text() == FILE
 
     @pytest.mark.parametrize(
         "text",
@@ -184,6 +191,7 @@ class TestAdd:
     def test_a_name_that_is_taken_is_refused(self, file: Path) -> None:
         refused = run("add", "a", "--url", "https://other.example", "--no-login").expect(2)
         assert f"configured in {file} already" in refused.err
+        assert "To sign in: mcpnb login a\n" in refused.err
         assert file.read_text() == FILE
 
     def test_with_force_nothing_of_the_old_entry_goes_to_the_new_address(self, file: Path) -> None:
@@ -220,6 +228,10 @@ class TestAdd:
         done = run("add", "a", "--url", "https://a.example", "--no-login").expect(2)
         assert "config.toml cannot be" in done.err
 
+    def test_removed_again_nothing_is_said_of_a_login_that_is_not_there(self, file: Path) -> None:
+        del file
+        assert "logout" not in run("remove", "a").expect(0).err
+
     def test_no_login_asks_the_server_nothing(self, fake: FakeServer) -> None:
         run("add", "a", "--url", fake.url, "--no-login").expect(0)
         assert fake.requests == []
@@ -228,6 +240,19 @@ class TestAdd:
     def test_a_server_out_of_reach_is_added_all_the_same(self, own: Path) -> None:
         done = run("add", "a", "--url", "http://127.0.0.1:9/mcp").expect(0)
         assert "mcpnb login a" in done.err
+        assert "Why: mcpnb doctor a\n" in done.err
+        assert own.exists()
+
+    @pytest.mark.slow
+    def test_where_something_else_answers_the_address_is_to_be_corrected(
+        self, fake: FakeServer, own: Path
+    ) -> None:
+        fake.routes["/mcp"] = lambda _: Reply(404, "nothing here")
+        fake.metadata = fake.resource_metadata = None
+        done = run("add", "a", "--url", fake.url).expect(0)
+        assert "mcpnb add a --url URL --force" in done.err
+        assert "Why: mcpnb doctor a\n" in done.err
+        assert "mcpnb login" not in done.err
         assert own.exists()
 
 

@@ -12,6 +12,7 @@ from tests.fakes.server import FakeServer
 from tests.terminal import Running
 
 OFFER = "Or sign in on another device: "
+PASTE = "Or paste the address that a browser elsewhere ends at: "
 
 pytestmark = [
     pytest.mark.slow,
@@ -80,10 +81,22 @@ def test_so_it_is_where_none_can_be_seen(
     said = said_by(offering.url, offering)
     assert said.count(OFFER) == 1
     assert f"{OFFER}mcpnb login {offering.url} --device" in said
+    assert said.count(PASTE) == 1
+    assert f"{PASTE}mcpnb login {offering.url} --no-browser\n" in said
+
+
+def test_pasting_is_offered_where_the_server_has_nothing_else(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER", "/no/such")
+    said = said_by(fake.url, fake)
+    assert f"{PASTE}mcpnb login {fake.url} --no-browser\n" in said
 
 
 def test_with_a_browser_at_hand_nothing_is_offered(offering: FakeServer) -> None:
-    assert OFFER not in said_by(offering.url, offering)
+    said = said_by(offering.url, offering)
+    assert OFFER not in said
+    assert PASTE not in said
 
 
 def test_a_server_without_it_is_not_said_to_have_it(fake: FakeServer) -> None:

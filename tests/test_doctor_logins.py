@@ -130,6 +130,40 @@ class TestLogin:
 
         assert wrong(session.doctor()) == {"login": "problem"}
 
+    def test_a_login_that_the_server_ended_is_one_problem_with_its_true_cause(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        """What is stored of an ended login has neither its end nor its refresh token any more."""
+        session = kernel()
+        sign_in(session)
+        make_expired(folder)
+        fake.end()
+        with pytest.raises(mcpnb.errors.LoginRequired):
+            session.headers()
+        session = kernel()
+
+        report = session.doctor()
+
+        assert wrong(report) == {"login": "problem"}
+        assert "The server has ended it" in report["login"].answer
+        assert "invalid_grant" in report["login"].answer
+        assert "no refresh token" not in everything(report)
+        assert f"mcpnb login {fake.url}," in str(report["login"].fix)
+
+    def test_of_a_login_that_looks_good_it_is_said_that_nobody_was_asked(
+        self, fake: FakeServer
+    ) -> None:
+        session = connect(fake.url, account="work")
+        sign_in(session)
+        fake.end()
+
+        looked, asked = session.doctor(), session.doctor(call=True)
+
+        said = f"not asked whether it still takes it; to ask: mcpnb doctor {fake.url}"
+        assert f"{said} --account LABEL --call" in looked["login"].answer
+        assert "not asked" not in asked["login"].answer
+        assert asked["call"].verdict == "problem"
+
     def test_a_login_of_another_issuer_is_named(self, fakes: Callable[[], FakeServer]) -> None:
         fake, other = fakes(), fakes()
         session = connect(fake.url)

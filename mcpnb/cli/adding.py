@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from mcpnb.cli.group import DONE, FAILED, say, session_for
+from mcpnb.cli.group import DONE, FAILED, is_of_server, say, session_for
 from mcpnb.config import add_server, has_server, read_configuration, remove_server, user_file
-from mcpnb.errors import ConfigError, McpnbError, plain, quoted
+from mcpnb.errors import ConfigError, DiscoveryError, McpnbError, plain, quoted
+from mcpnb.models import ServerConfig
 
 __all__ = ["entry_values", "remove_entry", "sign_in_if_wanted", "write_entry"]
 
@@ -22,6 +24,8 @@ _SECRET = re.compile(
     r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE
 )
 _SCHEME = re.compile(r"\s*(bearer|basic|token|apikey|digest)\s", re.IGNORECASE)
+# How it is said that what answered at an address is something else.
+_NO_SERVER = re.compile(r"There is no MCP server at|is not an MCP server|redirects to")
 _TIMEOUT = 300.0
 
 
@@ -112,7 +116,7 @@ def write_entry(name: str, values: dict[str, Any], config: str | None, *, force:
     if name in before.servers and not force:
         raise ConfigError(
             f"{quoted(name, 80)} is configured in {before.servers[name].source} already. "
-            "--force takes its place."
+            f"--force takes its place. To sign in: mcpnb login {_named(name, config)}"
         )
     if not force and has_server(path, name):
         raise ConfigError(
@@ -133,6 +137,7 @@ def sign_in_if_wanted(
     from mcpnb.cli.signing_in import sign_in
     from mcpnb.connecting import discover
 
+    named = _named(name, config)
     session = session_for(name, None, config, callback_port=port, registration=registration)
     if session.status == "bearer_token" or session.signed_in:
         return DONE
@@ -140,7 +145,11 @@ def sign_in_if_wanted(
         found = discover(name, config=config)
     except McpnbError as error:
         say(f"How one signs in could not be found out: {error}")
-        say(f"Sign in later: mcpnb login {shlex.quote(name)}")
+        _say_why(error, named)
+        if isinstance(error, DiscoveryError) and _NO_SERVER.search(str(error)):
+            say(f"Correct the address with: mcpnb add {named} --url URL --force")
+        else:
+            say(f"Sign in later: mcpnb login {named}")
         return DONE
     if found.authorization_server is None:
         say("It needs no sign-in.")
@@ -149,8 +158,19 @@ def sign_in_if_wanted(
         return sign_in(session, scopes=None, browser=browser, qr=False, timeout=_TIMEOUT)
     except McpnbError as error:
         say(f"Error: {error}")
-        say(f"{plain(name, 80)} stays configured. Sign in later: mcpnb login {shlex.quote(name)}")
+        _say_why(error, named)
+        say(f"{plain(name, 80)} stays configured. Sign in later: mcpnb login {named}")
         return FAILED
+
+
+def _named(name: str, config: str | None) -> str:
+    """Name the entry to another command."""
+    return shlex.join([name, *(["--config", config] if config else [])])
+
+
+def _say_why(error: McpnbError, named: str) -> None:
+    if is_of_server(error):
+        say(f"Why: mcpnb doctor {named}")
 
 
 def remove_entry(name: str, config: str | None, *, sign_out: bool) -> int:
@@ -168,7 +188,20 @@ def remove_entry(name: str, config: str | None, *, sign_out: bool) -> int:
         from mcpnb.cli.signing_out import sign_out as end
 
         return end(session_for(known.url, known.account, config))
-    if known is not None and left is None:
+    if known is not None and left is None and _has_login(known):
         words = [known.url, *(["--account", known.account] if known.account else [])]
         say(f"A login at it stays. To sign out: mcpnb logout {shlex.join(words)}")
     return DONE
+
+
+def _has_login(known: ServerConfig) -> bool:
+    """Whether a login is stored, readable or not. No command is run for it, and no key needed."""
+    from mcpnb.protocol.urls import canonical_server
+    from mcpnb.store import open_store
+    from mcpnb.tokens.stored import login_key
+
+    try:
+        config = replace(known, url=canonical_server(known.url))
+        return login_key(config.name_in_store, config.account) in open_store("auto").keys("login")
+    except McpnbError:
+        return True  # it may be

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from mcpnb.cli.group import DONE, FAILED, cli, common_options, json_option, session_for
+from mcpnb.cli.group import (
+    DONE,
+    FAILED,
+    asked_again,
+    cli,
+    common_options,
+    json_option,
+    session_for,
+)
 
 __all__ = ["doctor"]
 
@@ -103,4 +112,20 @@ def _report(
         ):
             raise  # no address, or one that is not what is wrong
         return report
-    return session.doctor(call=call, sign_in=functools.partial(begin, session) if begin else False)
+    report = session.doctor(
+        call=call, sign_in=functools.partial(begin, session) if begin else False
+    )
+    return _as_asked(report, session)
+
+
+def _as_asked(report: Any, session: Any) -> Any:
+    """Have the commands that a report names name the server as this command line did."""
+    usual, here = session.login_command.removeprefix("mcpnb login "), asked_again(session.server)
+
+    def said(text: str | None) -> str | None:
+        for command in ("login", "doctor"):
+            text = text and text.replace(f"mcpnb {command} {usual}", f"mcpnb {command} {here}")
+        return text
+
+    checks = [replace(c, answer=said(c.answer), fix=said(c.fix)) for c in report]
+    return type(report)(report.server, checks)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mcpnb.errors import plain, shown
+from mcpnb.errors import CallError, McpnbError, NoSignInNeeded, ServerError, plain, shown
 from mcpnb.version import __version__
 
 __all__ = [
@@ -19,10 +19,12 @@ __all__ = [
     "USAGE",
     "Asked",
     "account_option",
+    "asked_again",
     "asked_for",
     "cli",
     "common_options",
     "config_option",
+    "is_of_server",
     "json_option",
     "say",
     "server_argument",
@@ -82,6 +84,23 @@ def asked_for(asked: Asked, server: str) -> str:
         if value := asked.get(option):
             words += [f"--{option}", value]
     return shlex.join(words)
+
+
+def is_of_server(error: McpnbError) -> bool:
+    """Whether something is wrong with a server, or the way to it, so that a look at it helps."""
+    if isinstance(error, CallError):
+        return str(error).startswith("There is no MCP server at")
+    return isinstance(error, ServerError) and not isinstance(error, NoSignInNeeded)
+
+
+def asked_again(server: str) -> str:
+    """Give those words for what the command that runs was asked for.
+
+    Args:
+        server: Its address.
+    """
+    context = click.get_current_context(silent=True)
+    return asked_for((context.obj if context is not None else None) or {}, server)
 
 
 def session_for(

@@ -40,6 +40,8 @@ class Pasting:
         self._lock = threading.RLock()
         self._before: list[Any] | None = None
         self._over = False
+        self._prompt = ""
+        """What stands on a line that has not ended."""
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -54,11 +56,10 @@ class Pasting:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._over = True
-            was_open = self._restore()
+            self._restore()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if was_open:
-            click.echo(err=True)  # what follows stands on a line of its own
+        self._end_line()  # what follows stands on a line of its own
 
     def line(self, prompt: str, *, hidden: bool = False) -> str:
         """Read a line, with its end; nothing at the end of input.
@@ -74,10 +75,37 @@ class Pasting:
         with self._by_character() as erasing:
             if erasing is None:
                 return ""
-            click.echo(prompt, nl=False, err=True)
+            self._ask(prompt)
             found = _typed(sys.stdin.fileno(), *erasing, shown=None if hidden else _show)
-        click.echo(err=True)
+        self._end_line()
         return found.decode(errors="replace")
+
+    @contextmanager
+    def aside(self, *, again: bool) -> Iterator[None]:
+        """Have something said on lines of its own while a prompt may be open.
+
+        Args:
+            again: Show the prompt once more afterwards, for it is still waited for an answer.
+        """
+        with self._lock:
+            prompt = self._prompt
+            self._end_line()
+            yield
+            if again and prompt and not self._over:
+                self._ask(prompt)
+
+    def _ask(self, prompt: str) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self._prompt = prompt
+            click.echo(prompt, nl=False, err=True)
+
+    def _end_line(self) -> None:
+        with self._lock:
+            if self._prompt:
+                click.echo(err=True)
+            self._prompt = ""
 
     @contextmanager
     def _by_character(self) -> Iterator[tuple[bytes, bytes, bytes] | None]:
@@ -111,16 +139,15 @@ class Pasting:
         # Not flushed: what was typed before the prompt counts.
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, changed)
 
-    def _restore(self) -> bool:
-        """Give the terminal back as it was; say whether a prompt was open."""
+    def _restore(self) -> None:
+        """Give the terminal back as it was."""
         before, self._before = self._before, None
         if before is None:
-            return False
+            return
         import termios
 
         with suppress(termios.error, ValueError, OSError):  # it may have been hung up
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-        return True
 
     def _killed(self, number: int, _: object) -> None:
         self._restore()

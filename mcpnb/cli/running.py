@@ -23,6 +23,7 @@ from mcpnb.cli.group import (
     USAGE,
     Asked,
     asked_for,
+    is_of_server,
     say,
 )
 
@@ -63,13 +64,16 @@ def _warned(message: Warning | str, *_: object, **__: object) -> None:
 
 def _explained(error: errors.McpnbError, asked: Asked) -> int:
     if isinstance(error, errors.LoginRequired):
-        say(f"Sign-in required: {errors.plain(error, _LONGEST)}")
+        error.advise("")  # what to do is a line of its own here
+        say(f"Sign-in required: {errors.plain(error, _LONGEST).strip()}")
         from mcpnb.protocol.scopes import as_option
 
         scopes = f" {as_option(error.scopes)}" if error.scopes else ""
         say(f"Run: mcpnb login {asked_for(asked, error.server)}{scopes}")
         return SIGN_IN_REQUIRED
     say(f"Error: {errors.plain(error, _LONGEST)}")
+    if is_of_server(error) and (server := asked.get("server")):
+        say(f"Why: mcpnb doctor {asked_for({**asked, 'store': None}, server)}")
     return USAGE if isinstance(error, errors.ConfigError) else FAILED
 
 

@@ -8,12 +8,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
-from mcpnb.cli.group import Asked, asked_for, say
+from mcpnb.cli.group import asked_again, say
 from mcpnb.cli.pasting import Pasting
 from mcpnb.environment import here
 from mcpnb.errors import AnswerRefused, LoginTimeout, McpnbError
@@ -25,6 +26,9 @@ _DEVICE_LASTS = 1800.0
 """Seconds to wait for another device at most; the server's code ends before."""
 # Hidden: the address holds a code, and a terminal keeps what it shows.
 _PROMPT = "Paste the address here: "
+_STAGES = ("discovering", "registering", "exchanging")
+_NO_BROWSER = "No browser could be opened"
+"""How the note begins that says so."""
 _BEGUN_LASTS = 900.0
 """Seconds in which a sign-in that was begun can be completed."""
 
@@ -32,7 +36,12 @@ _BEGUN_LASTS = 900.0
 def sign_in(session: Any, *, scopes: str | None, browser: bool, qr: bool, timeout: float) -> int:
     """Sign in, showing progress on stderr. With no browser each address stands alone on a line."""
     login = session.login(scopes=scopes, open_browser=browser, timeout=timeout)
-    view = _View(browser=browser, qr=qr, by_device=_again(session, "--device"))
+    view = _View(
+        browser=browser,
+        qr=qr,
+        by_device=_again(session, "--device"),
+        by_paste=_again(session, "--no-browser"),
+    )
     return _watched(session, login, view, pasting=not browser)
 
 
@@ -64,12 +73,13 @@ def _until_the_end(login: Any, view: _View, *, pasting: bool) -> None:
     view.update(login)
     try:
         with Pasting() as lines:
+            view.lines = lines
             login.until("waiting")
             view.update(login)  # the whole address stands there before a prompt follows it
             if pasting:
                 _read_answers(login, lines)
             if login.user_code is not None and sys.stderr.isatty():
-                _count_down(login)
+                _count_down(login, view)
             login.wait()
     except KeyboardInterrupt:
         login.cancel()
@@ -78,14 +88,14 @@ def _until_the_end(login: Any, view: _View, *, pasting: bool) -> None:
         view.update(login)
 
 
-def _count_down(login: Any) -> None:
+def _count_down(login: Any, view: _View) -> None:
     """Show on one line how long the code lasts, until the sign-in ends."""
     while login.state == "waiting":
         left = max(int((login.expires_at or 0.0) - time.time()), 0)
-        click.echo(f"\rWaiting; the code lasts {left // 60}:{left % 60:02d} ", nl=False, err=True)
+        view.tick(login, f"Waiting; the code lasts {left // 60}:{left % 60:02d} ")
         with contextlib.suppress(LoginTimeout):
             login.until("signed_in", timeout=1)
-    click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
+    view.wipe()
 
 
 def begin(
@@ -145,29 +155,28 @@ def _done(session: Any) -> int:
 
 def _again(session: Any, *more: str) -> str:
     """Give the command that goes on with this sign-in in another way."""
-    context = click.get_current_context(silent=True)
-    asked: Asked = (context.obj if context is not None else None) or {}
-    return " ".join(["mcpnb login", asked_for(asked, session.server), *more])
+    return " ".join(["mcpnb login", asked_again(session.server), *more])
 
 
 class _View:
     """Writes each change once, whatever thread it comes from."""
 
-    def __init__(self, *, browser: bool, qr: bool, by_device: str = "") -> None:
+    def __init__(self, *, browser: bool, qr: bool, by_device: str = "", by_paste: str = "") -> None:
+        self.lines: Pasting | None = None
+        """Where a prompt may be open meanwhile."""
         self._browser = browser
         self._qr = qr
         self._by_device = by_device
-        self._lock = threading.Lock()
+        self._by_paste = by_paste
+        self._lock = threading.RLock()
+        self._ticked = False
         self._url: str | None = None
         self._notes = 0
         self._stage = ""
 
     def update(self, login: Any) -> None:
-        with self._lock:
-            if (
-                login.state in ("discovering", "registering", "exchanging")
-                and login.state != self._stage
-            ):
+        with self._lock, self._on_lines_of_its_own(login):
+            if login.state in _STAGES and login.state != self._stage:
                 self._stage = login.state
                 click.echo(f"{login.state.capitalize()} ...", err=True)
             for note in login.notes[self._notes :]:
@@ -175,10 +184,43 @@ class _View:
                     self._offer_device()
                 else:
                     say(f"Note: {note}")
+                if note.startswith(_NO_BROWSER):
+                    self._offer_paste()
             self._notes = len(login.notes)
             if login.state == "waiting" and login.url != self._url:
                 self._url = login.url
                 self._show(login)
+
+    @contextlib.contextmanager
+    def _on_lines_of_its_own(self, login: Any) -> Iterator[None]:
+        """Where there is something to say: not behind a prompt or the time that is left."""
+        with contextlib.ExitStack() as held:
+            if self._has_news(login):
+                self.wipe()
+                if self.lines is not None:
+                    held.enter_context(self.lines.aside(again=login.state == "waiting"))
+            yield
+
+    def _has_news(self, login: Any) -> bool:
+        return (
+            (login.state in _STAGES and login.state != self._stage)
+            or len(login.notes) > self._notes
+            or (login.state == "waiting" and login.url != self._url)
+        )
+
+    def tick(self, login: Any, text: str) -> None:
+        """Show on one line how long it can still take, while it is waited for."""
+        with self._lock:
+            if login.state == "waiting":
+                click.echo(f"\r{text}", nl=False, err=True)
+                self._ticked = True
+
+    def wipe(self) -> None:
+        """Take that line away."""
+        with self._lock:
+            if self._ticked:
+                click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
+            self._ticked = False
 
     def _show(self, login: Any) -> None:
         if login.user_code is not None:
@@ -198,8 +240,17 @@ class _View:
                 "expected: copy the whole address from its address bar and paste it here.",
                 err=True,
             )
-        if login.offers_device and (not self._browser or here().browser == "elsewhere"):
+            if _is_loopback(login.redirect_uri):
+                click.echo(
+                    "Or run mcpnb relay - where the browser is, and paste the address there: it "
+                    "catches the answer.",
+                    err=True,
+                )
+        is_elsewhere = self._browser and here().browser == "elsewhere"
+        if login.offers_device and (not self._browser or is_elsewhere):
             self._offer_device()
+        if is_elsewhere:
+            self._offer_paste()
         if self._qr:
             _draw(login.url)
             click.echo(
@@ -213,6 +264,11 @@ class _View:
             say(f"Or sign in on another device: {self._by_device}")
         self._by_device = ""  # once is enough
 
+    def _offer_paste(self) -> None:
+        if self._by_paste:
+            say(f"Or paste the address that a browser elsewhere ends at: {self._by_paste}")
+        self._by_paste = ""
+
     def _show_code(self, login: Any) -> None:
         say("To sign in, open this address on any device:\n")
         say(login.url)
@@ -221,6 +277,12 @@ class _View:
         say(f"It leads to {host}, to sign in at {login.issuer}.")
         if self._qr or sys.stderr.isatty():
             _draw(login.url)
+
+
+def _is_loopback(redirect_uri: str | None) -> bool:
+    """Whether the answer goes to whatever machine the browser is on: a relay there can take it."""
+    parts = urlsplit(redirect_uri or "")
+    return (parts.scheme, parts.hostname) == ("http", "127.0.0.1")
 
 
 def _draw(url: str) -> None:

@@ -11,9 +11,13 @@ __all__ = ["sign_out", "sign_out_everywhere"]
 
 _SAID = {
     "revoked": "revoked at the server",
-    "forgotten": "forgotten here; the server did not confirm that it is revoked",
+    "forgotten": "forgotten here; the server did not confirm that it is revoked: end it on the "
+    "server's own account page, if it has one",
     "unread": "forgotten here; it could not be read, so the server was not told: end it there",
 }
+
+
+_BEGUN = "the sign-in that was begun is forgotten"
 
 
 def sign_out(session: Any) -> int:
@@ -24,9 +28,11 @@ def sign_out(session: Any) -> int:
         held, unreadable = True, True
     except ConfigError:  # a headers helper's: no reason to stay signed in
         held, unreadable = True, False
+    begun = set(session.store.keys("pending"))
     revoked = session.logout()  # a sign-in that waits ends, too
     if not held:
-        say(f"Not signed in to {session.server}: nothing to do.")
+        left = begun == set(session.store.keys("pending"))
+        say(f"Not signed in to {session.server}: {'nothing to do' if left else _BEGUN}.")
         return 0
     outcome = "revoked" if revoked else ("unread" if unreadable else "forgotten")
     say(f"Signed out of {session.server}: {_SAID[outcome]}.")
@@ -36,11 +42,16 @@ def sign_out(session: Any) -> int:
 def sign_out_everywhere() -> int:
     """Sign out of all that is stored; fails if anything of it is still there."""
     from mcpnb.connecting import sign_out_everywhere as everywhere
+    from mcpnb.store import open_store
 
+    stored = {key.name for key in open_store("auto").keys("login")}
     done = everywhere()
     for server, account, outcome in done:
         label = f" ({account})" if account else ""
-        if outcome in _SAID:
+        name = f"{server}\n{account}" if account else server
+        if outcome == "forgotten" and name not in stored:
+            say(f"Not signed in to {server}{label}: {_BEGUN}.")
+        elif outcome in _SAID:
             say(f"Signed out of {server}{label}: {_SAID[outcome]}.")
         else:
             say(f"Still signed in to {server}{label}: {outcome}")

@@ -96,7 +96,7 @@ def _remove(path: Path, name: str) -> bool:
         return False
     rest = {key: value for key, value in servers.items() if key != name}
     wanted = {**before, _SERVERS: rest}
-    _write(path, text, wanted, [lambda: _cut(text, name), lambda: _dropped(text, name)])
+    _write(path, text, wanted, [lambda: _taken_out(text, name), lambda: _dropped(text, name)])
     return True
 
 
@@ -213,6 +213,12 @@ def _dropped(text: str, name: str) -> str:
     document = tomlkit.parse(text)
     del document[_SERVERS][name]
     return tomlkit.dumps(document)
+
+
+def _taken_out(text: str, name: str) -> str:
+    left, end = _cut(text, name), _ends(text)
+    # At the end of the file the blank line above it goes, too: each new entry brings its own.
+    return left.removesuffix(end) if text.startswith(left) and left.endswith(end * 2) else left
 
 
 def _cut(text: str, name: str) -> str:

@@ -11,7 +11,7 @@ from mcpnb.doctor.authorizing import Authorizing, authorizing
 from mcpnb.doctor.calling import called
 from mcpnb.doctor.describing import describing
 from mcpnb.doctor.helping import helped
-from mcpnb.doctor.logins import login_checks, stored_login
+from mcpnb.doctor.logins import login_checks, not_asked, stored_login
 from mcpnb.doctor.looking import Look, WatchedHttp
 from mcpnb.doctor.machine import clock, machine_checks, port
 from mcpnb.doctor.masking import Masks
@@ -66,7 +66,7 @@ def examine(
             record, login = stored_login(look)
             masks.add_login(record)
             checks += steps
-        checks += [*helper, login]
+        checks += [*helper, login if call or new else not_asked(look, record, login)]
         if record is not None:
             checks += login_checks(look, record, at)
         if (call or new) and look.first is not None:

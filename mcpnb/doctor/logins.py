@@ -6,23 +6,25 @@ import base64
 import binascii
 import json
 import os
+import shlex
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from mcpnb.ages import expired
 from mcpnb.doctor.authorizing import Authorizing
 from mcpnb.doctor.looking import Look
 from mcpnb.doctor.report import Check
 from mcpnb.doctor.topics import found, problem, unknown, warning
-from mcpnb.errors import McpnbError, StoreLocked, quoted
-from mcpnb.models import Header, LoginRecord, Secret
+from mcpnb.errors import McpnbError, StoreLocked, quoted, shown
+from mcpnb.models import Header, LoginRecord, Secret, ServerConfig, Setback
 from mcpnb.protocol.scopes import as_option, covers
 from mcpnb.protocol.urls import resource_covers, same_issuer
 from mcpnb.tokens.stored import login_key
 
-__all__ = ["login_checks", "stored_login"]
+__all__ = ["login_checks", "not_asked", "stored_login"]
 
-_SIGN_IN = "Sign in again: mcpnb login, or session.login()."
 _LATELY = 7 * 86_400.0
 
 
@@ -44,7 +46,24 @@ def stored_login(look: Look) -> tuple[LoginRecord | None, Check]:
         return None, problem("login", asked, str(error), "this machine", fix)
     if record is None:
         return None, found("login", asked, "Nobody is signed in")
-    return record, _status(record, asked, where)
+    return record, _status(look, record, asked, where)
+
+
+def not_asked(look: Look, record: LoginRecord | None, login: Check) -> Check:
+    """Say of a login that looks good that only its own file says so: servers end logins, too."""
+    if record is None or expired(record) or login.verdict != "ok":
+        return login
+    more = "the server was not asked whether it still takes it; to ask: mcpnb doctor"
+    return replace(login, answer=f"{login.answer}; {more} {_named(look.config)} --call")
+
+
+def _named(config: ServerConfig) -> str:
+    """Name the login to a command; a label stays out of it, for a notebook keeps what it shows."""
+    return shlex.quote(shown(config.url)) + (" --account LABEL" if config.account else "")
+
+
+def _sign_in(look: Look) -> str:
+    return f"Sign in again: mcpnb login {_named(look.config)}, or session.login()."
 
 
 def _configured(header: Header) -> Check:
@@ -57,7 +76,7 @@ def _configured(header: Header) -> Check:
     return found("login", asked, f"The token comes from {variable or 'the configured headers'}")
 
 
-def _status(record: LoginRecord, asked: str, where: str) -> Check:
+def _status(look: Look, record: LoginRecord, asked: str, where: str) -> Check:
     expires, renews = record.tokens.expires_at, record.tokens.refresh_token is not None
     now = time.time()
     since = f"signed in {_when(record.signed_in_at)}, {where}"
@@ -66,28 +85,43 @@ def _status(record: LoginRecord, asked: str, where: str) -> Check:
     if expires > now:
         renewal = "renews itself" if renews else "cannot be renewed"
         return found("login", asked, f"Good until {_when(expires)}, {renewal}; {since}")
+    if (setback := _end(record)) is not None:
+        # What was stored of its times went with it.
+        said = f"The server has ended it, as was heard {_of_setback(setback)}; {since}"
+        return problem("login", asked, said, "your login", _sign_in(look))
     if renews:
         said = f"The token ended {_when(expires)}; the next call renews it; {since}"
         return found("login", asked, said)
     said = f"The token ended {_when(expires)}, and there is no refresh token; {since}"
-    return problem("login", asked, said, "your login", _SIGN_IN)
+    return problem("login", asked, said, "your login", _sign_in(look))
+
+
+def _end(record: LoginRecord) -> Setback | None:
+    """Give how the server ended the login, if it did and nothing of it can be used any more."""
+    setback, expires = record.setback, record.tokens.expires_at
+    over = expires is not None and expires <= time.time()
+    return setback if over and setback is not None and setback.kind == "ended" else None
+
+
+def _of_setback(setback: Setback) -> str:
+    return f"{_when(setback.at)}: {setback.said or 'without a word'}"
 
 
 def login_checks(look: Look, record: LoginRecord, at: Authorizing | None) -> list[Check]:
     """Look at what is stored with a login."""
     checks = [
-        _renewal(record),
-        _secret(record),
+        _renewal(look, record),
+        _secret(look, record),
         _granted(record),
         _audience(look, record),
         _rejections(look, record),
     ]
     if at is not None and at.server is not None:
-        checks.append(_bound(record, at.server.issuer))
+        checks.append(_bound(look, record, at.server.issuer))
     return [check for check in checks if check is not None]
 
 
-def _bound(record: LoginRecord, issuer: str) -> Check:
+def _bound(look: Look, record: LoginRecord, issuer: str) -> Check:
     asked = "the login and the server's metadata"
     if same_issuer(record.issuer, issuer):
         return found("login-issuer", asked, f"Still {record.issuer}")
@@ -95,10 +129,12 @@ def _bound(record: LoginRecord, issuer: str) -> Check:
         f"The login is from {quoted(record.issuer)}, and the server now names {quoted(issuer)}: "
         "its tokens may not be accepted any more"
     )
-    return problem("login-issuer", asked, said, "your login", _SIGN_IN)
+    return problem("login-issuer", asked, said, "your login", _sign_in(look))
 
 
-def _renewal(record: LoginRecord) -> Check | None:
+def _renewal(look: Look, record: LoginRecord) -> Check | None:
+    if _end(record) is not None:
+        return None  # the login's own line says it
     setback, asked = record.setback, "what the last renewal left"
     if setback is None:
         return found("renewal", asked, "Nothing went wrong")
@@ -110,12 +146,12 @@ def _renewal(record: LoginRecord) -> Check | None:
             f"The authorization server does not know mcpnb's client any more, or its secret has "
             f"ended: {said}",
             "your login",
-            f"{_SIGN_IN} mcpnb registers anew then; a client id of your own has to be renewed at "
-            "the authorization server first.",
+            f"{_sign_in(look)} mcpnb registers anew then; a client id of your own has to be "
+            "renewed at the authorization server first.",
         )
     if setback.kind == "ended":
         answer = f"The server has ended the login: {said}"
-        return problem("renewal", asked, answer, "your login", _SIGN_IN)
+        return problem("renewal", asked, answer, "your login", _sign_in(look))
     if setback.kind == "unknown":
         return warning(
             "renewal",
@@ -134,7 +170,7 @@ def _renewal(record: LoginRecord) -> Check | None:
     )
 
 
-def _secret(record: LoginRecord) -> Check | None:
+def _secret(look: Look, record: LoginRecord) -> Check | None:
     registration = record.registration
     if registration.client_secret is None:
         return None
@@ -151,7 +187,7 @@ def _secret(record: LoginRecord) -> Check | None:
         "your configuration" if own else "your login",
         "Make a new secret at the authorization server and give it."
         if own
-        else f"{_SIGN_IN} mcpnb registers anew then.",
+        else f"{_sign_in(look)} mcpnb registers anew then.",
     )
 
 
