@@ -44,6 +44,7 @@ PUBLIC = [
 # Rooms
 
 
+@pytest.mark.slow
 def test_every_room_has_a_floor() -> None:
     """A new room is placed in FLOORS before anybody can use it, and an old one leaves it."""
     assert {house.room_of(file) for file in house.parsed()} == set(house.FLOOR)
@@ -84,6 +85,7 @@ def test_no_way_to_import_is_overlooked(source: str, found: str) -> None:
     assert list(house.imports(ast.parse(source), "mcpnb.store")) == [found]
 
 
+@pytest.mark.slow
 def test_errors_import_nothing() -> None:
     """Everything else can raise them, whatever it is."""
     assert house.imports_of(house.PACKAGE / "errors.py") == {"__future__.annotations"}
@@ -153,6 +155,7 @@ def imported(*, demo: bool) -> set[str]:
     return {name.lower().replace("_", "-") for name in names}
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_declared_and_nothing_else_is() -> None:
     """The package leans on no library by way of another one, and carries none along."""
     text = (house.ROOT / "pyproject.toml").read_text("utf-8")

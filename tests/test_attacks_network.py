@@ -154,6 +154,7 @@ def test_a_call_is_not_redirected_to_elsewhere(
     assert other.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.threat("sse-endpoint-elsewhere")
 @pytest.mark.timeout(20)
 def test_an_event_stream_cannot_send_calls_to_another_origin(

@@ -229,6 +229,7 @@ def test_remove_signs_out_or_says_how(own: Path, fake: FakeServer, world: Path) 
     assert len(store.keys("login")) == 1, "of another server than the one that was taken out"
 
 
+@pytest.mark.slow
 def test_a_token_that_is_not_there_shows_in_the_list(own: Path) -> None:
     """Codex says `bearer_token`, and that is all; where it is required, that is an error."""
     lines = (

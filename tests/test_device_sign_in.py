@@ -131,6 +131,7 @@ def test_slow_down_is_obeyed(
     assert second - first >= 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [Reply(503, "busy"), Reply(500), Reply(429), Reply(drop=True)])
 def test_trouble_on_the_way_is_waited_out(
     fake: FakeServer, phone: OtherDevice, trouble: Reply
@@ -260,6 +261,7 @@ def test_a_paste_is_told_that_there_is_nothing_to_paste(
 
 
 class TestShared:
+    @pytest.mark.slow
     def test_another_notebook_follows_it(self, phone: OtherDevice, kernel: Kernel) -> None:
         first = kernel().login(device=True)
         first.until("waiting", 10)

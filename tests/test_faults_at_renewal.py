@@ -139,6 +139,10 @@ def test_a_renewal_and_a_call_make_just_these_requests(house: Behind, state: str
     assert house.proxy.passed == REQUESTS[state, name_of(house)]
 
 
+# The demo's is the SDK's server: what it does at a renewal is what the fake does, but for minutes.
+@pytest.mark.parametrize(
+    "house", ["fake", pytest.param("demo", marks=pytest.mark.soak)], indirect=True, scope="module"
+)
 @pytest.mark.parametrize("state", ["expired", "rejected", "stale"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_whatever_happens_to_one_request_of_a_renewal_the_login_is_kept(

@@ -125,6 +125,7 @@ class TestWhoMayGiveOne:
 
 
 class TestList:
+    @pytest.mark.slow
     def test_it_shows_the_command_and_what_came_of_it(
         self, fake: FakeServer, config: Write, helper: Helper
     ) -> None:

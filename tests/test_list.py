@@ -237,6 +237,7 @@ def test_a_required_server_whose_entry_is_wrong_cannot_be_used_either(
     assert (row["auth_status"], row["enabled"]) == ("unreachable", False)
 
 
+@pytest.mark.slow
 def test_get_shows_one_server_with_its_tools(own: Path, fake: FakeServer) -> None:
     own.write_text(entry("a", fake.url, 'enabled_tools = ["x"]\nhttp_headers = {X-Key = "s3cret"}'))
     got = json.loads(run("get", "a", "--json").expect(0).out)

@@ -14,6 +14,7 @@ from tests.fakes.server import FakeServer
 from tests.terminal import run
 
 
+@pytest.mark.slow
 def test_one_process_begins_and_another_finishes(fake: FakeServer) -> None:
     """What scripts, papermill and CI need: nobody waits in between."""
     begun = run("login", fake.url, "--begin", "--json").expect(0)
@@ -36,6 +37,7 @@ def test_without_json_the_address_stands_alone_on_stdout(fake: FakeServer) -> No
     assert f"mcpnb login {fake.url} --finish -" in begun.err
 
 
+@pytest.mark.slow
 def test_a_wrong_address_is_refused_and_the_right_one_still_works(fake: FakeServer) -> None:
     url = run("login", fake.url, "--begin").expect(0).out.strip()
     answer = answer_of(url)

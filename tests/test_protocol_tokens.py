@@ -305,6 +305,7 @@ class TestPkce:
         require_pkce(replace(AS, url="", code_challenge_methods=None), allow_missing=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.dictionaries(

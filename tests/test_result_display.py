@@ -276,6 +276,7 @@ class TestWhatAServerCannotDo:
         with pytest.raises(CallError, match="not base64"):
             _ = r.data
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("data", ["deep", "number", "cells"])
     def test_monsters_have_a_display_too(self, data: str) -> None:
         """Endless nesting and numbers too long to print are cut off."""

@@ -48,6 +48,7 @@ def connected(listener: LoopbackListener) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 @pytest.mark.threat("listener-flooded")
 def test_a_flood_takes_a_few_places_and_the_real_answer_finds_one(
     listener: LoopbackListener,

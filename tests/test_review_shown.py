@@ -51,6 +51,7 @@ def obeyed(line: str, folder: Path) -> list[str]:
 
 
 class TestSuggestedCommands:
+    @pytest.mark.slow
     @posix
     @pytest.mark.threat("command-in-a-scope", "terminal-escapes")
     def test_a_scope_is_no_command_to_whoever_follows_the_hint(

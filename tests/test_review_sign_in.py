@@ -183,6 +183,7 @@ def test_a_panel_that_is_shown_prolongs_no_pending_sign_in(fake: FakeServer) -> 
     resumed.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.threat("flood-of-answers")
 def test_a_reason_is_noted_once_and_few_are(
     fake: FakeServer, monkeypatch: pytest.MonkeyPatch

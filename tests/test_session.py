@@ -54,6 +54,7 @@ def test_a_session_says_in_one_line_how_it_stands(fake: FakeServer) -> None:
     assert "sign in again" in repr(session)
 
 
+@pytest.mark.slow
 def test_a_restart_with_a_valid_token_asks_nobody(fake: FakeServer, tmp_path: Path) -> None:
     """No discovery, no registration, no token request: the login is all there."""
     sign_in(connect(fake.url, store=FileStore(tmp_path)))

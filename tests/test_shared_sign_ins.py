@@ -330,6 +330,7 @@ class TestSigningOut:
         assert done.err.count("could not be read") == 2
         assert [f for f in home.glob("login-*.mcpnb") if "deleted_at" not in f.read_text()] == []
 
+    @pytest.mark.slow
     def test_a_pending_and_a_stored_login_are_one_line(self, fake: FakeServer, world: Path) -> None:
         store = FileStore(world / "mcpnb")
         sign_in(connect(fake.url, store=store))

@@ -102,7 +102,7 @@ def fuzzed(
         PROPERTIES[check.__name__] = Property(counted, strategies, examples, fixtures)
         few = settings(_SETTINGS, max_examples=examples, derandomize=True)
         quiet = pytest.mark.filterwarnings(f"ignore:{LARGE}")
-        test: Callable[..., None] = quiet(few(given(**strategies)(counted)))
+        test: Callable[..., None] = pytest.mark.slow(quiet(few(given(**strategies)(counted))))
         return test
 
     return made

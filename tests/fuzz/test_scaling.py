@@ -37,6 +37,8 @@ from mcpnb.relay import Relay
 from tests.fuzz.test_records import RECORD
 from tests.fuzz.values import CALLBACK, ISSUER, METADATA, RESOURCE_METADATA, URL, request_for
 
+pytestmark = pytest.mark.slow
+
 _SMALL, _TIMES = 1_000, 10
 _MOST_TIMES = 30
 _SECONDS = 10.0

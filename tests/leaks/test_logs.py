@@ -112,6 +112,7 @@ async def of_their_own(session: mcpnb.Session) -> None:
 
 
 # Whose clients are never closed here is the garbage collector's.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nothing_is_logged(fake: FakeServer, folder: Path, secret: Secrets) -> None:
     secret.add("device code", device_of(fake))

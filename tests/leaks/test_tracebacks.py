@@ -78,6 +78,7 @@ def test_a_renewal_that_fails(fake: FakeServer, folder: Path, fault: str) -> Non
         searched(Secrets(fake), act)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_exchange_that_fails(fake: FakeServer, fault: str) -> None:
     """Told to who pastes, and to who waits."""
@@ -233,6 +234,7 @@ class connect_closing:  # noqa: N801  reads as the function that it stands for
             live.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_sign_out_waits_for_the_server(fake: FakeServer) -> None:
     """It comes in the middle of the HTTP library, which has the token in its variables."""
     session = connect(fake.url)
