@@ -57,6 +57,19 @@ class TestBeforeTheClick:
 
 
 class TestOneClick:
+    @pytest.mark.threat("mix-up-without-iss")
+    def test_a_page_elsewhere_than_at_its_authorization_server_is_said(
+        self, front: FrontEnd, fake: FakeServer
+    ) -> None:
+        """A hostile one leads people to an honest page, having registered our address there."""
+        port = fake.base.rpartition(":")[2]
+        fake.announce(authorization_endpoint=f"http://localhost:{port}/authorize")
+        [note] = front.click()["notes"]
+        assert note == (
+            f"The page on which to agree is at localhost:{port}; it is 127.0.0.1:{port} that gets "
+            "the answer."
+        )
+
     def test_the_answer_comes_through_the_page_and_the_login_works(
         self, front: FrontEnd, fake: FakeServer
     ) -> None:

@@ -15,6 +15,7 @@ from mcpnb.panel.waiting import waiting
 from mcpnb.protocol.urls import host_of
 
 if TYPE_CHECKING:
+    from mcpnb.login import Login
     from mcpnb.session import Session
 
 __all__ = ["Extras", "described"]
@@ -192,8 +193,21 @@ def _kept(session: Session) -> str:
 
 def _notes(session: Session, extras: Extras, *, under_way: bool) -> list[str]:
     login = session.latest_login
-    shown = list(login.notes[-4:]) if login is not None and under_way else []
+    shown = [_elsewhere(login), *login.notes[-4:]] if login is not None and under_way else []
     return [plain(note, 400) for note in [*shown, extras.note] if note]
+
+
+def _elsewhere(login: Login[Any]) -> str:
+    """Say where the page is, where it is not its authorization server's own (RFC 9700 section 4.4).
+
+    A hostile server can send people to an honest one's page, and only they can see that.
+    """
+    if login.url is None or login.issuer is None or _host(login.url) == _host(login.issuer):
+        return ""
+    return (
+        f"The page on which to agree is at {_host(login.url)}; it is {_host(login.issuer)} that "
+        "gets the answer."
+    )
 
 
 def _next(phase: str) -> str:
