@@ -63,5 +63,5 @@ def table(title: str) -> list[list[str]]:
 
 
 def numbers_in(text: str) -> list[str]:
-    """List the numbers in a text, with the unit that belongs to each."""
-    return re.findall(r"\d[\d,]*(?:\.\d+)?(?:x| ms| s|%)?", text)
+    """List the numbers in a text, as they are written."""
+    return re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text)

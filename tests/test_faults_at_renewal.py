@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.fakes.faulty import FaultyProxy
 from tests.fakes.server import FakeServer
 from tests.fakes.unsteady import (
     Behind,
+    NotMade,
     Problems,
     bounded,
     demo_behind,
@@ -163,8 +165,7 @@ def _try_all(house: Behind, name: str, state: str, use: Call) -> None:
     problems = Problems()
     for at, line in enumerate(REQUESTS[state, name_of(house)], 1):
         figures.add("fault positions tried")
-        with problems.of(f"request {at}, {line}"):
-            _try(house, FAULTS[name], state, at, use)
+        problems.of(f"request {at}, {line}", partial(_try, house, FAULTS[name], state, at, use))
     assert problems.found == {}
 
 
@@ -176,7 +177,8 @@ def _try(house: Behind, kind: Kind, state: str, at: int, use: Call) -> None:
         house.proxy.begin(kind.fault, at)
         error = bounded(lambda: use(house, session))
         house.proxy.settle()
-    assert house.proxy.played, "the request was not made"
+    if not house.proxy.played:
+        raise NotMade(f"the request was not made: {error!r}")
     house.proxy.begin()
     assert not (problem := unclear(error, house.proxy)), problem
     renewing = REQUESTS[state, name_of(house)][at - 1] == TOKEN
@@ -270,8 +272,7 @@ def test_whatever_happens_to_a_sign_out_this_machine_has_forgotten_the_login(
     problems = Problems()
     for at in (1, 2):
         figures.add("fault positions tried")
-        with problems.of(f"revocation {at}"):
-            _try_to_sign_out(house, FAULTS[name], at)
+        problems.of(f"revocation {at}", partial(_try_to_sign_out, house, FAULTS[name], at))
     assert problems.found == {}
 
 
@@ -285,7 +286,8 @@ def _try_to_sign_out(house: Behind, kind: Kind, at: int) -> None:
         error = bounded(lambda: told.append(session.logout()))
         house.proxy.settle()
     assert error is None, repr(error)
-    assert house.proxy.played, "the request was not made"
+    if not house.proxy.played:
+        raise NotMade(f"the request was not made: {error!r}")
     house.proxy.begin()
     assert not session.signed_in
     assert store.keys("login") == []

@@ -26,10 +26,12 @@ from mcpnb.demo import mcp_server
 from mcpnb.demo.browser import approve, enter_code
 from mcpnb.demo.servers import DemoServers
 from tests.demo.running import demo_in, sign_in
+from tests.fakes.faults import FAULTS
 from tests.house import ROOT
 from tests.readme import blocks, numbers_in, section, table
 from tests.shown import is_there
 from tests.terminal import Running
+from tests.threats import THREATS
 
 EXAMPLE = "https://mcp.example.com/mcp"
 CONSENTS = f"""#!{sys.executable}
@@ -241,6 +243,16 @@ class TestTheTables:
         printed = numbers_in("\n".join(path.read_text("utf-8") for path in PRINTED))
         cells = [cell for row in table("Tried and measured") for cell in row]
         assert [n for cell in cells for n in numbers_in(cell) if n not in printed] == []
+
+    def test_what_is_tried_is_counted(self) -> None:
+        """What stands in a table is counted there; the rest is what `tests/run` printed last."""
+        said = section("Tried and measured").partition("`tests/threats` names")[2]
+        counted, run = said.partition("`.venv-tests/bin/python")[0].split("`tests/run`")
+        removals = sum(len(threat.removed) for threat in THREATS.values())
+        assert numbers_in(counted) == [str(n) for n in (len(THREATS), removals, len(FAULTS))]
+        printed = (ROOT / "tests" / "printed" / "figures.txt").read_text("utf-8")
+        assert len(numbers_in(run)) == 4
+        assert [n for n in numbers_in(run) if not re.search(rf"(?m)^\s*{n}  ", printed)] == []
 
     def test_each_row_of_the_comparison_was_printed(self) -> None:
         printed = (ROOT / "tests" / "printed" / "compare.txt").read_text("utf-8").splitlines()
