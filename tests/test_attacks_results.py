@@ -132,7 +132,7 @@ def test_an_answer_is_given_up_beyond_its_limit(
 def test_an_answer_packed_in_another_way_is_refused(
     fake: FakeServer, session: mcpnb.Session
 ) -> None:
-    answer_calls(fake, lambda n: text(n, 10), **{"Content-Encoding": "br"})
+    answer_calls(fake, lambda n: gzip.compress(text(n, 10)), **{"Content-Encoding": "br"})
     with pytest.raises(errors.McpnbError):
         session.call("echo", text="x")
     [accepted] = {r.headers["accept-encoding"] for r in fake.requests if r.path == "/mcp"}
