@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore
+from mcpnb.tokens import Held, TokenSource
 from tests.fakes.kernels import (
     Kernel,
     change,
@@ -123,6 +124,36 @@ class TestOutcomeUnknown:
         fake.expire()
 
         assert kernel().call("echo", text="back").text == "back"
+
+    def test_a_token_rejected_while_its_renewal_gets_lost_is_not_taken_for_a_renewed_one(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """That renewal ends with the rejected token: nobody has to sign in again for that."""
+        fake.rotation = "grace"
+        sign_in(kernel())
+        make_stale(folder)
+        fake.expire()
+        fake.drop_after_refresh = 1
+        waits, honest, rejected = threading.Event(), fake.routes["/token"], TokenSource.rejected
+
+        def late(request: Request) -> Reply:
+            assert waits.wait(10)
+            return honest(request)
+
+        def noted(source: TokenSource, generation: int) -> Future[Held]:
+            renewal = rejected(source, generation)
+            waits.set()
+            return renewal
+
+        fake.routes["/token"] = late
+        monkeypatch.setattr(TokenSource, "rejected", noted)
+        session = kernel()
+
+        with pytest.raises(errors.ServerUnreachable, match="It is kept"):
+            session.call("echo", text="lost")
+
+        assert session.call("echo", text="back").text == "back"
+        assert len(refresh_tokens(fake)) == 2
 
 
 class TestTurnedAway:

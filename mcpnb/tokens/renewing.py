@@ -51,6 +51,10 @@ class Renewals:
         """Note that the server rejects this generation: it does not count as alive any more."""
         self._doubted.add(generation)
 
+    def doubts(self, generation: int) -> bool:
+        """Whether the server has rejected this generation."""
+        return generation in self._doubted
+
     @property
     def unwritable(self) -> bool:
         """Whether the store has just refused a write: then nothing is given away either."""
@@ -112,7 +116,7 @@ class Renewals:
         """Whether the access token can still be used, though it is time to renew it."""
         expires = record.tokens.expires_at
         alive = expires is None or expires > time.time()
-        return alive and record.generation not in self._doubted
+        return alive and not self.doubts(record.generation)
 
     def _in_the_way(
         self, setback: Setback, record: LoginRecord, since: float, *, lives: bool
@@ -143,7 +147,7 @@ class Renewals:
                 return grants.refresh(record, http)
 
     def _stored(self, marked: LoginRecord, tokens: Tokens) -> LoginRecord:
-        doubted = marked.generation in self._doubted
+        doubted = self.doubts(marked.generation)
         renewed = replace(
             marked.renewed(tokens),
             registration=_with_secret_of(self._config, marked.registration),

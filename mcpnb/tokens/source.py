@@ -41,7 +41,7 @@ class TokenSource(Staying):
         self._config = config
         self._lock = ForkSafeLock()
         self.rest_in(store)
-        self._renewal: tuple[tuple[int, int], Future[Held]] | None = None
+        self._renewal: tuple[tuple[int, int, bool], Future[Held]] | None = None
         self._in_vain: dict[tuple[int, frozenset[str]], float] = {}
         self._accepted: int | None = None
 
@@ -112,7 +112,7 @@ class TokenSource(Staying):
         if held is None:
             return self.renewal().result()
         renewal = self._renewal
-        if eager and renewal is not None and renewal[0] == (os.getpid(), held.generation):
+        if eager and renewal is not None and renewal[0][:2] == (os.getpid(), held.generation):
             with contextlib.suppress(McpnbError):  # then the stale one has to do
                 return renewal[1].result()
         return held
@@ -132,8 +132,9 @@ class TokenSource(Staying):
         newer = generation is None or record.generation > generation
         if newer and not expired(record):
             return _done(_held(record))
-        # With the process: a fork has its parent's futures, and nobody who would finish them.
-        seen = (os.getpid(), record.generation)
+        # With the process: a fork has its parent's futures, and nobody who would finish them. With
+        # the doubt: one that was begun before it may end with the very token that is rejected.
+        seen = (os.getpid(), record.generation, self._renewals.doubts(record.generation))
         with self._lock:
             if self._renewal is None or self._renewal[0] != seen or self._renewal[1].done():
                 future = in_background(self._renew, record.generation, time.time())
