@@ -160,7 +160,7 @@ def test_a_refresh_answer_lost_after_rotation_ends_in_a_clear_error(
     oidc: OidcProvider, mcp_server: ResourceServer, browser: Browser
 ) -> None:
     """The rotation is gone: at most one more try, then the person is asked; nothing hangs."""
-    oidc.set(accessTokenSeconds=1)
+    oidc.set(accessTokenSeconds=3)
     session = connect(mcp_server.url)
     sign_in(browser, session)
     token = session.access_token()

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from mcp.server.mcpserver import MCPServer
 
@@ -71,10 +72,14 @@ def servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[DemoSer
         yield running
 
 
-def consent(url: str, *_: object, **__: object) -> bool:
-    """Open nothing; agree as a person at a browser would."""
-    threading.Thread(target=approve, args=(url,), daemon=True).start()
-    return True
+class Consenting(webbrowser.BaseBrowser):
+    """A browser that agrees to whatever it opens."""
+
+    def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002
+        """Agree, as a person would, on the page that the listener leads on to."""
+        page = httpx2.get(url, trust_env=False).headers["location"]
+        threading.Thread(target=approve, args=(page,), daemon=True).start()
+        return True
 
 
 def executed(code: str) -> dict[str, Any]:
@@ -114,7 +119,8 @@ class TestTheCode:
         self, servers: DemoServers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pytest.importorskip("pandas")
-        monkeypatch.setattr(webbrowser, "open", consent)
+        # Not by $BROWSER, which Python reads once in a process.
+        monkeypatch.setattr(webbrowser, "get", Consenting)
         code = blocks("python")[1].code
         names = executed(code.replace(EXAMPLE, servers.mcp_url))
 
