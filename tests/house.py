@@ -42,7 +42,7 @@ PACKAGE = Path(_SPEC.origin).parent
 
 DOOR = "__init__"
 FLOORS = (
-    ("errors", "listeners", "locks", "notebook", "version", "views"),
+    ("errors", "listeners", "locks", "notebook", "unpacking", "version", "views"),
     ("models", "config", "discreet", "environment", "jupyter_paths", "qr"),
     ("protocol", "http"),
     ("ages", "discovery", "grants", "store", "channels"),

@@ -19,12 +19,13 @@ from mcpnb.auth import BearerAuth, Outcome, current_outcome
 from mcpnb.calls.configured import only_usable, own_headers, require_usable
 from mcpnb.calls.failures import leaf, translated
 from mcpnb.calls.leftovers import no_leftovers
-from mcpnb.calls.limits import ACCEPTED, bounded, bounded_validation
+from mcpnb.calls.limits import bounded, bounded_validation
 from mcpnb.discreet import discreet_logs
 from mcpnb.errors import ServerUnreachable, bare
 from mcpnb.models import ServerConfig
 from mcpnb.protocol.urls import is_loopback_host, origin_of
 from mcpnb.tokens import TokenSource
+from mcpnb.unpacking import ACCEPTED
 from mcpnb.version import __version__
 
 __all__ = ["SignedInClient", "connected"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -11,6 +9,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, INVALID_REQUEST, PARSE_ERROR, REQUEST_TIMEOUT
 
 from mcpnb.errors import CallError, CallTimeout, McpnbError, ServerUnreachable, quoted
+from mcpnb.http import reason
 
 if TYPE_CHECKING:
     from mcpnb.auth import Outcome
@@ -25,7 +24,6 @@ _OF_THE_SDK = (
     (PARSE_ERROR, "Failed"),
 )
 _NO_SERVER = (404, 405, 410)
-_DEEPEST = 8
 
 
 def leaf(error: Exception) -> Exception:
@@ -71,27 +69,11 @@ def _broken(error: Exception, server: str) -> McpnbError | None:
 
 def _unreachable(error: Exception, server: str) -> McpnbError:
     if not isinstance(error, httpx2.HTTPStatusError):
-        return ServerUnreachable(f"{server} cannot be reached: {_why(error)}.", sent=True)
+        return ServerUnreachable(f"{server} cannot be reached: {reason(error)}.", sent=True)
     status = error.response.status_code
     if status in _NO_SERVER:
         return CallError(f"There is no MCP server at {quoted(server)} (HTTP {status}).")
     return CallError(f"{server} answered HTTP {status}.")
-
-
-def _why(error: Exception) -> str:
-    """Say it in the words of a sign-in; the library's are that all attempts failed (measured)."""
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "its TLS certificate is not trusted by this machine"
-    cause: BaseException | None = error
-    for _ in range(_DEEPEST):
-        if isinstance(cause, ExceptionGroup):  # one for each address
-            cause = cause.exceptions[0]
-        if isinstance(cause, socket.gaierror):
-            return quoted(f"name resolution failed: {cause}", 160)
-        if isinstance(cause, OSError) and cause.errno is not None:
-            return quoted(os.strerror(cause.errno), 160)
-        cause = (cause.__cause__ or cause.__context__) if cause is not None else None
-    return quoted(str(error) or type(error).__name__, 160)
 
 
 def _cut_off(server: str) -> ServerUnreachable:

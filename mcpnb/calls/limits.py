@@ -7,26 +7,19 @@ one loop that all sessions share, and Python's regular expressions hold the inte
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import httpx2
 
 from mcpnb.auth import current_outcome
 from mcpnb.errors import CallError, quoted
+from mcpnb.unpacking import Unpacking
 
-__all__ = ["ACCEPTED", "bounded", "bounded_validation"]
+__all__ = ["bounded", "bounded_validation"]
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Unpacked bytes of one answer, or of one event of a stream: a picture or a table has far fewer."""
-ACCEPTED: Final = "gzip"
-"""What answers may be packed as. Ours is the unpacking, so that 200 KiB do not become a gigabyte in
-one step (measured with the library's own)."""
-_EITHER = 32
-"""Added to zlib's window: whether it is gzip's format or its own shows at the first bytes."""
-_STEP = 1024 * 1024
-
 _MOST_WORK: Final = 20_000_000
 """Characters of the schema times those of the result; checking that much takes seconds."""
 # A pattern can take time without end (measured: 27 letters, eight seconds, and every further letter
@@ -43,24 +36,24 @@ async def bounded(response: httpx2.Response) -> None:
     Raises:
         httpx2.DecodingError: It is packed in a way that was not asked for.
     """
-    packed = response.headers.get("content-encoding", "").strip().lower()
-    if packed not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-        raise httpx2.DecodingError("The answer is packed in a way that was not asked for.")
     stream = response.stream
     if not isinstance(stream, httpx2.AsyncByteStream):
         return
+    try:
+        # Unpacked here, it is not to be unpacked again.
+        unpacking = Unpacking(response.headers.pop("content-encoding", ""))
+    except ValueError as error:
+        raise httpx2.DecodingError(f"The answer cannot be read: {error}.") from None
     events = response.headers.get("content-type", "").startswith("text/event-stream")
-    plain = packed in {"", "identity"}
-    unpack = None if plain else zlib.decompressobj(zlib.MAX_WBITS | _EITHER)
-    # Unpacked here, it is not to be unpacked again.
-    response.headers.pop("content-encoding", None)
-    response.stream = _Bounded(stream, unpack, events=events)
+    response.stream = _Bounded(stream, unpacking, events=events)
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream, unpack: Any, *, events: bool) -> None:
+    def __init__(
+        self, stream: httpx2.AsyncByteStream, unpacking: Unpacking, *, events: bool
+    ) -> None:
         self._stream = stream
-        self._unpack = unpack
+        self._unpacking = unpacking
         self._events = events
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -73,15 +66,10 @@ class _Bounded(httpx2.AsyncByteStream):
                     raise _too_large()
                 yield part
 
-    def _parts(self, chunk: bytes) -> Any:
-        if self._unpack is None:
-            yield chunk
-            return
+    def _parts(self, chunk: bytes) -> Iterator[bytes]:
         try:
-            while chunk and not self._unpack.eof:
-                yield self._unpack.decompress(chunk, _STEP)
-                chunk = self._unpack.unconsumed_tail
-        except zlib.error as error:
+            yield from self._unpacking.parts(chunk)
+        except ValueError as error:
             raise httpx2.DecodingError(str(error)) from error
 
     async def aclose(self) -> None:

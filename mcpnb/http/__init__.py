@@ -2,5 +2,6 @@
 
 from mcpnb.http.answers import Answer, Exchange
 from mcpnb.http.conversation import Http
+from mcpnb.http.reasons import reason
 
-__all__ = ["Answer", "Exchange", "Http"]
+__all__ = ["Answer", "Exchange", "Http", "reason"]

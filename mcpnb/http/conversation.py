@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import socket
 import ssl
 import threading
 import time
 import urllib.request
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin
@@ -33,6 +31,8 @@ from mcpnb.discreet import discreet_logs
 from mcpnb.errors import DiscoveryError, ServerError, ServerUnreachable, quoted
 from mcpnb.http.addresses import ONCE, PinnedTransport, forbidden, literal, may_connect
 from mcpnb.http.answers import Answer, Exchange
+from mcpnb.http.reasons import reason
+from mcpnb.unpacking import ACCEPTED, Unpacking
 
 __all__ = ["Http"]
 
@@ -46,9 +46,6 @@ _AGAIN = "Try again in a moment."
 # What the library says of a connection. What it says of an answer that it cannot read repeats that,
 # which may be the one with the tokens (measured: its head and body run together).
 _HUNG_UP = ("Server disconnected", "peer closed connection")
-_PACKED = ("gzip", "x-gzip", "deflate")
-_EITHER = 32
-"""Added to zlib's window: whether it is gzip's format or its own shows at the first bytes."""
 
 
 class _Sockets:
@@ -121,7 +118,7 @@ class Http:
             "headers": {
                 "User-Agent": "mcpnb",
                 "Accept": "application/json",
-                "Accept-Encoding": "gzip",
+                "Accept-Encoding": ACCEPTED,
             },
         }
         self._allow_private = allow_private
@@ -237,7 +234,7 @@ class Http:
             raise DiscoveryError(f"{quoted(url)} is not a usable address.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ServerUnreachable(
-                f"{quoted(_host(url))} cannot be reached: {_reason(error)}."
+                f"{quoted(_host(url))} cannot be reached: {reason(error)}."
             ) from None
         except httpx.TimeoutException:
             raise ServerUnreachable(
@@ -253,16 +250,15 @@ class Http:
                     sent=True,
                 ) from None
             raise ServerUnreachable(
-                f"The connection to {quoted(_host(url))} broke: {_reason(error)}. {_AGAIN}",
+                f"The connection to {quoted(_host(url))} broke: {reason(error)}. {_AGAIN}",
                 sent=True,
             ) from None
 
 
 def _read(response: httpx.Response, deadline: float) -> bytes:
     body = bytearray()
-    unpacked = _unpacking(response.headers.get("content-encoding", ""))
-    for chunk in response.iter_raw():
-        body += unpacked(chunk, MAX_BODY + 1 - len(body))
+    for part in _unpacked(response):
+        body += part
         if len(body) > MAX_BODY:
             raise DiscoveryError(
                 f"{quoted(_host(str(response.url)))} sent more than {MAX_BODY // 1024} KiB where "
@@ -273,26 +269,13 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _unpacking(encoding: str) -> Callable[[bytes, int], bytes]:
-    """Give what unpacks the next bytes, and never makes more of them than it is told.
-
-    The library's own makes as much of them as there is, packed several times over at that: 300
-    bytes become gigabytes (measured).
-    """
-    kind = encoding.strip().lower()
-    if kind in ("", "identity"):
-        return lambda chunk, _: chunk
-    if kind not in _PACKED:
-        raise httpx.DecodingError(f"a body packed as {kind!r}, which was not asked for")
-    unpacking = zlib.decompressobj(zlib.MAX_WBITS | _EITHER)
-
-    def unpacked(chunk: bytes, most: int) -> bytes:
-        try:
-            return unpacking.decompress(chunk, most)
-        except zlib.error as error:
-            raise httpx.DecodingError(str(error)) from error
-
-    return unpacked
+def _unpacked(response: httpx.Response) -> Iterator[bytes]:
+    try:
+        unpacking = Unpacking(response.headers.get("content-encoding", ""))
+        for chunk in response.iter_raw():
+            yield from unpacking.parts(chunk)
+    except ValueError as error:
+        raise httpx.DecodingError(str(error)) from error
 
 
 def _too_slow(url: str) -> ServerUnreachable:
@@ -331,11 +314,3 @@ def _same_origin(left: str, right: str) -> bool:
 def _is_garbled(error: httpx.HTTPError) -> bool:
     hung_up = str(error).startswith(_HUNG_UP)
     return isinstance(error, httpx.DecodingError | httpx.RemoteProtocolError) and not hung_up
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its TLS certificate is not trusted by this machine"
-    text = re.sub(r"^\[Errno -?\d+\] ", "", text)
-    return quoted(text, 160) if text else type(error).__name__

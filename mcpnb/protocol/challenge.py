@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mcpnb.protocol.scopes import capped, is_scope
+from mcpnb.protocol.scopes import named
 
 __all__ = ["Challenge", "bearer_challenge", "parse_challenges"]
 
@@ -30,7 +30,7 @@ class Challenge:
     @property
     def scopes(self) -> tuple[str, ...] | None:
         """The ``scope`` parameter as a tuple; `None` where it is absent or names none."""
-        return capped(s for s in self.params.get("scope", "").split() if is_scope(s)) or None
+        return named(self.params.get("scope", "")) or None
 
     @property
     def error(self) -> str | None:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from mcpnb.errors import DiscoveryError, ProtocolError, quoted
 from mcpnb.models import AuthorizationServer, ProtectedResource
-from mcpnb.protocol.scopes import capped, is_scope
+from mcpnb.protocol.scopes import named
 from mcpnb.protocol.urls import require_endpoint, resource_covers, same_issuer
 
 __all__ = ["authorization_server", "protected_resource", "require_pkce"]
@@ -43,8 +43,7 @@ def _strings(document: dict[str, Any], name: str) -> tuple[str, ...] | None:
 
 
 def _scopes(document: dict[str, Any]) -> tuple[str, ...]:
-    named = " ".join(_strings(document, "scopes_supported") or ()).split()
-    return capped(scope for scope in named if is_scope(scope))
+    return named(" ".join(_strings(document, "scopes_supported") or ()))
 
 
 def _authorization_endpoint(document: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from mcpnb.models import (
     Secret,
     ServerConfig,
 )
-from mcpnb.protocol.scopes import capped, is_scope
+from mcpnb.protocol.scopes import named
 from mcpnb.protocol.urls import is_loopback_host, same_issuer
 
 __all__ = [
@@ -176,9 +176,7 @@ def from_answer(
         if isinstance(expires, int | float) and 0 < expires < _NO_END
         else None,
         redirect_uri=next(iter(asked["redirect_uris"]), None),
-        scopes=(capped(s for s in scope.split() if is_scope(s)) or None)
-        if isinstance(scope, str)
-        else None,
+        scopes=(named(scope) or None) if isinstance(scope, str) else None,
     )
 
 

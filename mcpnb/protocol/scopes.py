@@ -9,23 +9,21 @@ from collections.abc import Iterable
 from mcpnb.errors import ConfigError, quoted
 from mcpnb.models import AuthorizationServer
 
-__all__ = ["as_option", "capped", "chosen", "covers", "is_scope", "scopes_from", "union"]
+__all__ = ["as_option", "chosen", "covers", "named", "scopes_from", "union"]
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _MOST, _LONGEST = 200, 6_000
 """Scopes that a server may name at once, and their length: an address has to carry them."""
 
 
-def is_scope(text: str) -> bool:
-    """Whether it is a scope token (RFC 6749 section 3.3)."""
-    return _SCOPE.fullmatch(text) is not None
+def named(text: str) -> tuple[str, ...]:
+    """Read the scopes that a server names: scope tokens alone (RFC 6749 section 3.3), once each.
 
-
-def capped(scopes: Iterable[str]) -> tuple[str, ...]:
-    """Give what a server named, once each, and no more than an address can carry."""
+    No more of them than an address can carry.
+    """
     kept: list[str] = []
     room = _LONGEST
-    for scope in dict.fromkeys(scopes):
+    for scope in dict.fromkeys(filter(_SCOPE.fullmatch, text.split())):
         if len(kept) == _MOST:
             break
         if len(scope) < room:
@@ -53,7 +51,7 @@ def scopes_from(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
         return None
     parts = value.replace(",", " ").split() if isinstance(value, str) else [str(v) for v in value]
     for part in parts:
-        if not is_scope(part):
+        if not _SCOPE.fullmatch(part):
             raise ConfigError(f"{quoted(part)} is not a scope: no spaces, quotes or backslashes.")
     return tuple(dict.fromkeys(parts))
 

@@ -21,7 +21,7 @@ from mcpnb.models import (
     Tokens,
 )
 from mcpnb.protocol.authorization import ValidatedAnswer
-from mcpnb.protocol.scopes import capped, is_scope
+from mcpnb.protocol.scopes import named
 
 __all__ = [
     "Request",
@@ -156,7 +156,7 @@ def read_tokens(
     if lifetime is None and previous is not None:
         lifetime = previous.lifetime
     if isinstance(scope, str) and scope.strip():
-        scopes = capped(s for s in scope.split() if is_scope(s))
+        scopes = named(scope)
     else:
         scopes = previous.scopes if previous else asked
     return Tokens(

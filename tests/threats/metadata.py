@@ -9,6 +9,7 @@ __all__ = ["ROWS"]
 _METADATA = "mcpnb/protocol/metadata.py"
 _URLS = "mcpnb/protocol/urls.py"
 _DISCOVERY = "mcpnb/discovery.py"
+_SCOPES = "mcpnb/protocol/scopes.py"
 
 ROWS = (
     Threat(
@@ -246,16 +247,9 @@ ROWS = (
         "Only what is a scope is asked for, and as much as an address carries.",
         "RFC 6749 section 3.3; RFC 9110 section 4.1",
         (
-            Removed(
-                _METADATA,
-                "return capped(scope for scope in named if is_scope(scope))",
-                "return tuple(scope for scope in named if is_scope(scope))",
-            ),
-            Removed(
-                _METADATA,
-                "return capped(scope for scope in named if is_scope(scope))",
-                "return capped(named)",
-            ),
+            Removed(_SCOPES, "if len(kept) == _MOST:", "if False:"),
+            Removed(_SCOPES, "if len(scope) < room:", "if True:"),
+            Removed(_SCOPES, "filter(_SCOPE.fullmatch, text.split())", "text.split()"),
         ),
     ),
 )

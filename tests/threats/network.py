@@ -235,13 +235,7 @@ ROWS = (
         "A small answer unpacks to gigabytes, packed several times over.",
         "No more is unpacked than may be read, and one packing only.",
         "CWE-409; measured: 3 KB became 2 GB",
-        (
-            Removed(
-                _CONVERSATION,
-                "return unpacking.decompress(chunk, most)",
-                "return unpacking.decompress(chunk)",
-            ),
-        ),
+        (Removed("mcpnb/unpacking.py", ".decompress(chunk, _STEP)", ".decompress(chunk)"),),
     ),
     Threat(
         "huge-body",

@@ -28,7 +28,7 @@ ROWS = (
         "A server packs its answer in a way whose unpacking has no limit.",
         "Only what was asked for is unpacked: gzip, here, and in steps.",
         "CWE-409; RFC 9110 section 12.5.3",
-        (Removed(_LIMITS, '"x-gzip", "deflate"}:', '"x-gzip", "deflate", "br"}:'),),
+        (Removed("mcpnb/unpacking.py", '"x-gzip", "deflate")', '"x-gzip", "deflate", "br")'),),
     ),
     Threat(
         "shared-store-folder",

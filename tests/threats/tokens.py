@@ -305,7 +305,7 @@ ROWS = (
         "Granted scopes hold control characters, quotes or what no request can carry.",
         "What is no scope counts for nothing.",
         "RFC 6749 section 3.3",
-        (Removed(_TOKEN, " for s in scope.split() if is_scope(s)", " for s in scope.split()"),),
+        (Removed(_TOKEN, "scopes = named(scope)", "scopes = tuple(scope.split())"),),
     ),
     Threat(
         "scope-widening-at-refresh",

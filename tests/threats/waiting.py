@@ -23,13 +23,13 @@ ROWS = (
             Removed(_SCOPES, "{shlex.quote(','.join(scopes))}", "{','.join(scopes)}"),
             Removed(
                 "mcpnb/protocol/challenge.py",
-                'self.params.get("scope", "").split() if is_scope(s))',
-                'self.params.get("scope", "").split())',
+                'named(self.params.get("scope", ""))',
+                'tuple(self.params.get("scope", "").split())',
             ),
             Removed(
                 "mcpnb/protocol/registration.py",
-                "capped(s for s in scope.split() if is_scope(s))",
-                "tuple(scope.split())",
+                "(named(scope) or None)",
+                "(tuple(scope.split()) or None)",
             ),
         ),
     ),
