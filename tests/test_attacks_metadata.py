@@ -130,6 +130,7 @@ def test_scopes_that_are_none_or_too_many_are_not_asked_for(fake: FakeServer) ->
     fake.describe(
         scopes_supported=["read", "\ud800", 'a"b', "\x1b[2J", "é", "x" * 100_000, "list\tmany"]
         + [f"{n:04}" + "y" * 3000 for n in range(150)]
+        + [" ".join(f"z{n}" for n in range(1000))]
     )
     login, url = waiting(connect(fake.url))
     login.cancel()
@@ -137,6 +138,7 @@ def test_scopes_that_are_none_or_too_many_are_not_asked_for(fake: FakeServer) ->
     scopes = query_of(url)["scope"][0].split()
 
     assert scopes[:3] == ["read", "list", "many"]
+    assert len(scopes) == 200
     assert len(url) < 8000
 
 
