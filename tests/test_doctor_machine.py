@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,19 +21,24 @@ from mcpnb.store import open_store
 from mcpnb.stores import FileStore, MemoryStore
 from tests.fakes.ailments import wrong
 from tests.fakes.kernels import Kernel
-from tests.fakes.people import connect, free_port, sign_in, waiting
+from tests.fakes.people import connect, free_port, sign_in, until, waiting
 from tests.fakes.server import FakeServer
 
 OUR_KEY = "A" * 43
 
 
-@contextmanager
+@contextlib.contextmanager
 def taken(port: int) -> Iterator[None]:
-    """Let another program listen on a port."""
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", port))
-        other.listen()
+    """Let another program listen on a port, as soon as no other test's does."""
+    with contextlib.ExitStack() as held:
+
+        def listens() -> bool:
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                return True
+            return False
+
+        until(listens)
         yield
 
 
@@ -210,7 +215,7 @@ class TestClock:
         assert wrong(connect(fake.url).doctor()) == {}
 
 
-@contextmanager
+@contextlib.contextmanager
 def self_signed(folder: Path, *, days: int) -> Iterator[str]:
     """Serve TLS with a certificate that nobody vouches for."""
     key = ec.generate_private_key(ec.SECP256R1())

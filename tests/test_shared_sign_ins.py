@@ -196,8 +196,9 @@ class TestBeginningAnew:
         self, fake: FakeServer
     ) -> None:
         """An address that turned out to be a dead end is not given again."""
-        first = run("login", fake.url, "--begin").expect(0).out.strip()
-        second = run("login", fake.url, "--begin").expect(0).out.strip()
+        begin = ("login", fake.url, "--begin", "--port", str(free_port()))
+        first = run(*begin).expect(0).out.strip()
+        second = run(*begin).expect(0).out.strip()
         assert first != second
 
         assert "another sign-in" in run("login", fake.url, "--finish", answer_of(first)).err

@@ -183,7 +183,7 @@ AUTHORIZATION_SERVERS = {
         "not sent there",
         "If the server has moved",
         CONFIGURATION,
-        given={"client_id": "mine", "issuer": ELSEWHERE, "callback_port": None},
+        given={"client_id": "mine", "issuer": ELSEWHERE, "callback_port": free_port()},
         also={"registration": "problem"},
     ),
 }

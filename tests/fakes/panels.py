@@ -8,7 +8,7 @@ from tests.peers.jupyter_page import Notebook
 
 __all__ = ["PORTS", "SOON", "approve", "connected", "says", "sign_in", "sign_in_link", "signed_in"]
 
-SOON = 20_000
+SOON = 40_000
 """Milliseconds that any one thing may take on two busy cores."""
 PORTS = """
 import psutil

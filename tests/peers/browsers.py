@@ -26,7 +26,7 @@ from playwright.sync_api import (
 
 __all__ = ["Chromium", "Window", "missing"]
 
-MOST_MS = 20_000
+MOST_MS = 40_000
 """No step of a browser test takes as long, on two busy cores, unless something is stuck."""
 SIZE = (1200, 900)
 FLAGS = (
