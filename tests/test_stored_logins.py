@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from mcpnb import errors
 from mcpnb.ages import fresh_until
-from mcpnb.models import LoginRecord
-from mcpnb.stores import FileStore, Key
+from mcpnb.models import LoginRecord, ServerConfig
+from mcpnb.stores import FileStore, Key, MemoryStore
+from mcpnb.tokens import TokenSource
 from tests.fakes.kernels import Kernel, change, make_expired, make_stale, stored
 from tests.fakes.people import refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
@@ -130,3 +132,21 @@ class TestFormats:
         assert login.url is None
         assert file.read_bytes() == before
         assert "Update mcpnb" in repr(session)
+
+
+def test_calls_that_come_at_once_look_at_the_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would else have a thread of its own begin to look."""
+    source, go_on = TokenSource(ServerConfig("https://mcp.example/mcp"), MemoryStore()), Event()
+    version = MemoryStore.version
+
+    def slow(store: MemoryStore, key: Key) -> object:
+        assert go_on.wait(10)
+        return version(store, key)
+
+    monkeypatch.setattr(MemoryStore, "version", slow)
+    first, second = source.looked_up(), source.looked_up()
+    go_on.set()
+
+    assert first is second
+    assert first.result(10) is None
+    assert source.looked_up() is not first

@@ -41,6 +41,7 @@ class TokenSource(Staying):
         self._config = config
         self._lock = ForkSafeLock()
         self.rest_in(store)
+        self._look: tuple[int, Future[Held | None]] | None = None
         self._renewal: tuple[tuple[int, int, bool], Future[Held]] | None = None
         self._in_vain: dict[tuple[int, frozenset[str]], float] = {}
         self._accepted: int | None = None
@@ -82,8 +83,11 @@ class TokenSource(Staying):
         return self._login.fresh()
 
     def looked_up(self) -> Future[Held | None]:
-        """Do what `peek` does, in another thread."""
-        return in_background(self.peek)
+        """Do what `peek` does, in another thread, once for all who ask meanwhile."""
+        look = self._look
+        if look is None or look[0] != os.getpid() or look[1].done():
+            look = self._look = (os.getpid(), in_background(self.peek))
+        return look[1]
 
     def peek(self) -> Held | None:
         """Give the token if it is usable; renew it in the background if it is stale."""
