@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import ssl
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import pytest
 
 pytest_plugins = ["tests.fakes.plugin", "tests.figures", "tests.peers.plugin"]
@@ -30,6 +33,8 @@ _FOLDERS = {
 _UNWANTED = {"BROWSER", "CODEX_HOME", "DISPLAY", "WAYLAND_DISPLAY"}
 # Nor the keyring of who runs the tests. `tests/peers/secret_service.py` starts one of its own.
 _NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+# Certificates of the tester's own choice.
+_CERTIFICATES = {"SSL_CERT_DIR", "SSL_CERT_FILE"}
 # What tests/run says to the tests.
 _OURS = {"MCPNB_CI", "MCPNB_TEST_NODE"}
 
@@ -63,6 +68,20 @@ def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     (place / "work" / ".git").mkdir(parents=True)
     monkeypatch.chdir(place / "work")
     return place
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """Read this machine's certificates once: a run makes thousands of clients, at 15 ms each."""
+    read, shared = httpcore2.default_ssl_context, httpcore2.default_ssl_context(_trust_env=False)
+
+    def once(*, _trust_env: bool = True) -> ssl.SSLContext:
+        named = _trust_env and not os.environ.keys().isdisjoint(_CERTIFICATES)
+        return read() if named else shared
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", once)
+        yield
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ class Wire:
         self.base = f"http://127.0.0.1:{self.port}"
         # A short poll keeps closing cheap: there are hundreds of these in a run.
         self._thread = threading.Thread(
-            target=self._listening.serve_forever, args=(0.02,), name="fake", daemon=True
+            target=self._listening.serve_forever, args=(0.005,), name="fake", daemon=True
         )
         self._thread.start()
 
