@@ -50,6 +50,7 @@ def test_every_room_has_a_floor() -> None:
     assert {house.room_of(file) for file in house.parsed()} == set(house.FLOOR)
 
 
+@pytest.mark.slow
 def test_a_room_knows_only_rooms_below() -> None:
     """Nor does it know its neighbours; what MAY_KNOW lists has a reason."""
     steps = {
@@ -91,6 +92,7 @@ def test_errors_import_nothing() -> None:
     assert house.imports_of(house.PACKAGE / "errors.py") == {"__future__.annotations"}
 
 
+@pytest.mark.slow
 def test_the_protocol_touches_nothing_outside() -> None:
     """Its rules are functions of what they are given: no I/O, no clock, no state."""
     tops = {
@@ -102,6 +104,7 @@ def test_the_protocol_touches_nothing_outside() -> None:
     assert tops & house.OUTSIDE == set()
 
 
+@pytest.mark.slow
 def test_library_rooms_do_not_print() -> None:
     """Only the terminal and the demo talk to standard output."""
     printing = [
@@ -115,6 +118,7 @@ def test_library_rooms_do_not_print() -> None:
     assert printing == []
 
 
+@pytest.mark.slow
 def test_no_file_is_longer_than_400_lines() -> None:
     """What grows beyond is more than one thing."""
     tests = (house.ROOT / "tests").rglob("*.py")
@@ -125,6 +129,7 @@ def test_no_file_is_longer_than_400_lines() -> None:
 # Libraries
 
 
+@pytest.mark.slow
 def test_each_library_has_one_home() -> None:
     """Who wants what a library does asks the room where it lives."""
     strays = [
@@ -296,6 +301,7 @@ def test_a_secret_leaves_the_process_only_where_it_is_asked_for(kind: type) -> N
     assert MARK not in json.dumps(value, default=str)
 
 
+@pytest.mark.slow
 def test_no_value_holds_a_secret_as_plain_text() -> None:
     """A field with the name of a secret is a Secret, in every room."""
     named = re.compile(r"(^|_)(token|secret|verifier|password|device_code)$")

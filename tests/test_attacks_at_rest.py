@@ -149,6 +149,7 @@ def test_an_old_copy_of_the_folder_signs_nobody_in_again(
     assert len(refresh_tokens(fake)) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.threat("store-rolled-back")
 def test_an_old_copy_with_a_spent_refresh_token_is_a_clear_end(
     fake: FakeServer, kernel: Kernel, folder: Path, tmp_path: Path

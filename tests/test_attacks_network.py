@@ -90,6 +90,7 @@ def test_a_proxy_is_asked_for_no_spelling_of_its_own_loopback(
     assert proxy.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.threat("decompression-bomb")
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_what_is_packed_costs_no_more_memory_than_what_is_not(
@@ -122,6 +123,7 @@ def test_an_honest_packed_answer_is_read(fake: FakeServer, http: Http) -> None:
     assert fake.requests[-1].headers["accept-encoding"] == "gzip"
 
 
+@pytest.mark.slow
 @pytest.mark.threat("huge-head")
 @pytest.mark.parametrize("many", [False, True])
 def test_a_head_of_megabytes_is_not_read_to_its_end(

@@ -123,6 +123,7 @@ def test_copied_sessions_refresh_once(fake: FakeServer) -> None:
     assert len(refresh_tokens(fake)) == 1
 
 
+@pytest.mark.slow
 @forks
 @threads
 @pytest.mark.threat("session-forked")
@@ -142,6 +143,7 @@ def test_a_login_in_memory_is_not_renewed_by_a_forked_child(fake: FakeServer) ->
     assert len(refresh_tokens(fake)) == 1
 
 
+@pytest.mark.slow
 @forks
 @threads
 @pytest.mark.threat("session-forked")

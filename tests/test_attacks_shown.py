@@ -229,6 +229,7 @@ def test_no_character_of_a_servers_text_acts(fake: FakeServer, place: str) -> No
     assert_harmless(PLACES[place](fake, HOSTILE))
 
 
+@pytest.mark.slow
 @pytest.mark.threat("megabytes-shown")
 @pytest.mark.parametrize("place", PLACES)
 def test_megabytes_are_cut_wherever_they_show(fake: FakeServer, place: str) -> None:

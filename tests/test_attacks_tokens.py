@@ -127,6 +127,7 @@ def test_what_is_no_scope_in_an_answer_counts_for_nothing(fake: FakeServer) -> N
     assert query_of(sign_in(session, scopes=("more",)))["scope"] == ["read write more"]
 
 
+@pytest.mark.slow
 @pytest.mark.threat("token-of-another-account")
 def test_an_account_never_uses_or_ends_the_login_of_another(
     fake: FakeServer, kernel: Kernel

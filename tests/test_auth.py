@@ -169,6 +169,7 @@ def _stream(post: Post) -> Iterator[bytes] | AsyncIterator[bytes]:
     return achunks() if post is post_async else iter(CHUNKS)
 
 
+@pytest.mark.slow
 def test_many_waiters_share_one_renewal(fake: FakeServer) -> None:
     """And a cancelled one cancels nobody else's."""
     session = connect(fake.url)
@@ -232,6 +233,7 @@ def test_the_sessions_own_client_raises_our_errors(fake: FakeServer) -> None:
         asyncio.run(asyncio.wait_for(used(), 20))
 
 
+@pytest.mark.slow
 def test_headers_are_fresh(fake: FakeServer) -> None:
     """For what takes nothing but headers."""
     fake.lifetime = 1

@@ -37,6 +37,7 @@ def test_a_call_loads_no_grammar_that_it_does_not_need(world: Path) -> None:
 
 
 class TestToken:
+    @pytest.mark.slow
     def test_it_stands_alone_on_stdout(self, signed_in: FakeServer) -> None:
         done = run("token", signed_in.url).expect(0)
 
@@ -44,6 +45,7 @@ class TestToken:
         assert done.out.count("\n") == 1
         assert done.err == ""
 
+    @pytest.mark.slow
     def test_other_clients_get_headers_as_they_want_them(self, signed_in: FakeServer) -> None:
         """Codex's http_headers_helper and Claude Code's headersHelper: an object of headers."""
         headers = json.loads(run("token", signed_in.url, "--header", "--json").expect(0).out)
@@ -57,6 +59,7 @@ class TestToken:
         assert 'http_headers_helper = "mcpnb token SERVER --header --json"' in said
         assert '"headersHelper": "mcpnb token SERVER --header --json"' in said
 
+    @pytest.mark.slow
     def test_an_expired_one_is_renewed_first(self, signed_in: FakeServer, world: Path) -> None:
         store = FileStore(world / "mcpnb")
         (key,) = store.keys("login")
@@ -98,6 +101,7 @@ class TestWhatToRunNext:
             words = " ".join(["mcpnb login work", *said, f"--config {file}"])
             assert f"Run: {words}\n" in done.err
 
+    @pytest.mark.slow
     def test_an_address_stays_one(self, fake: FakeServer) -> None:
         assert f"Run: mcpnb login {fake.url}\n" in run("token", f"{fake.url}#x").expect(3).err
 
@@ -158,6 +162,7 @@ class TestBareEnvironments:
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
 
+    @pytest.mark.slow
     @posix
     @pytest.mark.parametrize(
         ("command", "code"),
@@ -183,6 +188,7 @@ class TestBareEnvironments:
         assert "MCPNB_HOME" in done.stderr or code == 0
         assert fake.asked("/authorize") == []
 
+    @pytest.mark.slow
     @posix
     def test_a_store_that_can_only_be_read_serves_while_its_token_lives(
         self, signed_in: FakeServer, world: Path
@@ -198,6 +204,7 @@ class TestBareEnvironments:
 
         assert {path: path.stat().st_mtime_ns for path in home.iterdir()} == before
 
+    @pytest.mark.slow
     def test_no_colour_is_no_escape(self, fake: FakeServer) -> None:
         done = run("login", fake.url, "--begin", "--qr", NO_COLOR="1", TERM="xterm").expect(0)
 

@@ -206,6 +206,7 @@ def test_a_sign_in_after_a_dead_refresh_token_is_used_without_a_restart(fake: Fa
     assert session.call("echo", text="hi").text == "hi"
 
 
+@pytest.mark.slow
 def test_remove_signs_out_or_says_how(own: Path, fake: FakeServer, world: Path) -> None:
     """Codex leaves the tokens where they are, without a word."""
     entry = f'[mcp_servers.a]\nurl = "{fake.url}"\n'

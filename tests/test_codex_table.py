@@ -159,6 +159,7 @@ class TestCommands:
         entry = tomllib.loads(own.read_text())["mcp_servers"]["x"]
         assert entry == {"url": "https://x.example/mcp"} | values
 
+    @pytest.mark.slow
     def test_a_client_secret_is_named_and_not_said(self, own: Path) -> None:
         """`--oauth-client-secret` shows it to whoever lists processes: it is not taken."""
         words = ["add", "x", "--url", "https://x.example/mcp", "--no-login"]
@@ -185,6 +186,7 @@ class TestCommands:
 # 1.3 The JSON
 
 
+@pytest.mark.slow
 def test_get_has_codexs_members(own: Path) -> None:
     """Those of `list`, and the tools; ours come on top."""
     own.parent.mkdir()

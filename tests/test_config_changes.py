@@ -144,6 +144,7 @@ class TestTheFile:
 
 
 class TestAdd:
+    @pytest.mark.slow
     def test_what_is_given_is_written(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SECRET", "s3cret")
         done = run(
@@ -194,6 +195,7 @@ class TestAdd:
         assert "To sign in: mcpnb login a\n" in refused.err
         assert file.read_text() == FILE
 
+    @pytest.mark.slow
     def test_with_force_nothing_of_the_old_entry_goes_to_the_new_address(self, file: Path) -> None:
         run("add", "b", "--url", "https://other.example", "--no-login", "--force").expect(0)
         changed = tomllib.loads(file.read_text())
@@ -228,10 +230,12 @@ class TestAdd:
         done = run("add", "a", "--url", "https://a.example", "--no-login").expect(2)
         assert "config.toml cannot be" in done.err
 
+    @pytest.mark.slow
     def test_removed_again_nothing_is_said_of_a_login_that_is_not_there(self, file: Path) -> None:
         del file
         assert "logout" not in run("remove", "a").expect(0).err
 
+    @pytest.mark.slow
     def test_no_login_asks_the_server_nothing(self, fake: FakeServer) -> None:
         run("add", "a", "--url", fake.url, "--no-login").expect(0)
         assert fake.requests == []

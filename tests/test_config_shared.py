@@ -123,6 +123,7 @@ def test_one_that_holds_on_is_told_about(own: Path, monkeypatch: pytest.MonkeyPa
     assert names(own) == {"a"}
 
 
+@pytest.mark.slow
 def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
     """A repository that a team's file lies in gets no file of ours."""
     file = tmp_path / "team.toml"
@@ -130,6 +131,7 @@ def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["team.toml"]
 
 
+@pytest.mark.slow
 @posix
 def test_a_home_that_cannot_be_written_is_no_reason_not_to_change_a_file_elsewhere(
     tmp_path: Path,

@@ -33,6 +33,7 @@ def test_who_signs_in_with_a_browser_is_not_given_a_code_that_nobody_waits_for(
     login.cancel()
 
 
+@pytest.mark.slow
 def test_a_panel_that_is_shown_goes_on_with_it(phone: OtherDevice, kernel: Kernel) -> None:
     """Nobody has asked for another way there."""
     left = kernel().login(device=True)

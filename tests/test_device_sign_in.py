@@ -94,6 +94,7 @@ def test_a_code_entered_elsewhere_signs_in_here(fake: FakeServer, phone: OtherDe
     assert client["redirect_uris"] == []
 
 
+@pytest.mark.slow
 def test_it_is_renewed_like_any_other_login(fake: FakeServer, phone: OtherDevice) -> None:
     session = connect(fake.url)
     phone.decision = "agreed"
@@ -142,6 +143,7 @@ def test_trouble_on_the_way_is_waited_out(
     assert connect(fake.url).login(device=True).wait(10).signed_in
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decision", "kind", "said"),
     [
@@ -163,6 +165,7 @@ def test_how_it_can_end_without_a_login(
     assert session.login(device=True) is not login, "the next one begins anew"
 
 
+@pytest.mark.slow
 def test_a_code_that_nobody_enters_ends_with_its_lifetime(
     fake: FakeServer, phone: OtherDevice
 ) -> None:
@@ -236,6 +239,7 @@ def test_a_server_without_it_says_what_to_do_instead(fake: FakeServer) -> None:
     assert fake.asked("/register") == []
 
 
+@pytest.mark.slow
 def test_discovered_scopes_that_are_refused_are_left_out_once(
     fake: FakeServer, phone: OtherDevice
 ) -> None:
@@ -297,6 +301,7 @@ class TestShared:
         assert kernel().login(device=True).wait(10).signed_in
         assert len(phone.begun) == 1
 
+    @pytest.mark.slow
     def test_a_sign_out_elsewhere_ends_it(
         self, fake: FakeServer, phone: OtherDevice, kernel: Kernel
     ) -> None:
@@ -353,6 +358,7 @@ class TestInATerminal:
         assert phone.begun
         assert fake.access == {}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("wrong", [("--begin",), ("--finish", "x")])
     def test_what_does_not_go_together_is_a_usage_error(
         self, fake: FakeServer, wrong: tuple[str, ...]

@@ -225,6 +225,7 @@ class TestSilence:
 
         return session.doctor(sign_in=begin)
 
+    @pytest.mark.slow
     def test_a_refused_request_is_told_from_a_person_that_does_nothing(
         self, fake: FakeServer
     ) -> None:
@@ -236,6 +237,7 @@ class TestSilence:
         assert "refuses the request with a page of its own" in refused.answer
         assert "http://127.0.0.1:" in str(refused.fix)
 
+    @pytest.mark.slow
     def test_a_request_that_is_fine_is_said_to_be(self, fake: FakeServer) -> None:
         report = self.silent(fake)
 

@@ -96,6 +96,7 @@ class TestTrace:
 
 
 class TestEndings:
+    @pytest.mark.slow
     def test_one_completed_elsewhere_is_said_to_be(self, fake: FakeServer) -> None:
         """Another notebook has its last steps."""
         store = MemoryStore()

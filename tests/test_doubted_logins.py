@@ -46,6 +46,7 @@ def test_one_tool_that_always_says_401_costs_one_renewal_whatever_else_succeeds(
     assert len(refresh_tokens(fake)) == 1
 
 
+@pytest.mark.slow
 def test_an_outage_that_has_passed_is_forgotten_after_a_while(
     fake: FakeServer, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_an_outage_that_has_passed_is_forgotten_after_a_while(
     assert len(refresh_tokens(fake)) == 2
 
 
+@pytest.mark.slow
 def test_a_token_that_was_accepted_once_is_renewed_when_it_is_rejected_later(
     fake: FakeServer, kernel: Kernel, folder: Path
 ) -> None:

@@ -45,6 +45,7 @@ def test_it_ends_with_the_login_that_took_its_place(
     assert all(not grant.alive for grant, _ in fake.access.values())
 
 
+@pytest.mark.slow
 def test_renewals_add_nothing_and_lose_nothing(
     fake: FakeServer, kernel: Kernel, folder: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_without_a_refresh_token_it_is_kept_while_its_access_token_lives(
     assert over not in revoked(fake)
 
 
+@pytest.mark.slow
 def test_the_newest_eight_are_kept(kernel: Kernel, folder: Path) -> None:
     seen = []
     for _ in range(10):
@@ -136,6 +138,7 @@ def test_each_is_revoked_where_it_was_granted_and_nowhere_else(
     assert revoked(other) == [*second]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_slow_is_not_waited_for_once_for_each(
     fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,6 +193,7 @@ def test_a_listener_may_call_back(fake: FakeServer) -> None:
     assert heard.wait(10)
 
 
+@pytest.mark.slow
 def test_the_next_sign_in_gets_the_port_of_the_last(fake: FakeServer) -> None:
     """Cancelled and begun anew at once, also for a client that knows one port only."""
     session = connect(fake.url, client_id="pre", callback_port=0)
@@ -235,6 +236,7 @@ def test_a_forked_child_makes_a_connection_of_its_own(fake: FakeServer, tmp_path
     assert len(refresh_tokens(fake)) == 1
 
 
+@pytest.mark.slow
 def test_a_timeout_covers_all_of_a_call(fake: FakeServer) -> None:
     """Connecting and listing the tools, too."""
     session = connect(fake.url)

@@ -248,6 +248,7 @@ class TestFailures:
             session.headers()
         assert len(str(caught.value)) < 700
 
+    @pytest.mark.slow
     def test_one_that_does_not_end_is_ended_with_all_it_started(
         self, config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -47,6 +47,7 @@ class TestMcpnbItself:
         sign_in(session)
         assert session.call("echo", text="hi").text == "hi"
 
+    @pytest.mark.slow
     def test_nor_is_a_script_around_it(
         self, config: Write, helper: Helper, world: Path, fake: FakeServer
     ) -> None:
@@ -146,6 +147,7 @@ class TestList:
             assert "s3cret" not in done.out + done.err
         assert fake.requests == []
 
+    @pytest.mark.slow
     def test_one_that_fails_is_told(self, config: Write) -> None:
         (row,) = json.loads(
             run("list", "--json", "--config", config(command="/no/such/program")).out

@@ -47,6 +47,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.threat("project-bomb")
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("bomb", BOMBS)
@@ -115,6 +116,7 @@ def test_every_key_is_shown_and_no_secret(project: Path) -> None:
     assert "b-secret" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.threat("callback-read-otherwise")
 @pytest.mark.parametrize(
     "url",
@@ -183,6 +185,7 @@ async def test_a_denied_tool_is_out_of_reach_through_the_sdks_own_session_too(
     assert not any("tools/call" in str(r.json) for r in fake.asked("/mcp") if r.method == "POST")
 
 
+@pytest.mark.slow
 def test_a_name_with_terminal_escapes_is_shown_without_them(own: Path) -> None:
     own.write_text(
         '[mcp_servers.x]\nurl = "https://mcp.example.com/mcp"\n'
@@ -195,6 +198,7 @@ def test_a_name_with_terminal_escapes_is_shown_without_them(own: Path) -> None:
     assert "\x1b" not in done.err + done.out
 
 
+@pytest.mark.slow
 def test_a_name_that_the_terminal_cannot_show_is_escaped(own: Path) -> None:
     own.write_text('[mcp_servers."名"]\nurl = "https://mcp.example.com/mcp"\n')
 

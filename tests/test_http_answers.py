@@ -173,6 +173,7 @@ class TestSizes:
 
 
 class TestTimes:
+    @pytest.mark.slow
     @pytest.mark.threat("slow-drip")
     def test_an_answer_that_drips_is_given_up(
         self, raw: Callable[[Talk], str], monkeypatch: pytest.MonkeyPatch
@@ -197,6 +198,7 @@ class TestTimes:
             policy.close()
         assert caught.value.sent
 
+    @pytest.mark.slow
     def test_silence_is_given_up(
         self, raw: Callable[[Talk], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

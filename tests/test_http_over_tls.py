@@ -71,6 +71,7 @@ def dripping(certificate: Path) -> Iterator[str]:
         thread.join(10)
 
 
+@pytest.mark.slow
 @pytest.mark.threat("slow-drip")
 def test_a_head_that_drips_over_tls_is_given_up(
     dripping: str, monkeypatch: pytest.MonkeyPatch

@@ -82,6 +82,7 @@ def signed_in(fake: FakeServer, world: Path, **given: Any) -> str:
     return session.access_token()
 
 
+@pytest.mark.slow
 def test_a_row_has_codexs_shape_and_more(own: Path) -> None:
     """Its keys in its order, ours after them; values of headers are masked."""
     own.write_text(
@@ -175,6 +176,7 @@ def test_a_hundred_that_never_answer_take_no_longer(own: Path, black_hole: str) 
     assert {row["auth_status"] for row in listed()} == {"unreachable"}
 
 
+@pytest.mark.slow
 def test_nobody_is_asked_where_that_is_said(own: Path, fake: FakeServer) -> None:
     own.write_text(entry("a", fake.url))
     assert [row["auth_status"] for row in listed("--no-probe")] == ["none"]
@@ -182,6 +184,7 @@ def test_nobody_is_asked_where_that_is_said(own: Path, fake: FakeServer) -> None
     assert fake.requests == []
 
 
+@pytest.mark.slow
 def test_progress_is_shown_on_a_terminal_only(own: Path, fake: FakeServer) -> None:
     own.write_text(entry("a", fake.url))
     assert run("list").expect(0).err == ""
@@ -191,6 +194,7 @@ def test_progress_is_shown_on_a_terminal_only(own: Path, fake: FakeServer) -> No
         assert terminal.end() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "code", "said"),
     [("required = true", 3, "a is required: oauth_available"), ("", 0, "")],
@@ -207,6 +211,7 @@ def test_what_is_required_has_to_work(
     assert run("list").code == min(code, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["list"], ["get", "a"]])
 def test_get_judges_one_server_as_list_judges_all(
     own: Path, fake: FakeServer, command: list[str]
@@ -216,6 +221,7 @@ def test_get_judges_one_server_as_list_judges_all(
         assert "a is required: oauth_available" in run(*command, *form).expect(3).err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "code"),
     [

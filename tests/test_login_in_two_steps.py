@@ -30,6 +30,7 @@ def test_one_process_begins_and_another_finishes(fake: FakeServer) -> None:
     assert len(fake.token_requests("authorization_code")) == 1
 
 
+@pytest.mark.slow
 def test_without_json_the_address_stands_alone_on_stdout(fake: FakeServer) -> None:
     begun = run("login", fake.url, "--begin").expect(0)
 
@@ -63,6 +64,7 @@ def test_it_can_be_finished_once(fake: FakeServer) -> None:
     assert len(fake.token_requests("authorization_code")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.threat("late-answer")
 def test_it_expires(fake: FakeServer, kernel: Kernel) -> None:
     session = kernel()
@@ -100,6 +102,7 @@ def test_refused_scopes_lead_to_a_second_address_for_the_same_two_steps(fake: Fa
     assert "scope" not in query_of(second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -116,6 +119,7 @@ def test_options_that_do_not_go_together_are_a_usage_error(
     assert fake.requests == []
 
 
+@pytest.mark.slow
 def test_nothing_to_finish_says_how_to_begin(fake: FakeServer) -> None:
     done = run("login", fake.url, "--finish", "http://127.0.0.1/callback?code=x").expect(1)
 

@@ -72,6 +72,7 @@ def shown(fake: FakeServer) -> Counter[str | None]:
     return Counter(request.bearer for request in fake.asked("/mcp"))
 
 
+@pytest.mark.slow
 @crowds(*CROWDS, HEADERS, CALLS)
 def test_an_expired_token_is_refreshed_once(
     kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore
@@ -96,6 +97,7 @@ def test_an_expired_token_is_refreshed_once(
     assert set(shown(fake)) == {session.access_token()}
 
 
+@pytest.mark.slow
 @crowds(*CROWDS, CALLS)
 def test_a_rejected_token_is_refreshed_once(
     kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore

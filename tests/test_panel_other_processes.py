@@ -59,6 +59,7 @@ def killed(process: subprocess.Popen[str]) -> None:
 
 
 class TestOtherProcesses:
+    @pytest.mark.slow
     def test_a_sign_in_that_a_killed_kernel_left_is_gone_on_with(
         self, fake: FakeServer, kernel: Kernel, show: Show, waiter: Any
     ) -> None:
@@ -76,6 +77,7 @@ class TestOtherProcesses:
         assert front.answer(answer_of(url))["outcome"] == "done"
         assert front.phase("signed_in")
 
+    @pytest.mark.slow
     def test_one_that_was_begun_at_another_address_is_left_alone(
         self, kernel: Kernel, show: Show, waiter: Any, folder: Path
     ) -> None:
@@ -90,6 +92,7 @@ class TestOtherProcesses:
         assert front.hello("two", page_at(HUB))
         assert front.waiting()["wait"]["url"] == url
 
+    @pytest.mark.slow
     def test_a_cell_that_waits_does_not_take_that_for_an_end(
         self, kernel: Kernel, show: Show, waiter: Any
     ) -> None:
@@ -103,6 +106,7 @@ class TestOtherProcesses:
             with pytest.raises(mcpnb.errors.LoginTimeout):
                 waits.result(10)
 
+    @pytest.mark.slow
     def test_a_sign_in_in_another_notebook_is_followed(
         self, kernel: Kernel, show: Show, waiter: Any
     ) -> None:
@@ -117,6 +121,7 @@ class TestOtherProcesses:
         assert front.answer(answer_of(url))["outcome"] == "done"
         assert front.phase("signed_in")
 
+    @pytest.mark.slow
     def test_one_that_ends_there_with_its_process_is_gone_on_with_here(
         self, kernel: Kernel, show: Show, waiter: Any
     ) -> None:
@@ -136,6 +141,7 @@ class TestOtherProcesses:
         other.logout()
         assert front.phase("signed_out")["login"] is None
 
+    @pytest.mark.slow
     def test_a_sign_in_that_failed_here_is_no_news_once_somebody_signed_in(
         self, fake: FakeServer, kernel: Kernel, show: Show
     ) -> None:

@@ -26,6 +26,7 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 def test_all_parts_are_put_there_and_taken_out(folder: Path) -> None:
     done = run("jupyter").expect(0)
     assert all((folder / part).is_file() for part in PARTS)
@@ -66,6 +67,7 @@ def test_what_pip_put_there_stays(folder: Path) -> None:
     assert not (folder / CALLBACK).exists()
 
 
+@pytest.mark.slow
 def test_a_page_that_pip_put_there_is_not_taken_out(folder: Path) -> None:
     """It belongs to what ``pip uninstall`` takes out; the parts beside it are ours."""
     page = folder / CALLBACK
@@ -91,6 +93,7 @@ def test_the_page_can_be_read_by_a_jupyter_of_another_user(folder: Path) -> None
     assert (folder / CALLBACK).stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told(folder: Path) -> None:
     folder.write_text("a file, and no folder")
     with pytest.raises(ConfigError, match="cannot be written"):

@@ -125,6 +125,7 @@ class TestTwoPanels:
 
 
 class TestChosenInCode:
+    @pytest.mark.slow
     def test_the_panel_shows_it_and_a_tick_counts_again(
         self, front: FrontEnd, world: Path, folder: Path
     ) -> None:

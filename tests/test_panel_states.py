@@ -41,6 +41,7 @@ def configured(fake: FakeServer, world: Path, more: str) -> mcpnb.Session:
 
 
 class TestWaysToWait:
+    @pytest.mark.slow
     def test_a_code_for_another_device(self, fake: FakeServer, show: Show) -> None:
         phone = OtherDevice(fake)
         front = show(connect(fake.url))
@@ -187,6 +188,7 @@ class TestTrouble:
         assert front.phase("signed_out")["error"] is None
         front.sign_in()
 
+    @pytest.mark.slow
     def test_a_login_that_becomes_unreadable_is_seen_as_it_happens(
         self, kernel: Kernel, show: Show, folder: Path
     ) -> None:

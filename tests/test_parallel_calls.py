@@ -66,6 +66,7 @@ async def through_client(session: mcpnb.Session) -> AsyncIterator[Call]:
 ways = pytest.mark.parametrize("through", [through_acall, through_client])
 
 
+@pytest.mark.slow
 @ways
 def test_one_refused_and_one_expired_of_a_hundred_leave_98_alone(
     server: BenchServer,
@@ -94,6 +95,7 @@ def test_one_refused_and_one_expired_of_a_hundred_leave_98_alone(
     assert session.signed_in
 
 
+@pytest.mark.slow
 @ways
 def test_a_hundred_calls_that_all_meet_an_expired_token_refresh_once(
     server: BenchServer,

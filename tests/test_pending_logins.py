@@ -61,6 +61,7 @@ def pending_files(folder: Path) -> list[Path]:
 
 
 class TestAfterARestart:
+    @pytest.mark.slow
     def test_a_paste_completes_the_sign_in_of_a_killed_kernel(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -76,6 +77,7 @@ class TestAfterARestart:
         assert login.wait(10).call("echo", text="back").text == "back"
         assert len(fake.asked("/register")) == 1
 
+    @pytest.mark.slow
     def test_the_browser_comes_back_to_the_same_port(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -88,6 +90,7 @@ class TestAfterARestart:
         assert "Signed in" in page.text
         login.wait(10)
 
+    @pytest.mark.slow
     def test_finish_needs_no_login_object(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -97,6 +100,7 @@ class TestAfterARestart:
 
         assert session.signed_in
 
+    @pytest.mark.slow
     def test_cancelling_it_begins_anew_the_next_time(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -110,6 +114,7 @@ class TestAfterARestart:
         assert other != url
         fresh.cancel()
 
+    @pytest.mark.slow
     def test_other_scopes_are_no_reason_to_go_on_with_it(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -140,6 +145,7 @@ class TestAfterARestart:
 
 
 class TestFollowing:
+    @pytest.mark.slow
     def test_a_second_notebook_shows_the_same_address_and_is_signed_in_with_the_first(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -156,6 +162,7 @@ class TestFollowing:
         assert len(fake.asked("/register")) == 1
         assert len(fake.token_requests("authorization_code")) == 1
 
+    @pytest.mark.slow
     def test_an_answer_pasted_in_the_second_completes_the_first(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -167,6 +174,7 @@ class TestFollowing:
         assert second.wait(10).signed_in
         assert ended(first) == (0, "signed in\n")
 
+    @pytest.mark.slow
     def test_the_follower_goes_on_where_the_first_is_killed(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -196,6 +204,7 @@ class TestFollowing:
         first.submit(answer_of(url))
         assert first.wait(10).signed_in
 
+    @pytest.mark.slow
     def test_the_second_is_told_when_the_first_ends_without_a_login(self, kernel: Kernel) -> None:
         first, _ = waiting(kernel())
         second, _ = waiting(kernel())
@@ -205,6 +214,7 @@ class TestFollowing:
         with pytest.raises(errors.LoginError, match="ended without a login"):
             second.wait(10)
 
+    @pytest.mark.slow
     def test_one_that_needs_more_scopes_takes_over(self, kernel: Kernel) -> None:
         first, _ = waiting(kernel(scopes=("read",)))
         second, url = waiting(kernel(scopes=("read", "write")))
@@ -214,6 +224,7 @@ class TestFollowing:
         second.submit(answer_of(url))
         assert second.wait(10).scopes == ("read", "write")
 
+    @pytest.mark.slow
     def test_one_that_asks_for_the_account_takes_over(self, kernel: Kernel) -> None:
         """The person wants to be asked who they are: what does not ask is no such sign-in."""
         first, plain = waiting(kernel())
@@ -227,6 +238,7 @@ class TestFollowing:
         second.submit(answer_of(url))
         assert second.wait(10).signed_in
 
+    @pytest.mark.slow
     def test_one_that_asks_for_it_as_well_is_followed(self, kernel: Kernel) -> None:
         first, url = waiting(kernel(), choose_account=True)
         second, same = waiting(kernel(), choose_account=True)
@@ -258,6 +270,7 @@ class TestFollowing:
         assert work.wait(10).account == "work"
         assert home.wait(10).account == "home"
 
+    @pytest.mark.slow
     def test_signing_out_elsewhere_ends_the_wait(self, kernel: Kernel) -> None:
         login, url = waiting(kernel())
 

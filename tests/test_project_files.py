@@ -361,6 +361,7 @@ class TestTheCommand:
         assert "--yes" in refused.err
         assert names() == ["linear"]
 
+    @pytest.mark.slow
     def test_yes_is_for_scripts(self, work: Path, tmp_path: Path) -> None:
         (work / "mcpnb.toml").write_text(TEAM)
         assert "Trusted" in run("trust", "--yes").expect(0).err
@@ -368,6 +369,7 @@ class TestTheCommand:
         assert "trusted already" in run("trust").expect(0).err
         assert "no configuration" in run("trust", str(tmp_path)).expect(0).err
 
+    @pytest.mark.slow
     def test_on_a_terminal_it_asks(self, work: Path) -> None:
         (work / "mcpnb.toml").write_text(TEAM)
         for answer, code, known in (("n", 1, []), ("y", 0, ["team"])):
@@ -382,6 +384,7 @@ class TestTheCommand:
         done = run("trust", "--yes").expect(1)
         assert "not valid TOML" in done.out
 
+    @pytest.mark.slow
     @pytest.mark.threat("project-paints-the-terminal")
     def test_no_escape_sequence_of_a_file_reaches_the_terminal(self, work: Path) -> None:
         (work / "mcpnb.toml").write_text(

@@ -250,6 +250,7 @@ class TestAnErrorAnswer:
         assert len(str(caught.value)) < 500
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     st.text(st.characters())

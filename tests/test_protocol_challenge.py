@@ -164,6 +164,7 @@ def test_no_text_is_an_exception(fields: list[str]) -> None:
     bearer_challenge(fields)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(

@@ -320,6 +320,7 @@ def test_this_machine_is_only_what_says_so(host: str | None, *, loopback: bool) 
     assert is_loopback_host(host) is loopback
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text() | st.text("htps:/@[]?#.1a%\\ ").map("https://{}".format))
 def test_any_text_is_an_address_or_a_clear_error(text: str) -> None:
@@ -334,6 +335,7 @@ def test_any_text_is_an_address_or_a_clear_error(text: str) -> None:
     assert all(origin_of(u) == origin_of(canonical) for u in protected_resource_urls(canonical))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text() | st.text("htps:/@[]?#.1a%\\ ").map("https://{}".format), st.text())
 def test_any_endpoint_is_taken_or_refused(text: str, server: str) -> None:

@@ -105,6 +105,7 @@ class TestThroughThePage:
 
 
 class TestAnotherOneWhereItIsRefused:
+    @pytest.mark.slow
     def test_a_server_that_knows_localhost_only(self, show: Show, folder: Path) -> None:
         with DemoServers(localhost_redirects_only=True, auto_consent=True) as demo:
             front = show(mcpnb.connect(demo.mcp_url, store="memory", account=str(folder)), HUB)
@@ -120,6 +121,7 @@ class TestAnotherOneWhereItIsRefused:
             front.act("sign_out")
             front.phase("signed_out")
 
+    @pytest.mark.slow
     def test_a_page_on_this_computer_is_no_reason(self, show: Show, folder: Path) -> None:
         with DemoServers(localhost_redirects_only=True, auto_consent=True) as demo:
             front = show(mcpnb.connect(demo.mcp_url, store="memory", account=str(folder)), LAB)

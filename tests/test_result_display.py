@@ -213,6 +213,7 @@ class TestWhatAServerCannotDo:
         assert set(bundle) == {"text/plain", "text/html"}
         assert "tex2jax_ignore mathjax_ignore" in bundle["text/html"]
 
+    @pytest.mark.slow
     @pytest.mark.threat("picture-that-is-a-script")
     @pytest.mark.parametrize(
         ("data", "mime_type"),
@@ -248,6 +249,7 @@ class TestWhatAServerCannotDo:
         assert Image(encoded, mime_type)._repr_mimebundle_()[mime_type] == encoded
         assert Image(encoded, "IMAGE/PNG; x=y").inline_type == mime_type
 
+    @pytest.mark.slow
     @any_speed
     @given(
         st.lists(st.text(), max_size=4),

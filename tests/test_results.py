@@ -105,6 +105,7 @@ class TestData:
         assert r.raw is raw
         assert r.is_error
 
+    @pytest.mark.slow
     @any_speed
     @given(st.recursive(st.none() | st.booleans() | st.text(), st.lists, max_leaves=20))
     def test_any_json_value_comes_back(self, value: object) -> None:
@@ -188,6 +189,7 @@ class TestDataFrames:
         with pytest.raises(CallError, match="it is bytes"):
             read(mcp.BlobResourceContents(uri="data://b", blob="aGk=")).df()
 
+    @pytest.mark.slow
     @any_speed
     @given(
         st.recursive(

@@ -88,6 +88,7 @@ def test_those_who_are_being_answered_are_not_sent_away(listener: LoopbackListen
     assert status(listener) == 200, "their places are free again"
 
 
+@pytest.mark.slow
 @pytest.mark.threat("listener-flooded")
 def test_a_request_has_to_be_there_whole_in_time(
     listener: LoopbackListener, monkeypatch: pytest.MonkeyPatch
@@ -139,6 +140,7 @@ print(client.recv(15).decode())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.threat("listener-flooded")
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors of POSIX")
 def test_a_process_without_descriptors_is_not_kept_busy() -> None:

@@ -43,6 +43,7 @@ class TestItsSize:
         with pytest.raises(ConfigError, match="64 KiB"):
             seen.agree()
 
+    @pytest.mark.slow
     @pytest.mark.threat("project-bomb")
     def test_so_the_terminal_says(self, project: Path) -> None:
         (project / ".mcp.json").write_text(" " * (64 * KIB + 1))

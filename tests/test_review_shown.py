@@ -177,6 +177,7 @@ class TestAddressesInCells:
         until(lambda: end in str(notebook.kept))
         assert set(shown) == {"text/plain"}
 
+    @pytest.mark.slow
     @pytest.mark.threat("address-in-a-saved-notebook")
     def test_of_the_line_that_asks_in_the_cell(
         self, fake: FakeServer, notebook: Notebook, capsys: pytest.CaptureFixture[str]

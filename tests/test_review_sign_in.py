@@ -127,6 +127,7 @@ class TestTheAddressThatABrowserIsStartedWith:
         assert browse(url).status_code == 200
         assert session.signed_in
 
+    @pytest.mark.slow
     @posix
     @pytest.mark.threat("authorization-url-in-a-process-list")
     def test_the_terminal_prints_the_whole_address_all_the_same(

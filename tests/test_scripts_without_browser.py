@@ -20,6 +20,7 @@ def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webbrowser, "get", none)
 
 
+@pytest.mark.slow
 def test_who_waits_is_told_the_address_once(
     fake: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,6 +41,7 @@ def test_who_waits_is_told_the_address_once(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_it_is_not_said_that_a_pasted_answer_comes_back_by_itself(
     fake: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,6 +55,7 @@ def test_it_is_not_said_that_a_pasted_answer_comes_back_by_itself(
     login.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", ["a view", "a notebook", "no browser was wanted"])
 def test_what_is_shown_elsewhere_is_not_said_again(
     fake: FakeServer,

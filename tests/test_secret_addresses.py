@@ -164,6 +164,7 @@ class TestShown:
         assert config.shown == "https://mcp.example.com/x/${TEAM_KEY}"
         assert shown(f"{value}: see {config.url}") == f"{value}: see {config.shown}"
 
+    @pytest.mark.slow
     def test_user_and_password_are_hidden_where_they_are_refused(
         self, monkeypatch: pytest.MonkeyPatch, write: Write
     ) -> None:
@@ -265,6 +266,7 @@ class TestStored:
         assert store.keys("login") == []
         assert keyed.asked("/revoke")
 
+    @pytest.mark.slow
     def test_one_that_is_not_configured_any_more_is_listed(
         self, keyed: FakeServer, write: Write, world: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

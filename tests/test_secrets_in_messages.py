@@ -54,6 +54,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
+@pytest.mark.slow
 @pytest.mark.threat("widget-messages-leak")
 def test_a_whole_sign_in_with_all_that_follows(
     fake: FakeServer, kernel: Kernel, show: Show, log: pytest.LogCaptureFixture

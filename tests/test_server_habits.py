@@ -34,6 +34,7 @@ class TestRotation:
         assert said == [str(n) for n in range(8)]
         assert len(refresh_tokens(fake)) == 1
 
+    @pytest.mark.slow
     @pytest.mark.threat("refresh-token-theft-by-a-sibling")
     def test_sessions_that_share_a_login_refresh_once(self, fake: FakeServer) -> None:
         """Also where each of them believes it holds the newest token."""
@@ -69,6 +70,7 @@ class TestRotation:
         until(lambda: session.access_token() != token)
         assert len(refresh_tokens(fake)) == 2
 
+    @pytest.mark.slow
     def test_a_503_before_the_refresh_was_processed_is_retried(self, fake: FakeServer) -> None:
         """Nothing was rotated, so the same refresh token is good."""
         session = connect(fake.url)
@@ -81,6 +83,7 @@ class TestRotation:
         first, second = refresh_tokens(fake)
         assert first == second
 
+    @pytest.mark.slow
     def test_a_429_is_retried_as_late_as_it_says(self, fake: FakeServer) -> None:
         """`Retry-After` of a refresh that was turned away."""
         session = connect(fake.url)
@@ -126,6 +129,7 @@ class TestRotation:
 class TestRefreshBeforeUse:
     """Some servers delete the refresh token when an expired access token is presented."""
 
+    @pytest.mark.slow
     def test_an_expired_token_is_never_presented(self, fake: FakeServer) -> None:
         """The refresh follows from the expiry, not from a 401."""
         fake.lifetime, fake.expired_use_ends_login = 1, True

@@ -184,6 +184,7 @@ class TestEndpoints:
 class TestNoRedirect:
     """Wrong redirect, unknown client: the server shows a page of its own and never redirects."""
 
+    @pytest.mark.slow
     def test_the_wait_says_so(self, fake: FakeServer) -> None:
         """The listener hears of nothing, so the time-out names what may have happened."""
         session = connect(fake.url)

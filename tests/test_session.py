@@ -33,6 +33,7 @@ def test_connecting_contacts_nobody(fake: FakeServer) -> None:
     assert fake.requests == []
 
 
+@pytest.mark.slow
 def test_a_session_says_in_one_line_how_it_stands(fake: FakeServer) -> None:
     """And never a secret."""
     session = connect(fake.url)
@@ -118,6 +119,7 @@ def test_a_view_with_other_options_is_the_same_session(fake: FakeServer) -> None
     assert methods.count("initialize") == methods.count("tools/list") == 1
 
 
+@pytest.mark.slow
 def test_the_line_for_run_all_goes_on_when_signed_in(
     fake: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -275,6 +277,7 @@ def test_a_missing_login_is_one_friendly_line_in_a_notebook(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_an_abandoned_session_leaves_no_connection_behind(fake: FakeServer) -> None:
     """The collector ends what nobody can use any more."""
     session = connect(fake.url)

@@ -65,6 +65,7 @@ class TestOutcomeUnknown:
         assert len(refresh_tokens(fake)) == 2
         assert stored(folder)["setback"] is None
 
+    @pytest.mark.slow
     def test_a_kernel_killed_before_the_answer_leaves_word_for_the_next_one(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -174,6 +175,7 @@ class TestTurnedAway:
         assert "try again at" in str(caught.value)
         assert kernel().signed_in
 
+    @pytest.mark.slow
     def test_a_stale_token_is_used_while_the_server_wants_to_be_left_alone(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -231,6 +233,7 @@ class TestTurnedAway:
             assert session.call("echo", text="on").text == "on"
         assert refresh_tokens(fake) == []
 
+    @pytest.mark.slow
     def test_a_rotation_that_could_not_be_written_is_written_later(
         self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -296,6 +299,7 @@ class TestWhoEndedIt:
         assert kernel().call("echo", text="known again").text == "known again"
         assert session.status == "authenticated"
 
+    @pytest.mark.slow
     def test_the_next_sign_in_after_that_registers_a_new_client(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:

@@ -42,6 +42,7 @@ def revocations(fake: FakeServer) -> int:
 
 
 class TestWhileTheCodeIsExchanged:
+    @pytest.mark.slow
     def test_another_sign_in_waits_and_is_signed_in_with_it(
         self, fake: FakeServer, kernel: Kernel
     ) -> None:
@@ -78,6 +79,7 @@ class TestWhileTheCodeIsExchanged:
         assert leader.wait(10).signed_in
         assert revocations(fake) == 0
 
+    @pytest.mark.slow
     def test_a_sign_out_that_comes_while_the_record_is_locked_wins(
         self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -109,6 +111,7 @@ class TestWhileTheCodeIsExchanged:
         with pytest.raises(errors.LoginCancelled):
             submitting.result(20)
 
+    @pytest.mark.slow
     def test_a_process_killed_in_it_does_not_stand_in_the_way(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -130,6 +133,7 @@ class TestWhileTheCodeIsExchanged:
 
 
 class TestWaysBack:
+    @pytest.mark.slow
     def test_a_reverse_proxys_address_and_a_port_belong_together(self, kernel: Kernel) -> None:
         """The port is not in the address; a second kernel follows all the same."""
         own: dict[str, Any] = {
@@ -163,6 +167,7 @@ class TestWaysBack:
         login.submit(answer_of(url))
         assert login.wait(10).signed_in
 
+    @pytest.mark.slow
     def test_the_next_one_finds_the_port_free(self, kernel: Kernel) -> None:
         """The port is given back before the turn."""
         port = free_port()
@@ -206,11 +211,13 @@ class TestBeginningAnew:
 
         assert len(fake.asked("/register")) == 1
 
+    @pytest.mark.slow
     def test_the_hint_repeats_what_chose_the_login(self, fake: FakeServer) -> None:
         done = run("login", fake.url, "--begin", "--account", "at work").expect(0)
 
         assert f"mcpnb login {fake.url} --account 'at work' --finish -" in done.err
 
+    @pytest.mark.slow
     def test_waiting_is_not_ended_by_a_sign_in_that_was_cancelled_before(
         self, kernel: Kernel
     ) -> None:
@@ -266,6 +273,7 @@ class TestRenewals:
             hanging.go_on.set()
             assert [call.result(30).text for call in calls] == ["x"] * 6
 
+    @pytest.mark.slow
     def test_a_slow_renewal_is_no_reason_not_to_sign_in(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
@@ -314,6 +322,7 @@ class TestSigningOut:
 
         assert revocations(fake) == 2
 
+    @pytest.mark.slow
     def test_everything_includes_damaged_and_newer_records(
         self, fake: FakeServer, world: Path
     ) -> None:
@@ -339,6 +348,7 @@ class TestSigningOut:
 
         assert run("logout", "--all").expect(0).err.count("Signed out of") == 1
 
+    @pytest.mark.slow
     def test_a_broken_configuration_is_no_reason_to_stay_signed_in(
         self, fake: FakeServer, world: Path
     ) -> None:

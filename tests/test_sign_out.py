@@ -64,6 +64,7 @@ class TestHere:
         assert set(json.loads(mark.read_bytes())) == {"format", "kind", "name", "deleted_at"}
         assert store.keys("login") == []
 
+    @pytest.mark.slow
     def test_a_login_after_it_is_like_the_first(self, kernel: Kernel) -> None:
         session = kernel()
         sign_in(session)
@@ -152,6 +153,7 @@ class TestOthers:
         assert all_dead(fake)
         assert FileStore(folder).keys("login") == []
 
+    @pytest.mark.slow
     @pytest.mark.threat("late-refresh-after-a-sign-out")
     def test_a_sibling_that_hangs_cannot_bring_the_login_back(
         self,
@@ -234,6 +236,7 @@ class TestEverything:
         assert all_dead(second)
         assert "nothing to do" in run("logout", "--all").expect(0).err
 
+    @pytest.mark.slow
     def test_sign_ins_under_way_end_too(self, fake: FakeServer, world: Path) -> None:
         login, _ = waiting(connect(fake.url, store=FileStore(world / "mcpnb")))
 
@@ -242,6 +245,7 @@ class TestEverything:
         with pytest.raises(errors.LoginCancelled):
             login.wait(10)
 
+    @pytest.mark.slow
     def test_logins_whose_key_is_gone_are_deleted_and_it_is_said_that_nobody_was_told(
         self, fake: FakeServer, world: Path
     ) -> None:

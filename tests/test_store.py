@@ -117,6 +117,7 @@ def test_the_version_changes_with_every_change(store: TokenStore) -> None:
     assert all(one != following for one, following in pairwise(seen))
 
 
+@pytest.mark.slow
 def test_the_lock_excludes_other_threads(store: TokenStore) -> None:
     """Read, think, write: no count is lost."""
     store.write(KEY, {"n": 0})
@@ -175,6 +176,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenStore, TokenSto
     return MemoryStore(), FileStore(tmp_path_factory.mktemp("any") / "logins")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(name=st.text(), record=st.dictionaries(st.text(), JSON, max_size=4))
 def test_any_json_object_under_any_name_comes_back(

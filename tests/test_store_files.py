@@ -176,6 +176,7 @@ class TestTampering:
         store.write(KEY, RECORD)
         assert store.read(KEY) == RECORD
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "content",
         [
@@ -211,6 +212,7 @@ class TestTampering:
         assert path.read_text() == newer
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(content=st.binary(max_size=200))
 def test_no_content_of_a_file_is_more_than_a_store_error(
@@ -275,6 +277,7 @@ except McpnbError as error:
         with pytest.raises(errors.StoreError, match="MCPNB_HOME"), store.lock(KEY, 1):
             pass
 
+    @pytest.mark.slow
     @posix
     def test_a_lock_freed_by_kill_9_is_free(self, folder: Path) -> None:
         code = """
@@ -297,6 +300,7 @@ with store.lock(KEY, 5):
         with store.lock(KEY, 5):
             store.write(KEY, RECORD)
 
+    @pytest.mark.slow
     @posix
     def test_processes_take_turns(self, folder: Path) -> None:
         """Four of them count to ten each; the first ones also have to agree on a key."""

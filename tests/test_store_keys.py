@@ -145,6 +145,7 @@ def test_a_key_file_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path)
         FileStore(folder).read(KEY)
 
 
+@pytest.mark.slow
 @posix
 def test_two_processes_that_make_the_first_key_agree(folder: Path) -> None:
     """Both start writing at the same byte; each reads the other's record afterwards."""

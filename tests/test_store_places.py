@@ -121,6 +121,7 @@ class TestReadOnly:
         assert said.startswith("StoreError"), said
         assert "Permission denied" in said
 
+    @pytest.mark.slow
     @root
     def test_a_folder_that_cannot_be_written_says_so_and_loses_nothing(
         self, of_nobody: Path

@@ -61,6 +61,7 @@ class TestTime:
 
         assert kernel().access_token() != old
 
+    @pytest.mark.slow
     def test_kernels_begin_to_renew_at_different_moments(
         self, kernel: Kernel, folder: Path
     ) -> None:

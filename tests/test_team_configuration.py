@@ -281,6 +281,7 @@ class TestTools:
 
 
 class TestTimeouts:
+    @pytest.mark.slow
     def test_a_server_that_is_not_ready_in_time_is_given_up(
         self, fake: FakeServer, config: Write
     ) -> None:
@@ -295,6 +296,7 @@ class TestTimeouts:
         with pytest.raises(errors.ServerUnreachable, match="startup_timeout_sec"):
             asyncio.run(_listed(session))
 
+    @pytest.mark.slow
     def test_a_tool_that_takes_too_long_is_given_up(self, fake: FakeServer, config: Write) -> None:
         session = connect("team", config=config("tool_timeout_sec = 0.5"))
         opened(fake)

@@ -27,6 +27,7 @@ COPIED = ("mcpnb", "tests", "notebooks", "binder", "pyproject.toml")
 PASSED, FAILED = 0, 1
 
 
+@pytest.mark.slow
 def test_every_threat_has_its_test() -> None:
     assert sorted(THREATS) == sorted(who_tries())
 

@@ -141,6 +141,7 @@ class TestSignatures:
 
         assert annotation({"$ref": "#/$defs/a"}, **{"$defs": {"a": fan}}) is Any
 
+    @pytest.mark.slow
     @any_speed
     @given(
         st.recursive(

@@ -378,6 +378,7 @@ class TestTheList:
         )
         assert repr(server.tools()) == "<Tools: 0 tools>"
 
+    @pytest.mark.slow
     def test_a_long_list_is_cut_and_counted(self, server: Server) -> None:
         """A thousand tools do not fill the page."""
         tools = server.tools(*(f"tool{i}" for i in range(1_000)))

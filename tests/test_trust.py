@@ -86,6 +86,7 @@ class TestLinks:
 
 
 class TestWithdrawing:
+    @pytest.mark.slow
     def test_what_was_agreed_to_is_taken_back(self, world: Path) -> None:
         work = project(world / "work" / "inner", "mcpnb.toml", ".mcp.json", content=TEAM)
         (work / ".mcp.json").write_text('{"mcpServers": {}}')
@@ -105,6 +106,7 @@ class TestWithdrawing:
         again = run("trust", "--withdraw", str(work)).expect(0)
         assert "nothing to do" in again.err
 
+    @pytest.mark.slow
     def test_also_for_files_and_folders_that_are_no_more(self, tmp_path: Path) -> None:
         """Or it would hold again for whoever puts the same content there."""
         work = project(tmp_path / "gone", "mcpnb.toml")
@@ -137,6 +139,7 @@ class TestWithdrawing:
 
         assert "nothing to do" in run("trust", "--withdraw").expect(0).err
 
+    @pytest.mark.slow
     def test_usage_is_checked(self, tmp_path: Path) -> None:
         assert "not with --yes" in run("trust", "--withdraw", "--yes").expect(2).err
         assert "no folder" in run("trust", str(tmp_path / "nowhere")).expect(2).err

@@ -138,6 +138,7 @@ class TestNobodyThere:
 
 
 class TestATerminal:
+    @pytest.mark.slow
     def test_the_address_is_printed(
         self, session: mcpnb.Session, fake: FakeServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -162,6 +163,7 @@ class TestATerminal:
 
 
 class TestAPageThatHears:
+    @pytest.mark.slow
     @ways
     def test_a_panel_is_shown_and_waited_for(
         self, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch, wait: Wait
@@ -175,6 +177,7 @@ class TestAPageThatHears:
             assert waits.result(20) is session
         assert notebook.prompts == []
 
+    @pytest.mark.slow
     @ways
     def test_a_sign_in_that_is_denied_ends_the_wait(
         self,
@@ -192,6 +195,7 @@ class TestAPageThatHears:
             with pytest.raises(errors.LoginDenied):
                 waits.result(20)
 
+    @pytest.mark.slow
     @ways
     def test_the_cell_can_be_run_again_after_that(
         self,
@@ -213,6 +217,7 @@ class TestAPageThatHears:
             notebook.panel.sign_in()
             assert waits.result(20) is session
 
+    @pytest.mark.slow
     @ways
     def test_cancelling_ends_the_wait(
         self, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch, wait: Wait
@@ -226,6 +231,7 @@ class TestAPageThatHears:
             with pytest.raises(errors.LoginCancelled):
                 waits.result(20)
 
+    @pytest.mark.slow
     @ways
     def test_a_server_that_needs_no_sign_in_is_gone_on_with(
         self,
@@ -245,6 +251,7 @@ class TestAPageThatHears:
         assert wait(session) is session, "nor is it asked about again"
         assert len(notebook.panels) == 1
 
+    @pytest.mark.slow
     def test_nobody_in_time_is_a_time_out(
         self, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -252,6 +259,7 @@ class TestAPageThatHears:
         with pytest.raises(errors.LoginTimeout, match="Nobody has signed in"):
             session.wait(timeout=0.5)
 
+    @pytest.mark.slow
     @ways
     def test_a_sign_in_that_goes_on_by_itself_needs_no_panel(
         self, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch, wait: Wait
@@ -269,6 +277,7 @@ class TestAPageThatHears:
 class TestAPageThatDoesNotHear:
     """What the person does in the panel arrives only after the cell."""
 
+    @pytest.mark.slow
     @ways
     def test_the_address_is_asked_for(
         self,
@@ -297,6 +306,7 @@ class TestAPageThatDoesNotHear:
         assert "planted" not in said[1]
         assert len(notebook.panels) == 1, "it is there all the same, for later"
 
+    @pytest.mark.slow
     def test_enter_is_enough_once_the_page_says_so(
         self,
         session: mcpnb.Session,
@@ -315,6 +325,7 @@ class TestAPageThatDoesNotHear:
         notebook.typed = [browse]
         assert by_wait(session).signed_in
 
+    @pytest.mark.slow
     def test_a_denied_one_ends_the_wait(
         self,
         session: mcpnb.Session,
@@ -327,6 +338,7 @@ class TestAPageThatDoesNotHear:
         with pytest.raises(errors.LoginDenied):
             by_wait(session)
 
+    @pytest.mark.slow
     @ways
     def test_a_server_that_needs_no_sign_in_is_gone_on_with(
         self,
@@ -351,6 +363,7 @@ class TestAPageThatDoesNotHear:
         assert by_await(session).signed_in
         assert not any(message["kind"] == "ping" for message in notebook.panel.sent)
 
+    @pytest.mark.slow
     @ways
     def test_one_that_may_not_ask_either_says_so(
         self, session: mcpnb.Session, fake: FakeServer, monkeypatch: pytest.MonkeyPatch, wait: Wait
@@ -363,6 +376,7 @@ class TestAPageThatDoesNotHear:
         assert [*notebook.prompts, *fake.requests] == []
 
 
+@pytest.mark.slow
 def test_many_waiters_are_all_let_go(
     session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ class TestScopes:
         assert flow.demo.mcp_server.calls["publish"] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["legacy", MODERN])
 def test_every_tool_and_resource_works_with_the_sdks_client(flow: Flow, mode: Any) -> None:
     """In the stateless protocol and in the one with the handshake."""
@@ -146,6 +147,7 @@ def test_every_tool_and_resource_works_with_the_sdks_client(flow: Flow, mode: An
 class TestRunning:
     """Starting and stopping."""
 
+    @pytest.mark.slow
     def test_the_servers_start_and_stop_several_times_in_one_process(
         self, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -164,6 +166,7 @@ class TestRunning:
         assert (threading.active_count(), root.handlers, root.level) == before
         assert capfd.readouterr() == ("", "")
 
+    @pytest.mark.slow
     def test_an_open_event_stream_does_not_hold_up_the_end(self) -> None:
         """Older clients keep one open for the whole session."""
         before, servers = threading.active_count(), DemoServers(auto_consent=True)
@@ -186,6 +189,7 @@ class TestRunning:
 
         assert threading.active_count() == before
 
+    @pytest.mark.slow
     def test_chosen_ports_are_used_and_a_taken_one_is_an_error(self) -> None:
         """The MCP server has the port that was asked for, the authorization server the next."""
         with DemoServers() as servers:

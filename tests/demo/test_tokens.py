@@ -220,6 +220,7 @@ class TestEnds:
         assert 'error="invalid_token"' in challenge
         assert "resource_metadata=" in challenge
 
+    @pytest.mark.slow
     def test_expiry_and_withdrawal_can_be_brought_about(self, demo: DemoServers) -> None:
         """For tests that would otherwise have to wait."""
         with DemoServers(auto_consent=True) as own, httpx2.Client(trust_env=False) as http:

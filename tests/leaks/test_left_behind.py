@@ -57,6 +57,7 @@ def half_written(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["file", "environment"])
 def test_no_file_holds_one_at_any_time(
     fake: FakeServer, world: Path, monkeypatch: pytest.MonkeyPatch, key: str
@@ -148,6 +149,7 @@ def test_programs_that_are_started_are_given_none(
     assert "http://127.0.0.1" in opened.read_text()
 
 
+@pytest.mark.slow
 @posix
 def test_an_answer_is_copied_by_a_pipe_and_not_by_an_argument(
     fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

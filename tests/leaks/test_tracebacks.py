@@ -68,6 +68,7 @@ def have(fake: FakeServer, path: str, fault: str) -> None:
     fake.routes[path] = reply if callable(reply) else lambda _: reply
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_renewal_that_fails(fake: FakeServer, folder: Path, fault: str) -> None:
     sign_in(connect(fake.url, store=FileStore(folder)))
@@ -92,6 +93,7 @@ def test_an_exchange_that_fails(fake: FakeServer, fault: str) -> None:
     assert {"code", "verifier", "state"} <= secrets.kinds()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["{code}", "{url}&code=x", "https://x.example/?code={code}"])
 def test_a_paste_that_is_refused(fake: FakeServer, text: str) -> None:
     login, url = waiting(connect(fake.url))
@@ -104,6 +106,7 @@ def test_a_paste_that_is_refused(fake: FakeServer, text: str) -> None:
         login.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [{"version": 99}, {"tokens": {}}, {"registration": "x"}])
 def test_a_stored_login_that_cannot_be_read(
     fake: FakeServer, folder: Path, wrong: dict[str, Any]
@@ -116,6 +119,7 @@ def test_a_stored_login_that_cannot_be_read(
         searched(Secrets(fake), act)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(
     fake: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +165,7 @@ async def _listed(session: mcpnb.Session) -> object:
         return await client.list_tools()
 
 
+@pytest.mark.slow
 def test_an_error_of_the_persons_own_in_a_connection(fake: FakeServer) -> None:
     """It goes out by frames of ours and of the SDK's."""
     session = connect(fake.url)

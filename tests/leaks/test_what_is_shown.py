@@ -70,6 +70,7 @@ def said_by(found: object) -> str:
     )
 
 
+@pytest.mark.slow
 def test_no_object_says_one(fake: FakeServer, folder: Path) -> None:
     fake.register_adds = {
         "client_secret": "pLanted-81f0c2a9e7d4b6",
