@@ -212,6 +212,17 @@ class TestSignedIn:
         missing = run("call", demo.mcp_url, "publish", "title=Fog").expect(3)
         assert f"mcpnb login {demo.mcp_url} --scopes data:write" in missing.err
 
+    @pytest.mark.slow
+    def test_an_argument_that_a_tool_does_not_have_is_refused_before_anything_is_called(
+        self, demo: DemoServers, signed_in: Path
+    ) -> None:
+        """The server would drop it, and the call would be another one than was meant."""
+        del signed_in
+        for given in (["limits=2"], ["--args", '{"limits": 2}']):
+            refused = run("call", demo.mcp_url, "harbour_traffic", *given).expect(2)
+            assert refused.out == ""
+            assert "there is no argument 'limits' (did you mean 'limit'?)" in refused.err
+
     def test_no_other_command_shows_a_secret(self, demo: DemoServers, signed_in: Path) -> None:
         held = secrets_in(signed_in)
         for arguments in (

@@ -119,6 +119,19 @@ def test_a_view_with_other_options_is_the_same_session(fake: FakeServer) -> None
     assert methods.count("initialize") == methods.count("tools/list") == 1
 
 
+def test_who_has_looked_at_the_tools_need_not_have_them_listed_for_a_call(
+    fake: FakeServer,
+) -> None:
+    session = connect(fake.url)
+    sign_in(session)
+
+    session.tools()
+    assert session.call("echo", text="hello").text == "hello"
+
+    methods = [r.json["method"] for r in fake.asked("/mcp", "POST") if r.json]
+    assert methods.count("tools/list") == 1
+
+
 @pytest.mark.slow
 def test_the_line_for_run_all_goes_on_when_signed_in(
     fake: FakeServer, capsys: pytest.CaptureFixture[str]

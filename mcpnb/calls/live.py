@@ -156,6 +156,12 @@ class LiveClient:
             listing = self._listing = (client, asyncio.ensure_future(_listed(client)))
         await asyncio.shield(listing[1])
 
+    def listed(self, client: SignedInClient) -> None:
+        """Note that somebody has just listed all tools: no call needs to any more."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        self._listing = (client, done)
+
     async def _disconnect(self) -> None:
         owner, stop = self._owner, self._stop
         self._client = self._owner = self._stop = None

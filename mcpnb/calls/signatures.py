@@ -109,6 +109,20 @@ class Arguments:
                 raise TypeError(self._complaint(tool, missing))
         return sent | {name: value for name, value in more.items() if _is_given(value)}
 
+    def named(self, tool: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Give arguments by the names that the server has for them; whether all are there it says.
+
+        Raises:
+            TypeError: There is no such argument; the message names the tool's parameters.
+        """
+        try:
+            _, by_python_name = self._by_name((), given)
+            self._refuse_unknown(by_python_name)
+        except TypeError as error:
+            raise TypeError(self._complaint(tool, str(error))) from None
+        names = {p.python_name: p.name for p in self.parameters}
+        return {names.get(name, name): value for name, value in by_python_name.items()}
+
     def _refuse_unknown(self, kwargs: Mapping[str, Any]) -> None:
         # Before Signature.bind, which would complain about a missing argument first: a misspelt
         # name is usually both, and its own name says more.

@@ -90,6 +90,14 @@ class Tool:
         """Call the tool and wait for its result."""
         return self._call(self.name, self._arguments.bind(self.name, args, kwargs))
 
+    def named(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Give arguments by the names that the server has for them.
+
+        Raises:
+            TypeError: The tool has no such argument, which servers would drop without a word.
+        """
+        return self._arguments.named(self.name, arguments)
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The arguments that the schema names, required ones first."""

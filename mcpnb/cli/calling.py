@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mcpnb.errors import McpnbError, plain
+from mcpnb.errors import LoginRequired, McpnbError, plain
 
 __all__ = ["call_tool", "show_tools"]
 
@@ -40,6 +40,7 @@ def call_tool(
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # no such module
     arguments = _arguments(pairs, text)
     _freshen(session)
+    arguments = _named(session, tool, arguments)
     result = session.options(timeout=timeout).call(tool, arguments)
     if as_json:
         click.echo(
@@ -61,6 +62,25 @@ def _freshen(session: Any) -> None:
     """Renew a stale token first: this process ends too soon to do so beside the call."""
     with contextlib.suppress(McpnbError):  # the call itself says it better
         session.headers()
+
+
+def _named(session: Any, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what the tool does not take: servers drop a misspelt name without a word."""
+    if not arguments:
+        return arguments
+    try:
+        tools = session.tools()
+    except LoginRequired:
+        raise
+    except McpnbError:  # the call itself says it better
+        return arguments
+    if tool not in tools:
+        return arguments
+    try:
+        named: dict[str, Any] = tools[tool].named(arguments)
+    except TypeError as error:
+        raise click.UsageError(str(error)) from None
+    return named
 
 
 def _arguments(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:

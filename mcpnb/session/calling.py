@@ -289,6 +289,7 @@ class Calling(Staying):
         from mcpnb.calls.tools import Tool, Tools
 
         found = await all_pages(client.list_tools, "tools")
+        self._live.listed(client)
         return Tools(Tool(raw, self.call, self.acall) for raw in found)
 
 
