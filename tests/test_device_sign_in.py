@@ -353,7 +353,7 @@ class TestInATerminal:
         with OnTerminal("login", fake.url, "--device") as command:
             command.shows("the code lasts")
             command.type("\x03")
-            assert command.end() == 130
+            assert command.end() == 130, command.shown
 
         assert phone.begun
         assert fake.access == {}

@@ -217,5 +217,5 @@ class TestTheClipboard:
                     browse(f"{callback}?code={CODE}&state={STATE}")
                     terminal.shows("Copy it? [Y/n] ")
                 terminal.type("\x03")
-                assert terminal.end() == 130
+                assert terminal.end() == 130, terminal.shown
                 assert "Traceback" not in terminal.shown
