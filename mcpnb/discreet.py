@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 from mcpnb.errors import McpnbError, bare, shown
+from mcpnb.locks import interrupt_in
 
 __all__ = ["discreet", "discreet_class", "discreet_logs"]
 
@@ -30,13 +31,15 @@ def discreet(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         outer = sys.exc_info()[1]
+        failure: BaseException | None
         try:
             return function(*args, **kwargs)
         except McpnbError as error:
             failure = bare(error)
         except BaseException as error:
             _forget(error, outer)
-            raise
+            if (failure := interrupt_in(error)) is None:
+                raise
         finally:
             del args, kwargs  # this frame shows, too
         raise failure

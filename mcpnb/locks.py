@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["ForkSafeLock", "file_lock"]
+__all__ = ["ForkSafeLock", "file_lock", "interrupt_in"]
 
 
 class ForkSafeLock:
@@ -54,6 +54,16 @@ def file_lock(path: Path, timeout: float) -> BaseFileLock:
     except NotImplementedError as error:
         raise OSError(str(error)) from None
     return lock
+
+
+def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
+    """Give the Ctrl-C that an error stands for, if it does.
+
+    One that is pressed just as a wait for a condition begins comes out of CPython's ``with`` as
+    “cannot release un-acquired lock” (measured).
+    """
+    cause = error.__context__ if isinstance(error, RuntimeError) else None
+    return cause if isinstance(cause, KeyboardInterrupt) else None
 
 
 _ALL: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()

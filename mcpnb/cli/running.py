@@ -26,6 +26,7 @@ from mcpnb.cli.group import (
     is_of_server,
     say,
 )
+from mcpnb.locks import interrupt_in
 
 __all__ = ["run"]
 
@@ -52,6 +53,10 @@ def run(arguments: Sequence[str]) -> int:
         return USAGE if isinstance(error, click.UsageError) else FAILED
     except errors.McpnbError as error:
         return _explained(error, asked)
+    except RuntimeError as error:
+        if interrupt_in(error) is None:
+            raise
+        return _cancelled()
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing is left to be said to it
         return FAILED

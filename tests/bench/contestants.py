@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import threading
+import time
 import warnings
 import webbrowser
 from collections.abc import Callable
@@ -125,9 +126,21 @@ class _Headless(webbrowser.BaseBrowser):
 
     def open(self, url: str, *_: object, **__: object) -> Literal[True]:
         """Visit the address and follow where it leads."""
-        options = {"follow_redirects": True, "trust_env": False, "timeout": PATIENCE}
-        threading.Thread(target=httpx2.get, args=(url,), kwargs=options, daemon=True).start()
+        threading.Thread(target=self._visit, args=(url,), daemon=True).start()
         return True
+
+    def _visit(self, url: str) -> None:
+        # FastMCP opens it before its listener is there: a person would take longer than that.
+        pause, deadline = threading.Event(), time.monotonic() + PATIENCE
+        with httpx2.Client(trust_env=False, timeout=PATIENCE) as browser:
+            answer = browser.get(url)
+            while answer.next_request is not None:
+                try:
+                    answer = browser.send(answer.next_request)
+                except httpx2.ConnectError:
+                    if time.monotonic() > deadline:
+                        raise
+                    pause.wait(0.05)
 
 
 def _fastmcp(url: str) -> Peer:
