@@ -258,7 +258,7 @@ class TestTheTables:
         there_are = len(THREATS), len(removals), sum(removals), len(FAULTS)
         assert numbers_in(counted) == [str(n) for n in there_are]
         printed = (ROOT / "tests" / "printed" / "figures.txt").read_text("utf-8")
-        assert len(numbers_in(run)) == 4
+        assert len(numbers_in(run)) == 6
         assert [n for n in numbers_in(run) if not re.search(rf"(?m)^\s*{n}  ", printed)] == []
 
     def test_each_row_of_the_comparison_was_printed(self) -> None:
