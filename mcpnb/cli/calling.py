@@ -38,9 +38,10 @@ def call_tool(
     # The SDK checks results with jsonschema. Where Jupyter is installed, that loads a grammar for a
     # format that is not checked then, for 1.2 s (measured); this process is ours, and needs none.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # no such module
-    arguments = _arguments(pairs, text)
+    whole, named = _whole(text), _pairs(pairs)
     _freshen(session)
-    arguments = _named(session, tool, arguments)
+    # A schema may leave open that there are more arguments than it names: JSON is sent as it is.
+    arguments = whole | _known(session, tool, named)
     result = session.options(timeout=timeout).call(tool, arguments)
     if as_json:
         click.echo(
@@ -64,8 +65,8 @@ def _freshen(session: Any) -> None:
         session.headers()
 
 
-def _named(session: Any, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what the tool does not take: servers drop a misspelt name without a word."""
+def _known(session: Any, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what the tool does not name: servers drop a misspelt name without a word."""
     if not arguments:
         return arguments
     try:
@@ -79,21 +80,24 @@ def _named(session: Any, tool: str, arguments: dict[str, Any]) -> dict[str, Any]
     try:
         named: dict[str, Any] = tools[tool].named(arguments)
     except TypeError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(f"{error} --args sends whatever you give it.") from None
     return named
 
 
-def _arguments(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:
+def _whole(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        arguments = json.loads(sys.stdin.read() if text == "-" else text)
+    except ValueError as error:
+        raise click.UsageError(f"--args is not JSON: {error}") from None
+    if not isinstance(arguments, dict):
+        raise click.UsageError('--args has to be a JSON object, such as \'{"query": "report"}\'.')
+    return arguments
+
+
+def _pairs(pairs: tuple[str, ...]) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
-    if text is not None:
-        try:
-            arguments = json.loads(sys.stdin.read() if text == "-" else text)
-        except ValueError as error:
-            raise click.UsageError(f"--args is not JSON: {error}") from None
-        if not isinstance(arguments, dict):
-            raise click.UsageError(
-                '--args has to be a JSON object, such as \'{"query": "report"}\'.'
-            )
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:

@@ -254,7 +254,10 @@ def tools(server: str, as_json: bool, account: str | None, config: str | None) -
 @click.argument("tool")
 @click.argument("pairs", metavar="[K=V]...", nargs=-1)
 @click.option(
-    "--args", "arguments", metavar="JSON", help="Arguments as a JSON object; - reads stdin."
+    "--args",
+    "arguments",
+    metavar="JSON",
+    help="Arguments as a JSON object, sent as it is; - reads stdin.",
 )
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for the result."
