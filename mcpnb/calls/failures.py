@@ -64,7 +64,7 @@ def _broken(error: Exception, server: str) -> McpnbError | None:
     if type(error).__module__.startswith(("anyio", "mcp", "pydantic")):
         said = quoted(str(error) or type(error).__name__, 160)
         return CallError(f"The conversation with {server} broke: {said}.")
-    return None  # not of the conversation: a progress callback's, say
+    return None  # not of the conversation: a sampling callback's, say
 
 
 def _unreachable(error: Exception, server: str) -> McpnbError:

@@ -1,23 +1,77 @@
-"""One updating line for a call that takes longer than two seconds."""
+"""What a server reports of a call that is running, and who hears of it."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from typing import Any, Self
+from collections.abc import Awaitable, Callable
+from typing import Any, Self, TypeVar
 
-from mcpnb.errors import plain
+import anyio
 
-__all__ = ["ProgressLine"]
+from mcpnb.errors import CallError, plain
+
+__all__ = ["Progress", "ProgressLine", "Reports", "StoppedByListener"]
+
+T = TypeVar("T")
+Progress = Callable[[float, float | None, str | None], object]
 
 _AFTER = 2.0
 _EVERY = 1.0
 
 
-class ProgressLine:
-    """Says that a call is running, in a terminal or a notebook, and takes the line away at its end.
+class StoppedByListener(CallError):
+    """What a listener raised has ended the call; it is carried to whoever made the call.
 
+    Attributes:
+        reason: What was raised. It does not travel as itself: an event loop does not outlive a
+            `KeyboardInterrupt` or `SystemExit`.
+    """
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__("What hears of progress has ended the call.")
+        self.reason = reason
+
+
+class Reports:
+    """Hands what a server reports of one call (MCP progress notifications) to a listener.
+
+    The SDK would log what a listener raises, and nobody would see it.
+    """
+
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
+        self._raised: BaseException | None = None
+        self._scope = anyio.CancelScope()
+
+    async def heard_during(self, call: Awaitable[T]) -> T:
+        """Await the call.
+
+        Raises:
+            StoppedByListener: The listener raised something; the server is told to stop.
+        """
+        with self._scope:
+            result = await call
+        if self._raised is not None:
+            raise StoppedByListener(self._raised)
+        return result
+
+    async def report(self, progress: float, total: float | None, message: str | None) -> None:
+        """Take one report."""
+        if self._raised is not None:
+            return
+        try:
+            self._listener(progress, total, message)
+        except BaseException as error:  # noqa: BLE001  it goes to whoever made the call
+            self._raised = error
+            self._scope.cancel()
+
+
+class ProgressLine:
+    """One updating line for a call that takes longer than two seconds.
+
+    It says that a call is running, in a terminal or a notebook, and is taken away at its end.
     Nothing is shown where nobody looks: output that is no terminal and no notebook.
     """
 

@@ -8,7 +8,7 @@ import shlex
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mcpnb import views
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mcpnb.auth import BearerAuth
     from mcpnb.calls.connection import SignedInClient
     from mcpnb.calls.live import LiveClient
+    from mcpnb.calls.progress import Progress
     from mcpnb.calls.results import ResourceContents, ToolResult
     from mcpnb.calls.tools import Tools
     from mcpnb.headers_helper import HeadersHelper
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Calling"]
 
 T = TypeVar("T")
-Progress = Callable[[float, float | None, str | None], object]
 
 
 class _Shared:
@@ -108,7 +108,8 @@ class Calling(Staying):
 
         Args:
             timeout: Seconds for one call.
-            progress: Called with ``(progress, total, message)`` as the server reports.
+            progress: Called with ``(progress, total, message)`` as the server reports. What it
+                raises ends the call and is raised by it.
         """
         view = type(self).__new__(type(self))
         own = {"_timeout": timeout, "_progress": progress}
@@ -219,24 +220,32 @@ class Calling(Staying):
     def _blocking(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
         self._require_usable()
         from mcpnb.calls.background import result_of
+        from mcpnb.calls.progress import StoppedByListener
 
+        failure: BaseException
         try:
             return result_of(self._live.start(operation, self._timeout))
         except LoginRequired as error:
             failure = self._invited(error)
+        except StoppedByListener as stopped:
+            failure = stopped.reason
         raise failure
 
     async def _awaiting(self, operation: Callable[[SignedInClient], Coroutine[Any, Any, T]]) -> T:
         self._require_enabled()
         await self._settled()
         self._require_usable()
+        from mcpnb.calls.progress import StoppedByListener
+
         try:
             return await asyncio.wrap_future(self._live.start(operation, self._timeout))
         except LoginRequired as error:
-            failure: Exception = self._invited(error)
+            failure: BaseException = self._invited(error)
+        except StoppedByListener as stopped:
+            failure = stopped.reason
         except McpnbError as error:
-            failure = error
-        raise bare(failure)
+            failure = bare(error)
+        raise failure
 
     @property
     def login_command(self) -> str:
@@ -260,23 +269,20 @@ class Calling(Staying):
     ) -> Callable[[SignedInClient], Coroutine[Any, Any, ToolResult]]:
         from mcpnb.calls.arguments import as_json
         from mcpnb.calls.configured import require_usable
+        from mcpnb.calls.progress import Reports
         from mcpnb.calls.results import ToolResult, tool_error
 
         require_usable(self._config, tool)
         sent = as_json(tool, arguments)
 
-        async def report(progress: float, total: float | None, message: str | None) -> None:
-            if told is not None:
-                told(progress, total, message)
-
         async def operation(client: SignedInClient) -> ToolResult:
             await self._live.list_once(client)
-            raw = await client.call_tool(
-                tool,
-                sent,
-                read_timeout_seconds=self._timeout,
-                progress_callback=report if told is not None else None,
-            )
+            called = partial(client.call_tool, tool, sent, read_timeout_seconds=self._timeout)
+            if told is None:
+                raw = await called()
+            else:
+                reports = Reports(told)
+                raw = await reports.heard_during(called(progress_callback=reports.report))
             result = ToolResult(raw, name=tool)
             if result.is_error:
                 raise tool_error(tool, result)
