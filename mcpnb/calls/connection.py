@@ -86,7 +86,9 @@ async def _guarded(call: Awaitable[T], server: str) -> T:
     except Exception as error:  # noqa: BLE001  translated, whatever it is
         failure = translated(error, outcome, server)
     finally:
-        current_outcome.reset(token)
+        # What a loop leaves unfinished is collected in any context, which has nothing to reset.
+        with contextlib.suppress(ValueError):
+            current_outcome.reset(token)
     raise bare(failure)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from mcpnb.tokens import TokenSource
 __all__ = ["LiveClient"]
 
 T = TypeVar("T")
-Operation = Callable[[SignedInClient], Awaitable[T]]
+Operation = Callable[[SignedInClient], Coroutine[Any, Any, T]]
 
 # The HTTP+SSE transport swallows a refused POST and leaves its caller waiting for an answer that
 # cannot come; the refusal itself is known from the request. Seconds to let a real answer win.
@@ -72,7 +73,6 @@ class LiveClient:
         for attempt in (1, 2):
             client = await self._connected()
             outcome = Outcome()
-            token = current_outcome.set(outcome)
             try:
                 return await self._answered(operation(client), outcome)
             except _Swallowed:
@@ -86,8 +86,6 @@ class LiveClient:
                 if dead and attempt == 1 and outcome.status == 404:
                     continue  # the session is gone, so the call was not taken: once more, anew
                 raise translated(error, outcome, self._source.server) from None
-            finally:
-                current_outcome.reset(token)
         raise AssertionError("unreachable")
 
     async def _require_token(self) -> None:
@@ -95,8 +93,12 @@ class LiveClient:
         if self._source.record() is not None and self._source.peek() is None:
             await asyncio.shield(asyncio.wrap_future(self._source.renewal()))
 
-    async def _answered(self, call: Awaitable[T], outcome: Outcome) -> T:
-        task = asyncio.ensure_future(call)
+    async def _answered(self, call: Coroutine[Any, Any, T], outcome: Outcome) -> T:
+        # A context of its own needs no reset: what is never finished is collected in any context,
+        # where a reset is an error.
+        context = contextvars.copy_context()
+        context.run(current_outcome.set, outcome)
+        task = asyncio.create_task(call, context=context)
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=_SWALLOWED)

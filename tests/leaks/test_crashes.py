@@ -6,8 +6,9 @@ IPython's ``%xmode Verbose``, rich and pytest print them; logs; and what falls o
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -28,6 +29,13 @@ pytestmark = [
     # What a crash leaves open in the middle of something, the garbage collector closes and tells.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def own_garbage() -> Iterator[None]:
+    """What a test left open is told while it runs: the next one would fail for it."""
+    yield
+    gc.collect()
 
 
 class Place:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -111,7 +112,7 @@ async def of_their_own(session: mcpnb.Session) -> None:
         await own.post(session.server, json={})
 
 
-# Whose clients are never closed here is the garbage collector's.
+# Whose clients are never closed here is the garbage collector's, and told before the next test.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nothing_is_logged(fake: FakeServer, folder: Path, secret: Secrets) -> None:
@@ -123,6 +124,7 @@ def test_nothing_is_logged(fake: FakeServer, folder: Path, secret: Secrets) -> N
     expected = {"access token", "refresh token", "code", "verifier", "client secret", "state"}
     assert expected | {"registration access token", "Basic header", "device code"} <= secret.kinds()
     secret.absent_from(overheard.places(), without=urls)
+    gc.collect()
 
 
 def test_an_address_that_libraries_log_has_the_variable(
