@@ -23,7 +23,7 @@ CASES = [
 
 
 # The relay listens on the port that the sign-in named.
-@pytest.mark.xdist_group("27182")
+@pytest.mark.xdist_group("desk")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("question", CASES, ids=lambda question: question.title)
 def test_mcpnb_answers_as_it_is_meant_to(question: Question) -> None:

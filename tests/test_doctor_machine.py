@@ -78,7 +78,7 @@ class TestPort:
         assert wrong(report) == {}
         assert "a sign-in that waits" in report["port"].answer
 
-    @pytest.mark.xdist_group("27182")
+    @pytest.mark.xdist_group("desk")
     def test_the_usual_port_is_looked_at_without_a_server(self) -> None:
         with taken(27182):
             assert wrong(examine_machine(MemoryStore())) == {"port": "warning"}

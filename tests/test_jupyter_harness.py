@@ -24,7 +24,7 @@ from tests.peers.jupyter_page import Notebook
 from tests.peers.said import bare_environment, started
 from tests.peers.voila import render
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("desk"), pytest.mark.timeout(120)]
 
 WIDGET = '''
 import anywidget
@@ -127,12 +127,15 @@ def test_a_far_kernel_is_out_of_the_browsers_reach(
 
 @pytest.mark.parametrize("application", ["lab", "notebook"])
 def test_a_notebook_does_as_a_person_says(window: Window, lab: Jupyter, application: str) -> None:
-    waiting = "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.02)"
+    waiting = (
+        "import pathlib, time\nprint('waiting')\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.02)"
+    )
     cells = [WIDGET, waiting, LINK, "1 / 0", "'not reached'"]
     notebook = Notebook.of(window.context, lab, cells, application=application)
-    notebook.run_all(wait=False).running(1).running(2).busy()
+    notebook.run_all(wait=False).running(1).running(2).shows(1, "waiting")
     (lab.notebooks / "go").touch()
-    notebook.done(3).idle()
+    notebook.done(3)
     assert notebook.outputs(3)[0]["ename"] == "ZeroDivisionError"
     assert not notebook.has_run(4)
 

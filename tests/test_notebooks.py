@@ -101,7 +101,7 @@ class TestExecuted:
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert any("image/png" in output.get("data", {}) for output in outputs), "a plot"
 
-    @pytest.mark.xdist_group("27182")
+    @pytest.mark.xdist_group("desk")
     def test_the_second_comes_back_by_port_and_by_phone(
         self, servers: Servers, tmp_path: Path
     ) -> None:

@@ -66,7 +66,6 @@ window.mcpnbTest = (() => {
         outputs: model.outputs.toJSON(),
       };
     },
-    status: path => kernel(path)?.status ?? "none",
     isDark: () => settled() && document.body.dataset.jpThemeLight === "false",
     isLight: () => settled() && document.body.dataset.jpThemeLight === "true",
   };

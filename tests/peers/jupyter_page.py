@@ -107,7 +107,11 @@ class Notebook:
         return self
 
     def running(self, cell: int) -> Self:
-        """Wait until a cell is running, or queued."""
+        """Wait until a cell is running, or queued.
+
+        The kernel's status tells less: ipykernel 7.4 says that it is idle when it has answered a
+        widget's page, also in the middle of a cell (measured).
+        """
         self._wait("state(path, cell).running", cell)
         return self
 
@@ -163,21 +167,6 @@ class Notebook:
     def restart(self) -> Self:
         """Restart the kernel; outputs stay on the page."""
         return self._do("restart(path, name)").ready()
-
-    def status(self) -> str:
-        """Give the kernel's status as the page knows it: idle, busy, dead, ..."""
-        status: str = self.page.evaluate("path => mcpnbTest.status(path)", self.name)
-        return status
-
-    def busy(self) -> Self:
-        """Wait until the kernel is at work; a cell counts as running when it is sent there."""
-        self._wait("status(path) === 'busy'")
-        return self
-
-    def idle(self) -> Self:
-        """Wait until the kernel has nothing to do."""
-        self._wait("status(path) === 'idle'")
-        return self
 
     def keep_widget_state(self, *, on: bool = True) -> Self:
         """Set “Save Widget State Automatically”."""
