@@ -122,19 +122,25 @@ class Sharing(Polling):
     def _look_around(self) -> None:
         """See what another process made of this sign-in: completed, claimed, or gone."""
         with self._changed:  # not while an answer changes it here
-            if self._state != "waiting" or self._signed_in_elsewhere():
+            if self._state != "waiting":
                 return
-            current, ours = self._pendings.current(), self._pending
-            if current is None or ours is None or not current.is_for(ours.request):
-                raise LoginCancelled(
-                    "The sign-in was ended or replaced in another notebook or terminal."
-                )
-            if self._pendings.is_being_exchanged(current):
-                self._deadline = max(self._deadline, time.monotonic() + _A_MOMENT)
-            elif current.claimed_at is not None:
-                raise LoginError(
-                    "The process that completed this sign-in died before its end. Sign in again."
-                )
+            failure = self._failed_elsewhere()
+            if not self._signed_in_elsewhere() and failure is not None:
+                raise failure
+
+    def _failed_elsewhere(self) -> LoginError | None:
+        current, ours = self._pendings.current(), self._pending
+        if current is None or ours is None or not current.is_for(ours.request):
+            return LoginCancelled(
+                "The sign-in was ended or replaced in another notebook or terminal."
+            )
+        if self._pendings.is_being_exchanged(current):
+            self._deadline = max(self._deadline, time.monotonic() + _A_MOMENT)
+        elif current.claimed_at is not None:
+            return LoginError(
+                "The process that completed this sign-in died before its end. Sign in again."
+            )
+        return None
 
     @property
     def _left_to_wait(self) -> float:
@@ -155,6 +161,10 @@ class Sharing(Polling):
         return record.signed_in_at if record else 0.0
 
     def _signed_in_elsewhere(self) -> bool:
+        """Whether another process has completed it: to be asked after all other questions.
+
+        That one stores the login first, and only then forgets what was pending.
+        """
         if self._last_sign_in() in (0.0, self._signed_in_before):
             return False
         self._finish("signed_in", None)

@@ -243,10 +243,11 @@ class Login(Shown, Generic[OwnerT]):
             except StoreBusy:
                 self._follow()
                 return
+            pending = self._pendings.current()
+            exchanged = pending is not None and self._pendings.is_being_exchanged(pending)
             if self._signed_in_elsewhere():
                 return
-            pending = self._pendings.current()
-            if pending is not None and self._pendings.is_being_exchanged(pending):
+            if exchanged:
                 self._follow()  # one that holds no turn exchanges the code
                 return
             shown, self._pending = self._pending, None
