@@ -130,8 +130,8 @@ class TestPrompt:
             phone.decision = "agreed"
             terminal.shows("Signed in")
             assert terminal.end() == 0
-        (line,) = (line for line in terminal.shown.split("\n") if "Exchanging" in line)
-        assert line.rpartition("\r")[2] == "Exchanging ..."
+        (line,) = (line for line in terminal.shown.split("\n") if "Getting the login" in line)
+        assert line.rpartition("\r")[2] == "Getting the login ..."
 
 
 @pytest.mark.parametrize(

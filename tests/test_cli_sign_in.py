@@ -231,7 +231,7 @@ class TestCtrlC:
         """At once, and not when the server has timed out."""
         fake.always("/mcp", fake.never())
         with login(fake.url) as command:
-            command.says("Discovering")
+            command.says("Finding out")
             command.interrupt()
             command.end(timeout=8).expect(130)
 
@@ -241,7 +241,7 @@ class TestCtrlC:
         fake.always("/token", fake.never())
         with login(fake.url) as command:
             command.type(approve(command.address(), follow=False))
-            command.says("Exchanging")
+            command.says("Getting the login")
             command.interrupt()
             command.end(timeout=8).expect(130)
 

@@ -26,7 +26,11 @@ _DEVICE_LASTS = 1800.0
 """Seconds to wait for another device at most; the server's code ends before."""
 # Hidden: the address holds a code, and a terminal keeps what it shows.
 _PROMPT = "Paste the address here: "
-_STAGES = ("discovering", "registering", "exchanging")
+_STAGES = {
+    "discovering": "Finding out how to sign in ...",
+    "registering": "Preparing the sign-in ...",  # a client that is known already is not registered
+    "exchanging": "Getting the login ...",
+}
 _NO_BROWSER = "No browser could be opened"
 """How the note begins that says so."""
 _BEGUN_LASTS = 900.0
@@ -178,7 +182,7 @@ class _View:
         with self._lock, self._on_lines_of_its_own(login):
             if login.state in _STAGES and login.state != self._stage:
                 self._stage = login.state
-                click.echo(f"{login.state.capitalize()} ...", err=True)
+                click.echo(_STAGES[login.state], err=True)
             for note in login.notes[self._notes :]:
                 if note == ON_ANOTHER_DEVICE:
                     self._offer_device()
