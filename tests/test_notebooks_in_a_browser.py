@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.demo.running import Demo, started
 from tests.demo.walking import FIRST, LOADING, run_all, walk_through, with_demo
-from tests.fakes.panels import SOON, approve, sign_in_link, signed_in
+from tests.fakes.panels import approve, sign_in_link, signed_in
 from tests.peers.browsers import Window
 from tests.peers.jupyter_fixtures import place
 from tests.peers.jupyter_hub import hub
@@ -86,11 +86,11 @@ def opened(window: Window, demo: Demo, name: str) -> Page:
 
 def agrees(page: Page, link: Locator) -> None:
     """Open what a cell printed, agree there, and come back."""
-    expect(link).to_be_visible(timeout=SOON)
+    expect(link).to_be_visible()
     with page.context.expect_page() as tab:
         link.click()
     approve(tab.value)
-    expect(tab.value.get_by_role("heading", name="igned in")).to_be_visible(timeout=SOON)
+    expect(tab.value.get_by_role("heading", name="igned in")).to_be_visible()
     page.bring_to_front()
 
 

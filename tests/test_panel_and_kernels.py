@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from mcpnb.demo.servers import DemoServers
-from tests.fakes.panels import SOON, approve, connected, says, sign_in, sign_in_link, signed_in
+from tests.fakes.panels import approve, connected, says, sign_in, sign_in_link, signed_in
 from tests.peers.browsers import Window
 from tests.peers.jupyter import Jupyter
 from tests.peers.jupyter_fixtures import ipykernel
@@ -83,12 +83,12 @@ class TestRunAll:
         """Open the address that the cell printed, and go on in the cell."""
         notebook.shows(0, re.compile("To sign in to"))
         field = notebook.page.locator(".jp-Stdin-input")
-        field.wait_for(timeout=SOON)
+        field.wait_for()
         address = re.search(r"http://\S+/authorize\?\S+", notebook.text(0))
         assert address is not None
         tab = notebook.page.context.new_page()
         tab.goto(address.group())
-        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
         notebook.front()
         field.press("Enter")
 
@@ -125,19 +125,19 @@ class TestWhileWaiting:
     def test_the_page_is_reloaded(self, window: Window, lab: Jupyter, demo: DemoServers) -> None:
         notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
-        expect(tab.get_by_role("button", name="Approve")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
         notebook.front().reload()
         says(notebook.panel(0), "Waiting for you to approve")
         tab.bring_to_front()
         approve(tab)
         signed_in(notebook.front().panel(0))
-        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
 
     def test_the_kernel_is_restarted(self, window: Window, lab: Jupyter, demo: DemoServers) -> None:
         cells = [connected(demo.mcp_url), "session.tools()"]
         notebook = Notebook.of(window.context, lab, cells).run(0)
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
-        expect(tab.get_by_role("button", name="Approve")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
         notebook.front().restart()
         says(notebook.panel(0), "The kernel was restarted or has ended: run the cell again.")
         notebook.run(0)
@@ -168,7 +168,7 @@ class TestWhileWaiting:
         cells = [connected(demo.mcp_url), "session.tools()"]
         first = Notebook.of(window.context, lab, cells, kernel=kernel).run(0)
         tab = first.opened_by(sign_in_link(first.panel(0)))
-        expect(tab.get_by_role("button", name="Approve")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
         second = Notebook.of(window.context, lab, cells, kernel=kernel, name="b.ipynb").run(0)
         says(second.panel(0), "Being signed in in another notebook")
         tab.bring_to_front()
@@ -230,6 +230,6 @@ class TestSignedIn:
         says(panel, "data:write")
         tab = notebook.opened_by(panel.get_by_role("link", name="Add permissions"))
         approve(tab)
-        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
         notebook.front().run(1)
         assert "LoginRequired" not in notebook.text(1)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from mcpnb.demo.servers import DemoServers
-from tests.fakes.panels import PORTS, SOON, approve, connected, says, sign_in, sign_in_link
+from tests.fakes.panels import PORTS, approve, connected, says, sign_in, sign_in_link
 from tests.peers.browsers import Window
 from tests.peers.jupyter import Jupyter
 from tests.peers.jupyter_fixtures import Far
@@ -47,7 +47,7 @@ def test_click_consent_and_the_next_cell_calls(
     assert demo.requests == [], "nobody was asked for anything"
 
     tab = sign_in(notebook, 1)
-    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
     assert "?" not in tab.url
     assert "#" not in tab.url
     notebook.run(2).run(3)
@@ -115,7 +115,7 @@ class TestAnotherEnvironment:
         notebook.shows(0, "login.submit()")
         tab = window.context.new_page()
         tab.goto(notebook.text(1).split()[-1])
-        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
         notebook.front().run(2).shows(2, "harbour_traffic")
 
     def test_a_button_puts_the_page_there(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from tests.fakes.panels import SOON, sign_in_link, signed_in
+from tests.fakes.panels import sign_in_link, signed_in
 from tests.fakes.secrets import Secrets
 from tests.fakes.server import FakeServer
 from tests.peers.browsers import Window
@@ -65,7 +65,7 @@ def by_paste(notebook: Notebook, seen: list[str]) -> None:
     notebook.front()
     panel = notebook.panel(1)
     field = panel.get_by_label("The whole address")
-    expect(panel).to_contain_text("Waiting for you", timeout=SOON)
+    expect(panel).to_contain_text("Waiting for you")
     if not field.is_visible():
         panel.locator("summary", has_text="aste").first.click()
     field.fill(seen[-1])

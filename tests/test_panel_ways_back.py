@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from mcpnb.demo.servers import DemoServers
-from tests.fakes.panels import SOON, approve, connected, says, sign_in, sign_in_link, signed_in
+from tests.fakes.panels import approve, connected, says, sign_in, sign_in_link, signed_in
 from tests.fakes.people import free_port
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
@@ -37,7 +37,7 @@ def demo() -> Iterator[DemoServers]:
 
 def approved(context: BrowserContext, tab: Page) -> str:
     """Agree; give the address that the browser is sent to with the answer, reached or not."""
-    with context.expect_event("request", lambda asked: "code=" in asked.url, timeout=SOON) as event:
+    with context.expect_event("request", lambda asked: "code=" in asked.url) as event:
         approve(tab)
     return str(event.value.url)
 
@@ -59,7 +59,7 @@ def test_loopback_where_the_person_wants_it(
     notebook = Notebook.of(window.context, lab, cells).run(0)
     tab = sign_in(notebook)
     assert CALLBACK.match(tab.url)
-    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
     notebook.run(1).shows(1, "harbour_traffic")
 
 
@@ -73,7 +73,7 @@ def test_a_callback_address_that_a_proxy_leads_to_the_kernel(
     notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url, more)]).run(0)
     tab = sign_in(notebook)
     assert tab.url.startswith(callback)
-    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
 
 
 class TestPaste:
@@ -87,7 +87,7 @@ class TestPaste:
         notebook = Notebook.of(window.context, far.server, cells, kernel=far.kernelspec()).run(0)
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
         ended_at = approved(window.context, tab)
-        expect(notebook.panel(0)).to_contain_text("this page can't be reached", timeout=SOON)
+        expect(notebook.panel(0)).to_contain_text("this page can't be reached")
 
         paste(notebook, "https://example.com/elsewhere?code=wrong&state=wrong")
         says(notebook.panel(0), "Not the awaited answer")
@@ -103,7 +103,7 @@ class TestPaste:
         notebook = Notebook.of(window.context, lab, cells).run(0)
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
         ended_at = approved(window.context, tab)
-        expect(notebook.panel(0)).to_contain_text("this page can't be reached", timeout=SOON)
+        expect(notebook.panel(0)).to_contain_text("this page can't be reached")
         paste(notebook, ended_at)
         signed_in(notebook.panel(0))
 
@@ -123,7 +123,7 @@ class TestRefusedRelay:
         notebook = Notebook.of(window.context, lab, [connected(fake.url)]).run(0)
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
         signed_in(notebook.panel(0))
-        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
         assert CALLBACK.match(tab.url)
 
     def test_a_server_that_shows_its_own_error_page_is_left_by_another_way(
@@ -140,11 +140,11 @@ class TestRefusedRelay:
         notebook = Notebook.of(window.context, lab, [connected(fake.url)]).run(0)
         panel = notebook.panel(0)
         tab = notebook.opened_by(sign_in_link(panel))
-        tab.wait_for_url(re.compile("/authorize"), timeout=SOON)
+        tab.wait_for_url(re.compile("/authorize"))
         notebook.front()
         panel.get_by_role("button", name="The server shows an error page?").click()
         link = panel.get_by_role("link", name="Open the sign-in page")
-        expect(link).not_to_have_attribute("href", re.compile("callback.html"), timeout=SOON)
+        expect(link).not_to_have_attribute("href", re.compile("callback.html"))
         other = notebook.opened_by(link)
         signed_in(panel)
         assert CALLBACK.match(other.url)
@@ -157,8 +157,8 @@ class TestDenied:
         notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
         panel = notebook.panel(0)
         tab = notebook.opened_by(sign_in_link(panel))
-        tab.get_by_role("button", name="Deny").click(timeout=SOON)
-        expect(tab.get_by_role("heading", name="Not signed in")).to_be_visible(timeout=SOON)
+        tab.get_by_role("button", name="Deny").click()
+        expect(tab.get_by_role("heading", name="Not signed in")).to_be_visible()
         says(panel, "Not signed in to")
         says(panel, "declined")
         sign_in(notebook.front())
@@ -169,12 +169,12 @@ class TestDenied:
         notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
         panel = notebook.panel(0)
         tab = notebook.opened_by(sign_in_link(panel))
-        expect(tab.get_by_role("button", name="Approve")).to_be_visible(timeout=SOON)
+        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
         notebook.front()
         panel.get_by_role("button", name="Cancel").click()
         says(panel, "Nothing is contacted before you click.")
         approve(tab)
-        expect(tab.locator("body")).to_contain_text("Copy", timeout=SOON)
+        expect(tab.locator("body")).to_contain_text("Copy")
         notebook.front()
         says(panel, "Nothing is contacted before you click.")
 
@@ -194,7 +194,7 @@ def test_a_code_for_another_device(
     says(panel, "Enter the code on your other device")
     if not panel.get_by_role("img", name=re.compile("QR code")).is_visible():
         panel.locator("summary", has_text="Use another device").click()
-    expect(panel.get_by_role("img", name=re.compile("QR code"))).to_be_visible(timeout=SOON)
+    expect(panel.get_by_role("img", name=re.compile("QR code"))).to_be_visible()
     browser.open(
         str(panel.get_by_role("link", name=re.compile("device")).first.get_attribute("href"))
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.demo.running import ROOT
-from tests.fakes.panels import SOON, approve, sign_in_link, signed_in
+from tests.fakes.panels import approve, sign_in_link, signed_in
 
 __all__ = ["FIRST", "LOADING", "run_all", "walk_through", "with_demo", "with_notebook"]
 
@@ -57,7 +57,7 @@ def walk_through(page: Page, pictures: Path, name: str) -> str:
     expect(page.get_by_role("button", name="| Idle")).to_be_visible(timeout=LOADING)
     run_all(page)
     panel = page.locator(".mcpnb-panel").first
-    expect(sign_in_link(panel)).to_be_visible(timeout=SOON)
+    expect(sign_in_link(panel)).to_be_visible()
     # Above is the beginning; what was never in view is not painted until somebody points at it.
     page.get_by_role("heading", name="Sign in to an MCP server").hover()
     sign_in_link(panel).hover()
@@ -65,11 +65,11 @@ def walk_through(page: Page, pictures: Path, name: str) -> str:
     with page.context.expect_page() as opened:
         sign_in_link(panel).click()
     tab = opened.value
-    expect(tab.get_by_role("button", name="Approve")).to_be_visible(timeout=SOON)
+    expect(tab.get_by_role("button", name="Approve")).to_be_visible()
     consent = tab.url
     tab.screenshot(path=pictures / f"{name}-2-consent.png")
     approve(tab)
-    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible(timeout=SOON)
+    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
     page.bring_to_front()
     signed_in(panel)
     plot = page.locator(".jp-OutputArea-output img").first

@@ -6,10 +6,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.peers.jupyter_page import Notebook
 
-__all__ = ["PORTS", "SOON", "approve", "connected", "says", "sign_in", "sign_in_link", "signed_in"]
+__all__ = ["PORTS", "approve", "connected", "says", "sign_in", "sign_in_link", "signed_in"]
 
-SOON = 40_000
-"""Milliseconds that any one thing may take on two busy cores."""
 PORTS = """
 import psutil
 sockets = psutil.Process().net_connections("tcp")
@@ -30,7 +28,7 @@ def sign_in_link(panel: Locator) -> Locator:
 
 def says(panel: Locator, text: str) -> None:
     """Wait until the panel says something."""
-    expect(panel).to_contain_text(text, timeout=SOON)
+    expect(panel).to_contain_text(text)
 
 
 def signed_in(panel: Locator) -> None:
@@ -40,7 +38,7 @@ def signed_in(panel: Locator) -> None:
 
 def approve(tab: Page) -> None:
     """Agree on the consent page."""
-    tab.get_by_role("button", name="Approve").click(timeout=SOON)
+    tab.get_by_role("button", name="Approve").click()
 
 
 def sign_in(notebook: Notebook, cell: int = 0) -> Page:

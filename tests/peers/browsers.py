@@ -21,6 +21,7 @@ from playwright.sync_api import (
     Playwright,
     Request,
     WebError,
+    expect,
     sync_playwright,
 )
 
@@ -28,6 +29,7 @@ __all__ = ["Chromium", "Window", "missing"]
 
 MOST_MS = 40_000
 """No step of a browser test takes as long, on two busy cores, unless something is stuck."""
+expect.set_options(timeout=MOST_MS)
 SIZE = (1200, 900)
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -19,7 +19,7 @@ from tests.peers.jupyter import Jupyter
 __all__ = ["Notebook"]
 
 _SCRIPT = Path(__file__).with_suffix(".js")
-_LOADING_MS = 45_000
+_LOADING_MS = 60_000
 """The application's 10 MB of scripts, and a kernel: 6 s when nobody else works on this machine."""
 _PLACES = {"lab": "lab/tree/{}?reset", "notebook": "notebooks/{}"}
 _names = (f"action {number}" for number in itertools.count(1))
