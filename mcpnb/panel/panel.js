@@ -55,6 +55,8 @@ const WORDS = {
 };
 
 const ACTIVE = ["starting", "waiting", "exchanging"];
+const AT_REST = ["signed_in", "no_sign_in", "unusable"];
+const OWN_MACHINE = /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/;
 const BUSY_AFTER = 300;
 const SILENT_AFTER = 10_000;
 /** How long a channel stays open for a tab that is late: to be told the end, or the outcome. */
@@ -674,8 +676,15 @@ class Panel {
   // -- showing it
 
   #trouble() {
-    if (!this.line.trouble && !navigator.onLine) return WORDS.offline;
+    if (!this.line.trouble && !navigator.onLine && this.#goesOut()) return WORDS.offline;
     return WORDS[this.line.trouble] ?? "";
+  }
+
+  /** Whether this browser has to reach another machine: without a network it calls itself offline
+   *  (measured), and servers on the person's own machine are there all the same. */
+  #goesOut() {
+    const { phase, server, authorization_server: issuer } = this.#state ?? {};
+    return !AT_REST.includes(phase) && !OWN_MACHINE.test((issuer ?? server)?.host ?? "");
   }
 
   /** Shows everything anew, in place: whatever has the focus or is being typed stays. */

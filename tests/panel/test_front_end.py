@@ -227,6 +227,22 @@ def test_offline_is_told(panel: Kernel) -> None:
     panel.got("hello", 2)
 
 
+@pytest.mark.parametrize("here", ["127.0.0.1:8080", "localhost", "[::1]:9000"])
+def test_offline_does_not_matter_where_nothing_is_elsewhere(panel: Kernel, here: str) -> None:
+    """A laptop in a train with its own servers; and what is there already is not waited for."""
+    panel.page.context.set_offline(offline=True)
+    offline = panel.panel.get_by_text("This browser is offline")
+    panel.state(state())
+    expect(offline).to_be_visible()
+    panel.state(fresh("signed in"))
+    expect(offline).to_be_hidden()
+    panel.state(waiting(authorization_server={"issuer": f"http://{here}", "host": here}))
+    expect(panel.status).to_have_text("Waiting for you to approve")
+    expect(offline).to_be_hidden()
+    panel.state(waiting())
+    expect(offline).to_be_visible()
+
+
 def test_a_view_that_is_removed_says_bye_and_leaves_nothing(panel: Kernel) -> None:
     panel.state(waiting())
     panel.does("remove()")
