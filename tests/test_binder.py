@@ -24,7 +24,6 @@ from tests.peers.said import bare_environment, started
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.xdist_group("desk"),
     pytest.mark.timeout(600),
 ]
 

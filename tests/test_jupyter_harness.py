@@ -24,7 +24,7 @@ from tests.peers.jupyter_page import Notebook
 from tests.peers.said import bare_environment, started
 from tests.peers.voila import render
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("desk"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 WIDGET = '''
 import anywidget

@@ -19,7 +19,6 @@ from tests.peers.jupyter_hub import hub
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.xdist_group("desk"),
     pytest.mark.timeout(240),
 ]
 

@@ -15,7 +15,7 @@ from tests.peers.jupyter import Jupyter
 from tests.peers.jupyter_fixtures import ipykernel
 from tests.peers.jupyter_page import Notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("desk"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

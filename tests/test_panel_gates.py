@@ -17,7 +17,7 @@ from tests.peers.jupyter_fixtures import Far
 from tests.peers.jupyter_page import Notebook
 from tests.peers.voila import render
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("desk"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

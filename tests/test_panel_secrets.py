@@ -22,7 +22,7 @@ from tests.peers.browsers import Window
 from tests.peers.jupyter import Jupyter
 from tests.peers.jupyter_page import Notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("desk"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 LABEL = "label-of-ada-0f3a"
 LOUD = """

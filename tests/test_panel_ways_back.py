@@ -22,7 +22,6 @@ from tests.peers.resource_server import ResourceServer
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("desk"),
     pytest.mark.timeout(180),
 ]
 CALLBACK = re.compile(r"http://127\.0\.0\.1:\d+/callback")
