@@ -37,50 +37,8 @@ class Held:
         return self._honest(request)
 
 
-class Overtaken(FileStore):
-    """Where another process does something just before a pending sign-in is read, once."""
-
-    def __init__(self, folder: Path, other: Callable[[], object]) -> None:
-        super().__init__(folder)
-        self.other: Callable[[], object] | None = other
-        self.when: Callable[[], bool] = lambda: True
-
-    def read(self, key: Key) -> dict[str, Any] | None:
-        if key.kind == "pending" and self.other is not None and self.when():
-            other, self.other = self.other, None
-            other()
-        return super().read(key)
-
-
 def revocations(fake: FakeServer) -> int:
     return len(fake.asked("/revoke"))
-
-
-class TestCompletedBetweenTwoLooks:
-    """Whoever completes a sign-in stores the login, and then forgets what was pending."""
-
-    def test_the_one_that_waits_is_signed_in(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        store = Overtaken(folder, lambda: kernel().finish(answer_of(str(login.url))))
-        session = connect(fake.url, store=store)
-        store.when = lambda: "waiting" in repr(session.latest_login)
-        login = session.login()
-
-        assert login.wait(10).signed_in
-        assert store.other is None
-
-    def test_the_one_that_comes_to_it_begins_no_other(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        begun, url = waiting(kernel())
-        begun.leave()
-        store = Overtaken(folder, lambda: kernel().finish(answer_of(url)))
-
-        login = connect(fake.url, store=store).login()
-        assert login.wait(10).signed_in
-        assert store.other is None
-        assert login.url is None, "nobody is asked"
 
 
 class TestWhileTheCodeIsExchanged:
