@@ -5,13 +5,15 @@ Whoever completes it stores the login, and then forgets what was pending.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mcpnb.stores import FileStore, Key
 from tests.fakes.kernels import Kernel
-from tests.fakes.people import answer_of, connect, waiting
+from tests.fakes.people import answer_of, connect, until, waiting
 from tests.fakes.server import FakeServer
 
 
@@ -51,3 +53,36 @@ def test_the_one_that_comes_to_it_begins_no_other(
     assert login.wait(10).signed_in
     assert store.other is None
     assert login.url is None, "nobody is asked"
+
+
+class Slow(FileStore):
+    """Where what was pending is forgotten late."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.forgets, self.go_on = threading.Event(), threading.Event()
+
+    def delete(self, key: Key, *, leave_mark: bool = False) -> None:
+        if key.kind == "pending":
+            self.forgets.set()
+            assert self.go_on.wait(20)
+        super().delete(key, leave_mark=leave_mark)
+
+
+def test_one_that_begins_before_it_is_forgotten_is_signed_in(
+    fake: FakeServer, kernel: Kernel, folder: Path
+) -> None:
+    """It finds the login there already, and what led to it, too."""
+    begun, url = waiting(kernel())
+    begun.leave()
+    store = Slow(folder)
+    with ThreadPoolExecutor(1) as pool:
+        finishing = pool.submit(connect(fake.url, store=store).finish, answer_of(url))
+        assert store.forgets.wait(10)
+        login = kernel().login()
+        until(lambda: login.follows)
+        store.go_on.set()
+        assert finishing.result(20).signed_in
+
+    assert login.wait(10).signed_in
+    assert len(fake.asked("/authorize")) == 1

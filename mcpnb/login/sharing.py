@@ -165,7 +165,11 @@ class Sharing(Polling):
 
         That one stores the login first, and only then forgets what was pending.
         """
-        if self._last_sign_in() in (0.0, self._signed_in_before):
+        signed_in_at = self._last_sign_in()
+        # One that was claimed when this one began may have been stored even before that.
+        claimed_at = self._pending.claimed_at if self._pending else None
+        stored = claimed_at is not None and signed_in_at >= claimed_at
+        if not stored and signed_in_at in (0.0, self._signed_in_before):
             return False
         self._finish("signed_in", None)
         return True
