@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +47,12 @@ def notebooks() -> list[Path]:
         if found := sorted(folder.glob("*.ipynb")):
             return found
     raise LabError("The demo's notebooks are missing: mcpnb is not installed completely.")
+
+
+def _listened_on(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 class Lab:
@@ -148,11 +155,11 @@ class Lab:
         return self
 
     def _is_up(self) -> bool:
-        """Whether it has written down where it is; it listens by then."""
+        """Whether it listens; where, it writes down a moment before (measured)."""
         for file in self._runtime.glob("jpserver-*.json"):
             with contextlib.suppress(ValueError):  # half written
                 self._about = json.loads(file.read_text("utf-8"))
-        return bool(self._about)
+        return bool(self._about) and _listened_on(self._about["port"])
 
     @property
     def address(self) -> str:

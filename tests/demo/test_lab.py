@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -105,6 +106,15 @@ class TestStarting:
             assert demo.process.wait(20) == 1
         assert "JupyterLab did not start. It said last:" in "".join(demo.lines)
         assert list(temp.iterdir()) == []
+
+    def test_it_is_up_when_it_listens_which_is_after_it_wrote_down_where(
+        self, tmp_path: Path
+    ) -> None:
+        jupyter, port = lab.Lab(tmp_path, port=None, open_browser=False), free_port()
+        (tmp_path / "runtime" / "jpserver-1.json").write_text(json.dumps({"port": port}))
+        assert not jupyter._is_up()  # noqa: SLF001
+        with socket.create_server(("127.0.0.1", port)):
+            assert jupyter._is_up()  # noqa: SLF001
 
     def test_the_port_is_jupyterlabs_and_the_servers_get_the_next(self, tmp_path: Path) -> None:
         port = free_port()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ __all__ = [
     "connect",
     "fails_before_the_browser",
     "free_port",
+    "listened_on",
     "query_of",
     "refresh_tokens",
     "sign_in",
@@ -41,6 +43,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def listened_on(port: int) -> bool:
+    """Say whether somebody takes connections at this port."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def answer_of(authorization_url: str) -> str:

@@ -106,7 +106,7 @@ class _Connection(BaseHTTPRequestHandler):
         reply = self.server.wire.reply_to(request)
         if reply.hold is not None:
             reply.hold.wait(30)
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        with contextlib.suppress(OSError):
             if reply.drop:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from urllib.parse import quote, urlencode
 
@@ -170,6 +171,7 @@ def _answer_to(port: int, sent: bytes) -> bytes:
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65_536):
                 answer += piece
-        except ConnectionError:  # closed with some of it unread
-            pass
+        except OSError as error:  # closed with some of it unread
+            if error.errno not in (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE):
+                raise
     return answer

@@ -162,6 +162,7 @@ def page(context: BrowserContext) -> Page:
 _WINDOW = pytest.StashKey[Window]()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups down
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what needs a browser one after another: a person has one desk, and one screen.
 

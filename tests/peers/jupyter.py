@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from playwright.sync_api import Page
 
-from tests.fakes.people import free_port
+from tests.fakes.people import free_port, listened_on, until
 from tests.peers.said import Saying, bare_environment, started
 
 __all__ = ["EXPOSED", "TOKEN", "Jupyter", "folders", "jupyter", "settings"]
@@ -212,4 +212,5 @@ def jupyter(
         log = place / "server.log"
         with started(command, environment, place, log) as saying:
             saying.says("is running at:")
+            until(lambda: listened_on(port))  # a moment later
             yield Jupyter(f"http://127.0.0.1:{port}{base_url}", place, saying)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.fakes.people import free_port
+from tests.fakes.people import free_port, listened_on, until
 from tests.peers.jupyter import TOKEN, Jupyter, folders
 from tests.peers.said import bare_environment, started
 
@@ -38,4 +38,5 @@ def voila(place: Path) -> Iterator[Voila]:
     ]
     with started(command, environment, place, place / "server.log") as saying:
         saying.says("is running at")
+        until(lambda: listened_on(port))  # a moment later
         yield Voila(f"http://127.0.0.1:{port}/", place, saying)
