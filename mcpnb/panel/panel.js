@@ -251,7 +251,8 @@ class Line {
   receive({ kind, view, id, ...content }) {
     if (kind === "ping") this.send("pong");
     if (view !== this.#view) return;
-    if (kind === "heard") this.#forget(id);
+    // What came before it is not lost, but in a queue of its own: see `Panel.#sayHello`.
+    if (kind === "heard") this.#forget(...[...this.#unheard.keys()].filter((sent) => sent <= id));
     if (kind === "reply") this.#replies.get(id)?.(content);
     if (kind === "reply") this.#replies.delete(id);
   }
@@ -260,6 +261,11 @@ class Line {
     for (const id of ids) this.#unheard.get(id)?.timers.forEach(clearTimeout);
     for (const id of ids) this.#unheard.delete(id);
     this.onChange();
+  }
+
+  /** Whether something has not been heard yet. */
+  get waits() {
+    return this.#unheard.size > 0;
   }
 
   setLive(live) {
@@ -418,8 +424,17 @@ class Panel {
   async #hello() {
     this.#page = await whereAmI();
     for (const launcher of this.launchers) launcher.place(this.#page);
-    this.line.send("hello", { page: this.#page });
+    this.#sayHello();
     this.#show();
+  }
+
+  /**
+   * Once more for each `ping` without an answer: JupyterLab sends a widget's first words to the
+   * kernel's main shell, where they wait for the running cell, and only from a moment later on past
+   * it, to a subshell (4.6 with ipykernel 7, measured).
+   */
+  #sayHello() {
+    this.line.send("hello", { page: this.#page });
   }
 
   #listen(model) {
@@ -453,6 +468,7 @@ class Panel {
   }
 
   #receive(message) {
+    if (message.kind === "ping" && this.line.waits && !this.#state) return this.#sayHello();
     if (message.kind !== "state") return this.line.receive(message);
     const { state } = message;
     const before = this.#state;

@@ -174,6 +174,24 @@ def test_a_busy_kernel_is_told_and_forgotten_when_it_hears(panel: Kernel) -> Non
     expect(panel.panel.get_by_text(BUSY)).to_be_hidden()
 
 
+def test_who_is_asked_and_got_no_answer_to_its_hello_says_it_again(notebook: Kernel) -> None:
+    """The first may wait behind the running cell, and this one comes past it."""
+    notebook.does("busy = true")
+    notebook.show()
+    (first,) = notebook.got("hello")
+    expect(notebook.panel.get_by_text(BUSY)).to_have_count(1)
+    notebook.does("busy = false")
+    notebook.says(kind="ping")
+
+    _, again = notebook.got("hello", 2)
+    assert again == first | {"id": again["id"]}
+    notebook.state(waiting())
+    expect(notebook.panel.get_by_text(BUSY)).to_be_hidden()
+    notebook.says(kind="ping")
+    assert notebook.got("pong")
+    assert len(notebook.had("hello")) == 2
+
+
 def test_a_kernel_that_is_silent_for_long_may_be_gone(notebook: Kernel) -> None:
     """JupyterLab tells whether it is: an idle kernel that does not hear has no panel any more."""
     notebook.page.clock.install()
