@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import json
 import os
@@ -169,9 +170,9 @@ def _base64(raw: bytes, shift: int, encode: object) -> bytes:
 
 def files_in(*folders: Path) -> dict[str, bytes]:
     """Give every file beneath some folders, its name before its content; links are not followed."""
-    return {
-        str(path): f"{path.name}\n".encode() + path.read_bytes()
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
-    }
+    found: dict[str, bytes] = {}
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
+        with contextlib.suppress(FileNotFoundError):  # a thread that still writes has renamed it
+            if stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK):
+                found[str(path)] = f"{path.name}\n".encode() + path.read_bytes()
+    return found

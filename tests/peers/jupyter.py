@@ -116,7 +116,7 @@ class Jupyter:
                     if path.is_dir():
                         shutil.rmtree(path, ignore_errors=True)  # kernels may still write
                     else:
-                        path.unlink()
+                        path.unlink(missing_ok=True)
         settings(self.place)
 
 
