@@ -30,8 +30,6 @@ __all__ = ["Chromium", "Window", "missing"]
 MOST_MS = 40_000
 """No step of a browser test takes as long, on two busy cores, unless something is stuck."""
 expect.set_options(timeout=MOST_MS)
-_TOO_LONG = ("TimeoutError: .* exceeded", "AssertionError: (Locator|Page) expected")
-"""What Playwright says of a step that took longer."""
 SIZE = (1200, 900)
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -164,15 +162,10 @@ _WINDOW = pytest.StashKey[Window]()
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups down
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs a browser one after another: a person has one desk, and one screen.
-
-    A test in which a step took longer than `MOST_MS` is tried once more, for a machine may be that
-    busy, and the run names it; what fails in another way fails at once.
-    """
+    """Run what needs a browser one after another: a person has one desk, and one screen."""
     for item in items:
         if item.get_closest_marker("browser") is not None:
             item.add_marker(pytest.mark.xdist_group("desk"))
-            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=list(_TOO_LONG)))
 
 
 @pytest.hookimpl(wrapper=True)
