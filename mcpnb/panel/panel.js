@@ -468,7 +468,8 @@ class Panel {
   }
 
   #receive(message) {
-    if (message.kind === "ping" && this.line.waits && !this.#state) return this.#sayHello();
+    const unanswered = this.#page && this.line.waits && !this.#state;
+    if (message.kind === "ping" && unanswered) return this.#sayHello();
     if (message.kind !== "state") return this.line.receive(message);
     const { state } = message;
     const before = this.#state;

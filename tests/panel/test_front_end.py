@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.panel.acting import Kernel, opened
 from tests.panel.site import CALLBACK, Site
@@ -190,6 +190,22 @@ def test_who_is_asked_and_got_no_answer_to_its_hello_says_it_again(notebook: Ker
     notebook.says(kind="ping")
     assert notebook.got("pong")
     assert len(notebook.had("hello")) == 2
+
+
+def test_nobody_says_hello_before_it_knows_where_it_is(notebook: Kernel) -> None:
+    """Or the kernel would take its page for one that can hand over no answer."""
+    notebook.does("busy = true")
+    held: list[Route] = []
+    notebook.page.route(f"**{CALLBACK}", lambda route: held.append(route))  # noqa: PLW0108  Playwright marks it
+    notebook.page.evaluate("() => { kernel.show(); }")
+    notebook.page.wait_for_selector(".mcpnb-panel", state="attached")
+    for _ in range(3):
+        notebook.says(kind="ping")
+    assert len(notebook.got("pong", 3)) == 3
+    assert notebook.had("hello") == []
+    for route in held:
+        route.continue_()
+    assert notebook.got("hello")[0]["page"]["served"] is True
 
 
 def test_a_kernel_that_is_silent_for_long_may_be_gone(notebook: Kernel) -> None:
