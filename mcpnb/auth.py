@@ -114,6 +114,7 @@ class BearerAuth(Staying, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  # two
         # parsed and normalised it already, and connect to just this.
         url = request.url
         port = url.port or _PORTS.get(url.scheme)
+        # threat: token-to-another-origin
         return (url.scheme, url.raw_host, port) == self._origin
 
     def _attach(self, request: Any, held: Held | None) -> Any:

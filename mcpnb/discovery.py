@@ -132,6 +132,7 @@ def _protected_resource(
     named = challenge.params.get("resource_metadata") if challenge else None
     urls = protected_resource_urls(server)
     if named:
+        # threat: metadata-in-the-clear
         require_endpoint(named, "resource_metadata")
         urls = [named, *(u for u in urls if u != named)]
     for url in urls:
@@ -155,6 +156,7 @@ def document_in(answer: Answer, url: str) -> dict[str, object] | None:
     Raises:
         DiscoveryError: It is something else, or cannot be had just now.
     """
+    # threat: metadata-suppressed
     if answer.status in _BUSY:
         # Not the same as absent: the next candidate, or none, could be somebody else's.
         raise DiscoveryError(
@@ -181,10 +183,12 @@ def _authorization(
     issuers = list(resource.authorization_servers)
     if config.issuer is not None:
         wanted = config.issuer
+        # threat: issuer-not-named
         issuers = [i for i in issuers if same_issuer(i, wanted)]
         if not issuers:
             raise _not_named(server, wanted, resource.authorization_servers)
     problem: McpnbError | None = None
+    # threat: flood-of-authorization-servers
     for issuer in issuers[:5]:
         try:
             return _issuer(config, issuer, http, trail)
@@ -204,7 +208,9 @@ def _not_named(server: str, wanted: str, named: Sequence[str]) -> DiscoveryError
 
 
 def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> AuthorizationServer:
+    # threat: metadata-in-the-clear
     require_endpoint(issuer, "authorization server")
+    # threat: issuer-with-a-query
     if "?" in issuer or "#" in issuer:
         raise ProtocolError(
             f"The issuer {quoted(issuer)} has a query or a fragment, which no issuer has.",
@@ -232,6 +238,7 @@ def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> Aut
 def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> AuthorizationServer:
     """Take the server's own origin, as the specification of 2025-03-26 had it."""
     issuer, authorize, token, register = legacy_endpoints(server)
+    # threat: issuer-not-named
     if config.issuer is not None and not same_issuer(issuer, config.issuer):
         raise _not_named(server, config.issuer, [issuer])
     rule = "specification 2025-03-26: the server's origin is its authorization server"
@@ -239,6 +246,7 @@ def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> Aut
         document = _document(url, http, trail, rule)
         if document is not None:
             found = authorization_server(document, issuer=issuer, url=url)
+            # threat: pkce-downgrade-to-an-older-server
             require_pkce(found, allow_missing=config.allow_missing_pkce)
             return found
     trail.note(issuer, "no metadata: default endpoints", rule)

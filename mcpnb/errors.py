@@ -101,7 +101,9 @@ def shown(text: str) -> str:
 
 def plain(text: object, limit: int = 300) -> str:
     """Make text from a server safe for one line of a terminal: no control characters, capped."""
+    # threat: megabytes-shown
     raw = shown(str(text))[: limit + 1]
+    # threat: terminal-escapes, bidirectional-text, invisible-text, line-breaks, panel-texts
     kept = "".join(c if c.isprintable() and c not in _HIDDEN else " " for c in raw)
     return kept[:limit] + "…" if len(raw) > limit else kept
 
@@ -140,6 +142,7 @@ class McpnbError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # A pool of processes pickles what a worker raises. Exception's own way calls the class with
         # the message alone: that fails where it wants more, and the pool waits for ever (measured).
+        # threat: error-pickled
         return _again, (type(self), self.args), vars(self)
 
     def _render_traceback_(self) -> list[str]:

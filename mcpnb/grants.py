@@ -142,6 +142,7 @@ def _granted(reply: Answer, doing: str, sent: tuple[str, ...], advice: str = "")
             f"{doing} failed: what the authorization server answered cannot be read. {_AGAIN}",
             status=reply.status,
         )
+    # threat: error-beside-a-token
     if reply.status != 200 or document is None or "error" in document:
         error = token.grant_error(
             reply.status, document, doing=doing, retry_after=reply.retry_after, sent=sent

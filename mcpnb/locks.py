@@ -48,6 +48,7 @@ def file_lock(path: Path, timeout: float) -> BaseFileLock:
     from filelock import FileLock
 
     # Never the soft fallback: its marker survives a killed holder and blocks everybody.
+    # threat: readable-by-others
     lock = FileLock(path, timeout=timeout, mode=0o600, poll_interval=0.02, fallback_to_soft=False)
     try:
         lock.acquire()
@@ -75,4 +76,5 @@ def _renew_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    # threat: fork-amid-a-lock
     os.register_at_fork(after_in_child=_renew_all)

@@ -85,6 +85,7 @@ class PendingLogins:
     def current(self) -> PendingLogin | None:
         """Give it, unless it has expired or cannot be read."""
         found = self._read()
+        # threat: late-answer
         return found if found is not None and found.expires_at > time.time() else None
 
     def _read(self) -> PendingLogin | None:

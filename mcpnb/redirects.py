@@ -162,6 +162,7 @@ def listen_again(
     """
     host = urlsplit(redirect_uri).hostname
     public = not is_loopback_host(host)
+    # threat: listening-everywhere
     if public and config.callback_url != redirect_uri:
         raise LoginError("The answer goes to a callback address that is not configured here.")
     if public:
@@ -176,6 +177,7 @@ def to_open(url: str, redirect_uri: str, listener: LoopbackListener) -> str:
     can the browser begin here; else it may not reach the listener.
     """
     local = is_loopback_host(urlsplit(redirect_uri).hostname)
+    # threat: authorization-url-in-a-process-list
     return listener.lead(url) if local else url
 
 
@@ -190,6 +192,7 @@ def address(
     RFC 9700 section 4.4.2: the distinct address then tells servers apart. Only a registration made
     here can have one.
     """
+    # threat: mix-up-without-iss
     if config.callback_url == redirect.base or server.iss_in_response or method != "dcr":
         return redirect.base
     digest = hashlib.sha256(server.issuer.encode()).digest()[:9]

@@ -61,6 +61,7 @@ class Registrations:
             )
         if method == "cimd":
             return registering.via_metadata_document(self._config, server)
+        # threat: registration-of-another-issuer, registration-of-another-redirect
         key = Key("client", f"{server.issuer}\n{redirect_uri or 'device'}")
         with self._store.lock(key, _LOCK_TIMEOUT):
             known = _read(self._store.read(key))
@@ -106,4 +107,5 @@ def _read(record: Record | None) -> Registration | None:
 def _usable(registration: Registration, wanted: tuple[str, ...]) -> bool:
     expires = registration.secret_expires_at
     alive = expires is None or expires > time.time() + _SECRET_MARGIN
+    # threat: expired-client-secret
     return alive and covers(registration.scopes, wanted)

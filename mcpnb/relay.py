@@ -103,6 +103,7 @@ class Relay:
 
     def to_open(self) -> str:
         """Give the address for a browser's command line, which everybody here can read."""
+        # threat: authorization-url-in-a-process-list
         return self._listener.lead(self.url) if self._listener is not None else self.url
 
     def wait(self, timeout: float) -> Caught:
@@ -148,6 +149,7 @@ class Relay:
         if not (params and line.isascii() and line.isprintable()):
             raise AnswerRefused("It is not the address of an answer.")
         given = params.get("state", "").encode()
+        # threat: relayed-answer-of-another
         if not hmac.compare_digest(given, self._state.reveal().encode()):
             raise AnswerRefused("It belongs to another sign-in (its “state” is another one).")
         if not params.get("code") and not params.get("error"):

@@ -15,6 +15,7 @@ __all__ = ["ACCEPTED", "Unpacking"]
 ACCEPTED: Final = "gzip"
 """What answers may be packed as: the value for ``Accept-Encoding``."""
 _PLAIN = ("", "identity")
+# threat: unknown-packing
 _PACKED = ("gzip", "x-gzip", "deflate")
 _EITHER = 32
 """Added to zlib's window: whether it is gzip's format or its own shows at the first bytes."""
@@ -50,6 +51,7 @@ class Unpacking:
             return
         while chunk and not self._packed.eof:
             try:
+                # threat: decompression-bomb
                 part = self._packed.decompress(chunk, _STEP)
             except zlib.error as error:
                 raise ValueError(str(error)) from error

@@ -34,6 +34,7 @@ def own_headers(config: ServerConfig) -> list[Callable[[Any], Awaitable[None]]]:
     put_before: set[str] = set()
 
     async def put_on(request: Any) -> None:
+        # threat: header-forwarding
         is_own = origin_of(str(request.url)) == own
         given = headers | (await _helped(helper) if helper is not None else {})
         for name in put_before - set(given):

@@ -171,6 +171,7 @@ async def _connect(
         post, outcome.status = outcome.status, 0
         try:
             # The SDK waits for ever where a stream names an endpoint that it refuses (measured).
+            # threat: sse-endpoint-elsewhere
             async with asyncio.timeout(_CONNECT):
                 client = await stack.enter_async_context(_events(config, auth, options))
         except Exception:
@@ -188,6 +189,7 @@ def _http(config: ServerConfig, **given: Any) -> httpx2.AsyncClient:
     # A proxy's loopback is another machine, which would be given the token in clear.
     local = is_loopback_host(origin_of(config.url)[1])
     hooks: dict[str, list[Any]] = {"request": [*own_headers(config)], "response": [bounded]}
+    # threat: proxy-sees-loopback
     http = httpx2.AsyncClient(trust_env=not local, event_hooks=hooks, **given)
     http.headers["Accept-Encoding"] = ACCEPTED
     http.event_hooks["request"].append(no_leftovers(http))

@@ -187,6 +187,7 @@ def html_table(grid: Grid) -> str:
 def block(text: str, note: str = "") -> str:
     """Show text as it is, in a block that wraps."""
     style = "white-space:pre-wrap;overflow-wrap:anywhere"
+    # threat: markup-from-servers
     return f'<pre dir="auto" style="{style}">{html.escape(text)}</pre>{paragraph(note)}'
 
 
@@ -203,12 +204,14 @@ def paragraph(text: str) -> str:
 def page(parts: Iterable[str]) -> str:
     """Put the parts of a display together."""
     # The classes keep MathJax away: a cell with two dollar signs is no formula, and TeX can link.
+    # threat: formulas-and-markdown
     return f'<div class="mcpnb-result tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'
 
 
 def _row(tag: str, cells: list[str], numeric: list[bool]) -> str:
     drawn = (
         f'<{tag} dir="auto" style="text-align:{"right" if right else "left"}">'
+        # threat: markup-from-servers
         f"{html.escape(cell)}</{tag}>"
         for cell, right in zip(cells, numeric, strict=True)
     )

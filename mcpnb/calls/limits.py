@@ -24,6 +24,7 @@ _MOST_WORK: Final = 20_000_000
 """Characters of the schema times those of the result; checking that much takes seconds."""
 # A pattern can take time without end (measured: 27 letters, eight seconds, and every further letter
 # doubles it), and so can references that fan out, or comparing each item with each.
+# threat: endless-schema
 _ENDLESS = frozenset({"pattern", "patternProperties", "uniqueItems"})
 _REFERENCES = frozenset({"$dynamicRef", "$recursiveRef", "$ref"})
 
@@ -62,6 +63,7 @@ class _Bounded(httpx2.AsyncByteStream):
             for part in self._parts(chunk):
                 end = max(part.rfind(b"\n\n"), part.rfind(b"\r\n\r\n")) if self._events else -1
                 size = size + len(part) if end < 0 else len(part) - end
+                # threat: endless-answer
                 if size > MAX_ANSWER:
                     raise _too_large()
                 yield part

@@ -48,6 +48,7 @@ def _spelling(name: str, used: set[str], *, public: bool) -> str:
         spelling = f"_{spelling}"
     if not spelling.isidentifier():
         spelling = "_"
+    # threat: tool-that-shadows-another
     while spelling in used or keyword.iskeyword(spelling):
         spelling += "_"
     return spelling
@@ -60,5 +61,6 @@ def _is_plain(name: str) -> bool:
         and name.isidentifier()
         and not keyword.iskeyword(name)
         and unicodedata.is_normalized("NFKC", name)
+        # threat: invisible-text
         and plain(name) == name  # some letters that Python takes are not to be seen
     )

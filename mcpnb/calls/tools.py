@@ -44,6 +44,7 @@ _NOTEBOOK_ROWS = 300
 _TERMINAL_ROWS = 100
 
 # Looked up and *called* by IPython (`tools?`) and by dict(): a tool of that name would run unasked.
+# threat: tool-that-runs-unasked
 _CALLED_UNASKED = ("getdoc", "keys")
 
 

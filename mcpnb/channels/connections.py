@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+# threat: listener-held-up
 from http.server import ThreadingHTTPServer
 from typing import Any
 
@@ -44,12 +45,14 @@ class Bounded(ThreadingHTTPServer):
             raise
         except OSError:
             # No descriptor is left, say: the connection waits on, and select() says so without end.
+            # threat: listener-flooded
             time.sleep(_PAUSE)
             raise
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
         """Give a new connection a place, if there is one."""
         with self._changed:
+            # threat: listener-flooded
             if len(self._talking) + len(self._listened_to) >= _MOST:
                 if not self._talking:
                     return False
@@ -61,6 +64,7 @@ class Bounded(ThreadingHTTPServer):
         """End what takes too long to say what it wants; called every few hundredths of a second."""
         with self._changed:
             latest = time.monotonic() - _WHOLE
+            # threat: listener-flooded
             for late in [each for each, since in self._talking.items() if since < latest]:
                 self._hang_up(late)
 

@@ -61,6 +61,7 @@ class LoopbackListener:
             LoginError: The port cannot be had.
         """
         self.fell_back = False
+        # threat: listener-open-to-the-network
         own = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104  the person configured a public address
         try:
             self._servers = [_Server((own, port), _Connection)]
@@ -70,6 +71,7 @@ class LoopbackListener:
             self._servers = [_Server((own, 0), _Connection)]
             self.fell_back = True
         self.port: int = self._servers[0].server_address[1]
+        # threat: callback-by-name
         if host in _BY_NAME and not everywhere:
             self._listen_on_six()
         self._threads = [
@@ -85,6 +87,7 @@ class LoopbackListener:
         try:
             self._servers.append(_ServerOfSix(("::1", self.port), _Connection))
         except OSError as error:
+            # threat: callback-by-name
             if error.errno != errno.EADDRINUSE:
                 return  # a machine without IPv6: its browsers have none, either
             self._servers[0].server_close()
@@ -170,6 +173,7 @@ class _Server(Bounded):
     def led_to(self, path: str) -> str | None:
         """Where a path of `lead` leads to: the first who asks is told."""
         with self._changed:
+            # threat: authorization-url-in-a-process-list
             url, self._leads[path] = self._leads[path], None
         return url
 
@@ -196,11 +200,13 @@ class _Connection(BaseHTTPRequestHandler):
             self._send(404, page("Nothing here", "No sign-in is waiting here.", good=False))
             return
         redirect_uri, deliver = expected
+        # threat: dns-rebinding-of-the-listener
         if self.headers.get("Host", "").lower() not in self.server.hosts(redirect_uri):
             self._send(
                 421, page("Wrong address", "This is not the address of the sign-in.", good=False)
             )
             return
+        # threat: answer-that-a-page-loads
         if not is_navigation(self.headers):
             # Before anything is delivered: a picture in any page could be the answer of somebody
             # who wants the person to work in their account (RFC 9700 section 4.7).
@@ -233,6 +239,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.send_header(name, HEADERS[name])
         self._end_of_head(0)
 
+    # threat: cross-site-post-to-the-listener
     def _reply(self, reply: Reply) -> None:
         if reply.outcome == "again" and reply.location is not None:
             self._redirect(302, reply.location)
@@ -282,4 +289,5 @@ def _close_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    # threat: fork-with-a-port
     os.register_at_fork(after_in_child=_close_in_child)

@@ -23,4 +23,5 @@ def is_navigation(headers: Message) -> bool:
     """
     wanted = all(headers.get(name, right) == right for name, right in _WANTED.items())
     said = " ".join(headers.get(name, "") for name in _PURPOSES).lower()
+    # threat: answer-that-a-page-loads
     return wanted and not any(word in said for word in _IN_ADVANCE)

@@ -10,7 +10,9 @@ HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     # The address of this page holds the code: no referrer, no frame, nothing loaded, nothing run.
+    # threat: callback-page-referrer
     "Referrer-Policy": "no-referrer",
+    # threat: callback-page-policy
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors "
     "'none'",
     "X-Frame-Options": "DENY",
@@ -36,7 +38,9 @@ margin: 0; }} main {{ max-width: 34rem; padding: 2rem; text-align: center; overf
 def page(title: str, text: str, *, good: bool) -> bytes:
     """Give the page. Both texts are escaped here, whoever wrote them."""
     return _PAGE.format(
+        # threat: callback-page-xss
         title=html.escape(title),
+        # threat: callback-page-xss
         text=html.escape(text),
         tone="good" if good else "bad",
         mark="✓" if good else "✕",

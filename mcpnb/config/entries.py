@@ -60,6 +60,7 @@ def document_of(file: File, content: bytes) -> tuple[dict[str, Any], str]:
     kind = "JSON" if file.path.suffix == ".json" else "TOML"
     try:
         text = content.decode("utf-8-sig")
+        # threat: project-bomb
         deep = kind == "TOML" and _TOO_DEEP.search(text) is not None
         document = None if deep else json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except RecursionError:
@@ -156,6 +157,7 @@ class _Reading:
             self._found.others.append(name)
             return
         if is_json:
+            # threat: project-named-by-a-variable
             values, oauth = claude.converted(table, self._check, *where, expand=self._trusted)
         else:
             values = self._check.table(table, SERVER, *where)
@@ -233,6 +235,7 @@ class _Reading:
         One with a public host opens a port to the network: only the person may say so, in a file of
         their own.
         """
+        # threat: project-sends-the-answer-elsewhere
         if self._file.kind != "project" or _is_loopback(url):
             return True
         self._check.warn(

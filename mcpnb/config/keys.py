@@ -215,6 +215,7 @@ class Checker:
 
     def unknown(self, key: str, known: Known, *where: str, most_alike: float = 0.6) -> None:
         """Warn of a key that nobody knows, if it is enough like one that is known."""
+        # threat: project-bomb
         if self._quiet:
             return  # looking for a name like it takes a while, and the file is anybody's
         names = [*known.used, *sorted(known.unused)]

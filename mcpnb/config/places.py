@@ -25,6 +25,7 @@ __all__ = [
 
 _MOST = 1024 * 1024
 """Bytes of a configuration file; real ones have a few kilobytes."""
+# threat: project-bomb
 _MOST_OF_A_PROJECT = 64 * 1024
 """Bytes of a project's: it is read, and understood, before anybody has agreed to it."""
 _PROJECT = ("mcpnb.toml", ".codex/config.toml", ".mcp.json")
@@ -98,6 +99,7 @@ def project_folders(start: Path | None = None) -> list[Path]:
     stop = _real(home) if home is not None else None
     folders = [first]
     for folder in (first, *first.parents):
+        # threat: project-above-home
         if folder == stop:
             break
         if _exists(folder / ".git"):
@@ -168,6 +170,7 @@ def _codex_home() -> Path | None:
     if given := os.environ.get("CODEX_HOME"):
         folder = expanded(given)
         # A relative one is another folder in each project: what lies there has to be trusted.
+        # threat: relative-codex-home
         return folder if folder.is_absolute() else None
     home = _home()
     return None if home is None else home / ".codex"

@@ -50,6 +50,7 @@ def program_path(
     path = environ.get("PATH", os.defpath)
     for place in path.split(separator):
         # An empty or relative one is the working folder, or lies beneath it.
+        # threat: helper-of-the-working-folder
         if not os.path.isabs(place):  # noqa: PTH117  as it stands, a drive's letter included
             continue
         for ending in _endings(program, environ) if windows else ("",):

@@ -140,10 +140,12 @@ def _read(file: File) -> tuple[Parsed, bool]:
     except OSError as error:
         if asked_for or file.kind == "own":  # what it limits would be without limits
             raise ConfigError(f"{file.path} cannot be read: {error}.") from None
+        # threat: project-bomb
         if isinstance(error, TooLarge):
             said = f"{plain(file.path, 1_000)} cannot be read: {error}. The file is left out."
             warnings.warn(said, stacklevel=2)
         return Parsed(), True
+    # threat: project-untrusted, project-shadows-a-name, audience-theft, project-runs-a-helper, repository-root-planted
     trusted = file.kind != "project" or is_trusted(file.path, content)
     try:
         return parse(file, content, trusted=trusted), trusted

@@ -49,6 +49,7 @@ class Review:
         """
         if self.problem:
             raise ConfigError(self.problem)
+        # threat: project-swapped-during-review
         trust(self.path, self.content)
 
 
@@ -98,6 +99,7 @@ def _entry(
     url = table["url"]
     lines = [f"{plain(name, 80)}: {_shown(url)}"]
     for other, entry in known.items():
+        # threat: project-shadows-a-name
         if other == name or _same(entry.url, url):
             lines.append(
                 f"    takes the place of {plain(other, 80)} in {plain(entry.source)}"
@@ -106,6 +108,7 @@ def _entry(
             if entry.enabled_tools or entry.disabled_tools:
                 lines.append("    and of the limits that you have set there on its tools")
     resource = table.get("oauth_resource")
+    # threat: audience-theft
     if isinstance(resource, str) and _plainly(resource)[:3] != _plainly(str(url))[:3]:
         lines.append(
             f"    asks for tokens that are meant for {_shown(resource)}, and sends them to the "
@@ -175,6 +178,7 @@ def _cut(value: object) -> str:
     text = str(value)
     if len(text) <= _MOST:
         return plain(text, _MOST)
+    # threat: review-hides-text
     head, tail = text[: _MOST - _TAIL], text[-_TAIL:]
     left_out = len(text) - len(head) - len(tail)
     return (

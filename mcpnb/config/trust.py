@@ -35,6 +35,7 @@ def is_trusted(path: Path, content: bytes) -> bool:
         said = json.loads(read_bytes(note))
     except (OSError, ValueError):
         return False
+    # threat: project-changed-after-trust
     return bool(said == _agreement(place, content))
 
 
@@ -82,6 +83,7 @@ def _agreement(place: Path, content: bytes) -> dict[str, str]:
 
 def _place(path: Path) -> Path:
     folder = folder_of(path)
+    # threat: project-trusted-elsewhere, trust-by-symlink
     return folder.resolve() / path.relative_to(folder)
 
 

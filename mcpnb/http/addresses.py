@@ -36,8 +36,10 @@ def _unwrapped(address: Address) -> Address:
     """Give the IPv4 address that an IPv6 one embeds (mapped, 6to4, NAT64, ...), or the address."""
     if isinstance(address, ipaddress.IPv6Address):
         compatible = address in _COMPATIBLE and int(address) > 0xFFFF  # not “::” and “::1”
+        # threat: ssrf-ipv4-in-ipv6
         if compatible or address in _NAT64 or address in _LOCAL_NAT64:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        # threat: ssrf-ipv4-in-ipv6
         return address.ipv4_mapped or address.sixtofour or address
     return address
 
@@ -55,9 +57,11 @@ _NEVER = frozenset(
 def may_connect(address: Address, *, private_ok: bool) -> bool:
     """Whether an address may be contacted; some never are, wherever they are named."""
     real = _unwrapped(address)
+    # threat: ssrf-cloud-metadata
     if real.is_link_local or real.is_multicast or real.is_unspecified or real in _NEVER:
         return False
     given_out = isinstance(real, ipaddress.IPv4Address) or real in _GLOBAL_UNICAST
+    # threat: ssrf-private-address, ssrf-unassigned-ipv6
     return private_ok or (real.is_global and given_out and address not in _LOCAL_NAT64)
 
 
@@ -76,15 +80,18 @@ class PinnedTransport(httpx.BaseTransport):
         """Send it to an address of its host that was checked, see `httpx.BaseTransport`."""
         # As it goes over the wire (IDNA 2008). Python's own encoding of a Unicode name is that of
         # 2003, which makes another owner's domain of some.
+        # threat: idna-lookalike
         host = request.url.raw_host.decode("ascii")
         transport = self._transport(host)
         failure: httpx.ConnectError | httpx.ConnectTimeout | None = None
         for address in self._addresses(host, request.url.port or 0, request)[:_MOST_ADDRESSES]:
             pinned = httpx.Request(
                 request.method,
+                # threat: dns-rebinding-at-connect
                 request.url.copy_with(host=str(address)),
                 headers=request.headers,
                 stream=request.stream,
+                # threat: pinned-address-without-name
                 extensions={**request.extensions, "sni_hostname": host},
             )
             try:
@@ -104,6 +111,7 @@ class PinnedTransport(httpx.BaseTransport):
     def _addresses(self, host: str, port: int, request: httpx.Request) -> list[Address]:
         found = _resolve(host, port, request)
         private_ok = self._private_ok(host, found, request)
+        # threat: metadata-leads-inside, ssrf-one-of-several
         allowed = [a for a in found if may_connect(a, private_ok=private_ok)]
         if not allowed:
             raise forbidden(host, found)
@@ -115,10 +123,13 @@ class PinnedTransport(httpx.BaseTransport):
         Decided by what its name led to first. One global address makes it a public server for good,
         or a name that changes its mind (DNS rebinding) would open the inside.
         """
+        # threat: private-server-locked-out
         if self._allow_private:
             return True
         if host == self._own_host:
+            # threat: private-server-locked-out
             private = not any(_unwrapped(a).is_global for a in found)
+            # threat: dns-rebinding-of-the-server
             self._own_is_private = private and self._own_is_private is not False
         elif self._own_is_private is None:
             own = _resolve(self._own_host, 0, request)
@@ -137,12 +148,14 @@ def literal(host: str) -> Address | None:
     In every way that resolvers, browsers and proxies read one: ``127.1``, ``2130706433`` and
     ``0x7f.1`` are this machine, too.
     """
+    # threat: ssrf-numeric-host
     plain = host.removesuffix(".")
     try:
         return ipaddress.ip_address(plain)
     except ValueError:
         pass
     try:
+        # threat: ssrf-numeric-host
         return ipaddress.IPv4Address(socket.inet_aton(plain))
     except (OSError, UnicodeError):
         return None

@@ -33,6 +33,7 @@ class Answer:
         """
         try:
             return json.loads(self.body)
+        # threat: metadata-not-json
         except (ValueError, RecursionError):
             kind = self.headers.get("content-type", "").partition(";")[0]
             what = f"{quoted(kind)} data" if kind else "other data"

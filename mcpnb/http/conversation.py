@@ -40,6 +40,7 @@ discreet_logs("httpx", "httpcore.http11")
 
 MAX_BODY = 1024 * 1024
 """Bytes read of any answer. Real metadata has a few kilobytes."""
+# threat: redirect-loop
 _REDIRECTS = 3
 _CONNECT, _READ, _TOTAL = 10.0, 20.0, 30.0
 _AGAIN = "Try again in a moment."
@@ -113,6 +114,7 @@ class Http:
         timeout = httpx.Timeout(_READ, connect=_CONNECT)
         common: dict[str, Any] = {
             "timeout": timeout,
+            # threat: code-led-elsewhere, registration-led-elsewhere, redirect-with-a-secret
             "follow_redirects": False,
             "limits": ONCE,
             "headers": {
@@ -135,6 +137,7 @@ class Http:
             target = _joined(url, answer.headers.get("location", ""))
             if answer.status not in (301, 302, 303, 307, 308) or target == url:
                 return answer
+            # threat: metadata-led-elsewhere, redirect-of-discovery
             if not _same_origin(url, target):
                 raise DiscoveryError(
                     f"{quoted(url)} redirects to {quoted(target)}; a redirect to elsewhere is not "
@@ -167,6 +170,7 @@ class Http:
         if parts.scheme not in ("http", "https") or not parts.host:
             raise httpx.UnsupportedProtocol(url)
         address = literal(parts.host)
+        # threat: proxy-sees-loopback
         if parts.host == "localhost" or (address is not None and address.is_loopback):
             return self._direct  # a proxy's loopback is another machine
         proxies = urllib.request.getproxies()
@@ -174,6 +178,7 @@ class Http:
         if not proxied or urllib.request.proxy_bypass(parts.host):
             return self._direct
         own = parts.host == self._own_host
+        # threat: ssrf-by-proxy
         if address is not None and not may_connect(address, private_ok=own or self._allow_private):
             raise forbidden(parts.host, [address])
         if proxied not in self._proxied:
@@ -188,6 +193,7 @@ class Http:
                 # Its address may hold a password: not repeated.
                 raise ServerUnreachable(
                     f"The proxy that the environment names for {parts.scheme} cannot be used "
+                    # threat: proxy-password-shown
                     f"({type(error).__name__}): only http and https proxies can."
                 ) from None
         return self._proxied[proxied]
@@ -218,6 +224,7 @@ class Http:
             client = self._client(url)
             with (
                 contextlib.closing(sockets),
+                # threat: slow-drip
                 sockets.ended_in(_TOTAL),
                 client.stream(
                     method,
@@ -227,6 +234,7 @@ class Http:
                     extensions={"trace": sockets.seen},
                 ) as response,
             ):
+                # threat: endless-stream
                 body = b"" if head_only else _read(response, deadline)
                 return Answer(str(request.url), response.status_code, response.headers, body)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
@@ -259,6 +267,7 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
     body = bytearray()
     for part in _unpacked(response):
         body += part
+        # threat: metadata-without-end, huge-body
         if len(body) > MAX_BODY:
             raise DiscoveryError(
                 f"{quoted(_host(str(response.url)))} sent more than {MAX_BODY // 1024} KiB where "

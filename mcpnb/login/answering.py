@@ -91,6 +91,7 @@ class Answering(Progress):
     def _note_ignored(self, why: str) -> None:
         """Say why an answer was ignored, once: any page may send one a thousand times."""
         with self._changed:
+            # threat: flood-of-answers
             if why in self._ignored or len(self._ignored) >= _MOST_IGNORED:
                 return
             self._ignored.add(why)
@@ -112,6 +113,7 @@ class Answering(Progress):
                 return self._again_without_scopes(pending)
         # Stored, so that no other process gives the same code away.
         with self._pendings.claimed(pending.request) as mine:
+            # threat: answer-replay
             if not mine:
                 raise AnswerRefused("This sign-in is being completed elsewhere, or was ended.")
             self._exchange(answer, pending)
@@ -181,6 +183,7 @@ class Answering(Progress):
         record = token.login_record(request, tokens, self._config, now=time.time())
 
         def wanted() -> bool:
+            # threat: login-after-a-sign-out
             return not self._over() and self._pendings.is_claimed(request)
 
         try:

@@ -55,6 +55,7 @@ def prepared(  # noqa: PLR0913  what a request depends on
         server.authorization_endpoint,
         "authorization_endpoint",
         server=config.url,
+        # threat: browser-led-inside
         allow_private=config.allow_private_network,
     )
     scopes, discovered = _scopes(config, source, discovery, server, added)
@@ -73,6 +74,7 @@ def prepared(  # noqa: PLR0913  what a request depends on
     request = AuthorizationRequest.new(
         server,
         registration,
+        # threat: registration-with-another-redirect
         redirect_uri=redirect_uri,
         resource=discovery.resource,
         scopes=scopes,
@@ -134,6 +136,7 @@ def prepared_device(  # noqa: PLR0913  what a request depends on
         request.url,
         "verification_uri",
         server=config.url,
+        # threat: browser-led-inside
         allow_private=config.allow_private_network,
     )
     return PendingLogin(request, expires_at=request.expires_at, via="device")
@@ -175,6 +178,7 @@ def fits(
     wanted = config.scopes if added is None else added
     return (
         set(wanted or ()) <= set(request.scopes)
+        # threat: answer-to-other-credentials
         and config.client_id in (None, request.registration.client_id)
         and (config.issuer is None or same_issuer(config.issuer, request.server.issuer))
         and config.resource in (None, request.resource)

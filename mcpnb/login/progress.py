@@ -72,6 +72,7 @@ class Progress(Staying):
 
     def _over(self) -> bool:
         # A forked child has none of the threads that would bring it about.
+        # threat: fork-amid-a-sign-in
         return self._state in _ENDED or self._process != os.getpid()
 
     def _note(self, text: str) -> None:

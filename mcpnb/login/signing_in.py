@@ -327,6 +327,7 @@ class Login(Shown, Generic[OwnerT]):
 
     def _resume(self, pending: PendingLogin, closing: contextlib.ExitStack) -> None:
         """Go on where a process died: the same address, so that a tab that is open still counts."""
+        # threat: pending-sign-in-prolonged
         if self._only_pending:
             # Nobody has asked for it: a page that shows a panel does not make an address that
             # somebody may have seen good for longer.

@@ -15,13 +15,16 @@ class Staying:
     forked child finds the login in the store as its parent does.
     """
 
+    # threat: session-copied
     def __copy__(self) -> Self:
         return self
 
+    # threat: session-copied
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        # threat: session-pickled
         raise TypeError(
             f"a {type(self).__name__} belongs to its process and cannot be pickled: call "
             "mcpnb.connect(...) in the other one, where a login on disk is found again"

@@ -37,6 +37,7 @@ class Secret:
         return self._value
 
     def __repr__(self) -> str:
+        # threat: secret-in-a-repr
         return "Secret(…)"
 
     def __eq__(self, other: object) -> bool:
@@ -46,6 +47,7 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> NoReturn:
+        # threat: secret-pickled
         raise TypeError("a Secret cannot be pickled or copied out of the process")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -41,5 +41,6 @@ def passing(login: Login[Any], text: str = "") -> None:
                 seen = now
 
     look()
+    # threat: address-in-a-saved-notebook
     login.on_change(lambda _: look())
     look()  # it may have ended in between

@@ -76,6 +76,7 @@ def text(server: str) -> str:
         server: The server's address, or its configured name.
     """
     parts = [
+        # threat: fallback-markup
         f"<strong>Sign in to {html.escape(server)}</strong>",
         _said(
             "If no panel is to be seen above, your Jupyter cannot show it: it runs in another "
@@ -90,6 +91,7 @@ def text(server: str) -> str:
             "login.submit()  # asks for the address that the browser ends at"
         ),
         _said("Or in a terminal of the machine that this kernel runs on:"),
+        # threat: fallback-markup
         _typed(f"mcpnb login {shlex.quote(server)}"),
     ]
     return f'<div style="{_STYLE}">{"".join(parts)}</div>'

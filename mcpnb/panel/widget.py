@@ -294,6 +294,7 @@ class Panel(anywidget.AnyWidget):
     def _tell(self, state: dict[str, Any]) -> None:
         self._serial += 1
         self._sent = state
+        # threat: widget-state-leak
         self.send({"kind": "state", "state": state | {"serial": self._serial}})
 
 

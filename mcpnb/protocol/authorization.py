@@ -57,7 +57,9 @@ class AuthorizationRequest:
             redirect_uri=redirect_uri,
             resource=resource,
             scopes=scopes,
+            # threat: guessable-state
             state=Secret(secrets.token_urlsafe(32)),
+            # threat: guessable-state
             verifier=Secret(secrets.token_urlsafe(64)),
             choose_account=choose_account,
         )
@@ -93,8 +95,11 @@ class AuthorizationRequest:
             redirect_uri=self.redirect_uri,
             scope=" ".join(self.scopes) or None,
             state=self.state.reveal(),
+            # threat: code-injection
             code_challenge=create_s256_code_challenge(self.verifier.reveal()),
+            # threat: pkce-plain
             code_challenge_method="S256",
+            # threat: token-for-another-audience
             resource=self.resource,
             **extra,
         )
@@ -158,16 +163,20 @@ def read_answer(text: str, request: AuthorizationRequest) -> ValidatedAnswer:
     """
     params = _params(text.strip(), request)
     given = params.get("state", "")
+    # threat: csrf, login-fixation, forged-error, answer-to-an-earlier-sign-in, open-redirect-at-the-callback
     if not hmac.compare_digest(given.encode(), request.state.reveal().encode()):
         raise AnswerRefused(
             "That address belongs to another sign-in (its “state” is not the one of this one). "
             "Finish the sign-in in the tab that was opened last."
         )
+    # threat: error-of-another-issuer
     _check_issuer(params.get("iss"), request.server)
+    # threat: error-beside-a-code
     if "error" in params:
         said = params.get("error_description") or ""
         detail = f": {quoted(said)}" if said else ""
         raise LoginDenied(_denied(params["error"]) + detail, error=params["error"])
+    # threat: implicit-answer
     if not params.get("code"):
         raise AnswerRefused("That address holds no code. Copy the whole address, to its end.")
     return ValidatedAnswer(request, Secret(params["code"]))
@@ -176,6 +185,7 @@ def read_answer(text: str, request: AuthorizationRequest) -> ValidatedAnswer:
 def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
     if len(text) > _MAX_ANSWER:
         raise AnswerRefused("That text is too long to be the address of an answer.")
+    # threat: bare-code
     if "://" not in text:
         raise AnswerRefused(
             "Paste the whole address that the browser ended at, beginning with http. A code "
@@ -190,6 +200,7 @@ def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
     except ValueError:
         raise AnswerRefused("That is not a readable address. Copy it again, whole.") from None
     own = dict(parse_qsl(awaited.query))
+    # threat: answer-at-another-address
     if place != (awaited.scheme.lower(), awaited.netloc.lower(), awaited.path):
         if text.startswith(request.server.authorization_endpoint):
             raise AnswerRefused(
@@ -201,10 +212,12 @@ def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
         )
     params: dict[str, str] = {}
     for name, value in pairs:
+        # threat: parameters-twice
         if name in _SINGLE and name in params:
             # RFC 6749 section 3.1: parameters must not be included more than once.
             raise AnswerRefused(f"That address holds “{name}” twice. It is not used.")
         params.setdefault(name, value)
+    # threat: mix-up-without-iss
     if any(params.get(k) != v for k, v in own.items()):
         raise AnswerRefused(
             f"That is not the address this sign-in waits for: {request.redirect_uri}"
@@ -215,12 +228,14 @@ def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
 def _check_issuer(given: str | None, server: AuthorizationServer) -> None:
     # RFC 9207 section 2.4: compared as received, also where the server does not announce it, and
     # before anything of an error answer is shown.
+    # threat: mix-up-missing-iss
     if given is None and server.iss_in_response:
         raise ProtocolError(
             "The answer does not say which authorization server it is from, although this one "
             "announces that it always does. It was not used.",
             rule="RFC 9207 section 2.4",
         )
+    # threat: mix-up, iss-that-looks-alike
     if given is not None and given != server.issuer:
         raise ProtocolError(
             "The answer came from another authorization server than the one asked. It was not "

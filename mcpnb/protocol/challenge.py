@@ -30,6 +30,7 @@ class Challenge:
     @property
     def scopes(self) -> tuple[str, ...] | None:
         """The ``scope`` parameter as a tuple; `None` where it is absent or names none."""
+        # threat: command-in-a-scope
         return named(self.params.get("scope", "")) or None
 
     @property
@@ -58,6 +59,7 @@ def parse_challenges(fields: Iterable[str]) -> list[Challenge]:
                     re.sub(r"\\(.)", r"\1", in_quotes) if in_quotes is not None else bare.strip()
                 )
                 if current is not None:
+                    # threat: challenge-injection
                     current.params.setdefault(name.lower(), value)
                 at = param.end()
             elif scheme := _SCHEME.match(text, at):
@@ -77,6 +79,7 @@ def _end(match: re.Match[str] | None, otherwise: int) -> int:
 
 def bearer_challenge(fields: Iterable[str]) -> Challenge | None:
     """Pick the Bearer challenge, the one with metadata or an error before an empty one."""
+    # threat: challenge-injection
     bearers = [c for c in parse_challenges(fields) if c.scheme == "bearer"]
     return max(
         bearers, key=lambda c: ("resource_metadata" in c.params, len(c.params)), default=None

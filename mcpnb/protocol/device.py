@@ -177,6 +177,7 @@ def _is_sendable(value: object) -> bool:
 def _is_page(value: object) -> bool:
     """Whether a person can be sent there: https, or http on this machine, and one line."""
     try:
+        # threat: dangerous-device-page
         return bool(require_endpoint(value, "verification_uri"))
     except ServerError:
         return False

@@ -49,6 +49,7 @@ def _scopes(document: dict[str, Any]) -> tuple[str, ...]:
 def _authorization_endpoint(document: dict[str, Any]) -> str:
     url = require_endpoint(document.get("authorization_endpoint"), "authorization_endpoint")
     own = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+    # threat: injected-request-parameters
     if "#" in url or own & _OF_THE_REQUEST:
         raise ProtocolError(
             f"The server's authorization_endpoint {quoted(url)} is refused: it has parameters of "
@@ -78,6 +79,7 @@ def protected_resource(document: dict[str, Any], *, server: str, url: str) -> Pr
     resource = document.get("resource")
     if not isinstance(resource, str) or not resource:
         raise DiscoveryError(f"The protected-resource metadata at {quoted(url)} has no “resource”.")
+    # threat: resource-confusion
     if not resource_covers(resource, server):
         raise ProtocolError(
             f"The server's metadata is for another resource, {quoted(resource)}: "
@@ -102,6 +104,7 @@ def authorization_server(document: dict[str, Any], *, issuer: str, url: str) -> 
         ProtocolError: The document names another issuer, or an endpoint that is not https.
     """
     said = document.get("issuer")
+    # threat: issuer-confusion, foreign-document-of-an-older-server
     if not isinstance(said, str) or not same_issuer(said, issuer):
         raise ProtocolError(
             f"The metadata at {quoted(url)} says issuer {quoted(said)}, expected {quoted(issuer)}: "
@@ -136,6 +139,7 @@ def require_pkce(server: AuthorizationServer, *, allow_missing: bool) -> None:
         ProtocolError: It announces none, or only the plain method.
     """
     methods = server.code_challenge_methods
+    # threat: pkce-downgrade, pkce-plain
     if "S256" in (methods or ()) or not server.url or (methods is None and allow_missing):
         return
     said = "does not announce PKCE" if methods is None else "announces PKCE without S256"

@@ -63,6 +63,7 @@ def choose(
         LoginError: One is left in principle, but it cannot cover this redirect.
     """
     wanted = config.registration
+    # threat: client-metadata-document-unasked
     metadata_ok = bool(config.client_metadata_url) and (
         server.client_id_metadata or wanted == "cimd"
     )
@@ -74,6 +75,7 @@ def choose(
         return "dcr"
     else:
         raise ClientIdRequired(_no_way(config, server))
+    # threat: port-taken-by-another
     if not redirect_known:
         if wanted == "auto" and server.registration_endpoint and method == "cimd":
             return "dcr"
@@ -148,6 +150,7 @@ def from_answer(
     """
     document = body if isinstance(body, dict) else {}
     client_id = document.get("client_id")
+    # threat: registration-with-an-unusable-client-id
     if status not in (200, 201) or not _is_visible(client_id):
         error = document.get("error")
         unsaid = f"HTTP {status}" if status not in (200, 201) else "no usable client_id"
@@ -161,6 +164,7 @@ def from_answer(
     secret = document.get("client_secret")
     secret = secret if _is_visible(secret) else None
     method = document.get("token_endpoint_auth_method")
+    # threat: registration-with-an-unknown-method
     if method not in ("none", "client_secret_basic", "client_secret_post"):
         # RFC 7591 section 2: omitted means client_secret_basic, if there is a secret to send.
         method = _auth_method(server, has_secret=True) if secret else "none"
@@ -173,9 +177,11 @@ def from_answer(
         auth_method=method if secret else "none",
         client_secret=Secret(secret) if secret and method != "none" else None,
         secret_expires_at=float(expires)
+        # threat: registration-with-an-absurd-end
         if isinstance(expires, int | float) and 0 < expires < _NO_END
         else None,
         redirect_uri=next(iter(asked["redirect_uris"]), None),
+        # threat: command-in-a-scope
         scopes=(named(scope) or None) if isinstance(scope, str) else None,
     )
 
@@ -217,9 +223,11 @@ def _document_address(url: str) -> str:
     local = parts.scheme == "http" and is_loopback_host(parts.hostname)
     dots = {".", ".."} & set(parts.path.split("/"))
     if (
+        # threat: client-metadata-document-address
         (parts.scheme != "https" and not local)
         or not parts.path.strip("/")
         or dots
+        # threat: client-metadata-document-address
         or "@" in parts.netloc
         or "#" in url
     ):
@@ -244,6 +252,7 @@ def preregistered(
         LoginError: The server now names another issuer: the secret is not sent there.
     """
     bound = config.issuer or pinned_issuer
+    # threat: client-secret-to-a-new-issuer
     if bound is not None and not same_issuer(bound, server.issuer):
         raise LoginError(
             f"The client id belongs to the authorization server {quoted(bound)}, but the server "

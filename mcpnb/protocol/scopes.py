@@ -23,9 +23,12 @@ def named(text: str) -> tuple[str, ...]:
     """
     kept: list[str] = []
     room = _LONGEST
+    # threat: flood-of-scopes
     for scope in dict.fromkeys(filter(_SCOPE.fullmatch, text.split())):
+        # threat: flood-of-scopes
         if len(kept) == _MOST:
             break
+        # threat: flood-of-scopes
         if len(scope) < room:
             kept.append(scope)
             room -= len(scope) + 1
@@ -38,6 +41,7 @@ def as_option(scopes: Iterable[str]) -> str:
     A server chose them, and to a shell ``;``, ``$()`` and backticks are commands; RFC 6749 section
     3.3 allows all of these in a scope.
     """
+    # threat: command-in-a-scope
     return f"--scopes {shlex.quote(','.join(scopes))}"
 
 
@@ -78,6 +82,7 @@ def chosen(
     To discovered ones ``offline_access`` is added where the authorization server announces it
     (SEP-2207); what a person asked for is never added to.
     """
+    # threat: scope-widening
     if explicit is not None:
         return explicit, False
     found = challenged or supported

@@ -76,7 +76,9 @@ def exchange(answer: ValidatedAnswer) -> Request:
         "authorization_code",
         redirect_uri=request.redirect_uri,
         code=answer.code.reveal(),
+        # threat: code-injection
         code_verifier=request.verifier.reveal(),
+        # threat: token-for-another-audience
         resource=request.resource,
     )
     return authenticated(body, request.registration)
@@ -94,6 +96,7 @@ def refresh(record: LoginRecord) -> Request:
     if token is None:
         raise GrantError("This login has no refresh token.", error="invalid_grant")
     body = prepare_token_request(
+        # threat: token-for-another-audience, scope-widening-at-refresh
         "refresh_token", refresh_token=token.reveal(), resource=record.resource
     )
     return authenticated(body, record.registration)
@@ -117,6 +120,7 @@ def authenticated(body: str, registration: Registration) -> Request:
         pair = f"{quote_plus(registration.client_id)}:{quote_plus(secret.reveal())}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         return body, headers
+    # threat: secret-sent-another-way
     if registration.auth_method == "client_secret_post" and secret is not None:
         body += f"&client_secret={quote_plus(secret.reveal())}"
     return body, headers
@@ -140,12 +144,15 @@ def read_tokens(
     Raises:
         GrantError: The answer is no usable bearer token.
     """
+    # threat: answer-without-a-token
     if not isinstance(document, dict):
         raise GrantError("The token endpoint's answer is not a JSON object.")
     access = document.get("access_token")
+    # threat: token-that-adds-a-header
     if not isinstance(access, str) or not _HEADER_SAFE.fullmatch(access):
         raise GrantError("The token endpoint's answer holds no usable access token.")
     kind = document.get("token_type", "bearer")
+    # threat: token-type
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise GrantError(
             f"The server gave a token of type {quoted(kind)}; only Bearer can be used."
@@ -156,6 +163,7 @@ def read_tokens(
     if lifetime is None and previous is not None:
         lifetime = previous.lifetime
     if isinstance(scope, str) and scope.strip():
+        # threat: scopes-that-are-none
         scopes = named(scope)
     else:
         scopes = previous.scopes if previous else asked
@@ -164,7 +172,9 @@ def read_tokens(
         obtained_at=now,
         expires_at=None if lifetime is None else now + lifetime,
         refresh_token=Secret(refresh_token)
+        # threat: refresh-token-unfit-to-send
         if isinstance(refresh_token, str) and _VISIBLE.fullmatch(refresh_token)
+        # threat: refresh-token-lost
         else (previous.refresh_token if previous else None),
         scopes=scopes,
     )
@@ -204,6 +214,7 @@ def _seconds(value: object) -> float | None:
         seconds = float(value)
     except (ValueError, OverflowError):
         return None
+    # threat: absurd-lifetime
     return min(seconds, _MAX_LIFETIME) if seconds > 0 else None
 
 
@@ -240,6 +251,7 @@ def grant_error(
     code = error if isinstance(error, str) else ""
     said = str(body.get("error_description") or code or f"HTTP {status}")
     for secret in sent:
+        # threat: secret-in-an-error
         code, said = code.replace(secret, "*****"), said.replace(secret, "*****")
     return GrantError(
         f"{doing} was refused by the authorization server: {quoted(said)}",

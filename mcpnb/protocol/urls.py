@@ -32,6 +32,7 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 def _split(url: str) -> SplitResult:
     # A backslash is a slash to browsers, and a letter of the host to this parser.
+    # threat: address-that-reads-two-ways
     if any(c.isspace() or not c.isprintable() or c == "\\" for c in url):
         raise ValueError("white space, control characters or a backslash")
     parts = urlsplit(url)
@@ -88,6 +89,7 @@ def require_page(url: str, what: str, *, server: str, allow_private: bool) -> st
     Raises:
         ProtocolError: It is an address of this machine or of a private network.
     """
+    # threat: browser-led-inside
     if allow_private or _is_private(server) or not _is_private(url):
         return url
     raise ProtocolError(
@@ -123,6 +125,7 @@ def _in_dns(host: str) -> str:
     # RFC 5891 section 4.4, and no mapping beside lower case: that could make two hosts one. (The
     # codec "idna" has straße.example be strasse.example.)
     return ".".join(
+        # threat: lookalike-host
         label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
         for label in host.split(".")
     )
@@ -152,6 +155,7 @@ def canonical_server(url: str) -> str:
         raise ConfigError(
             "An address with a user name or password in it is refused: sign in instead."
         )
+    # threat: plain-http
     if scheme == "http" and not is_loopback_host(host):
         raise ConfigError(
             f"{quoted(url)} is plain http: a token sent there could be read on the way. "
@@ -176,6 +180,7 @@ def require_endpoint(url: object, what: str) -> str:
         ProtocolError: It has another scheme (``javascript:``, ``file:``, ...), plain http to
             elsewhere, or a password.
     """
+    # threat: endpoint-without-end
     if not isinstance(url, str) or not 0 < len(url) <= _LONGEST:
         raise DiscoveryError(f"The server's metadata has no usable {what}.")
     try:
@@ -183,7 +188,9 @@ def require_endpoint(url: object, what: str) -> str:
     except ValueError:
         raise DiscoveryError(f"The server's {what} is not an address: {quoted(url)}.") from None
     scheme = parts.scheme.lower()
+    # threat: dangerous-address, plain-http
     secure = scheme == "https" or (scheme == "http" and is_loopback_host(parts.hostname))
+    # threat: credentials-in-an-endpoint
     if not secure or not parts.hostname or "@" in parts.netloc:
         raise ProtocolError(
             f"The server's {what} {quoted(url)} is refused: it has to be an https address.",
@@ -227,6 +234,7 @@ def same_issuer(left: str, right: str) -> bool:
     if left == right:
         return True
     bare_left, bare_right = left.removesuffix("/"), right.removesuffix("/")
+    # threat: issuer-that-looks-alike
     return bare_left == bare_right and bare_left.count("/") == 2
 
 
@@ -239,12 +247,15 @@ def resource_covers(resource: str, server: str) -> bool:
     fragment (RFC 8707 section 2) or a user name.
     """
     try:
+        # threat: resource-that-looks-alike, resource-in-disguise
         if len(resource) > _LONGEST or origin_of(resource) != origin_of(server):
             return False
         named, own = _split(resource), _split(server)
     except ValueError:
         return False
+    # threat: resource-in-disguise
     if "@" in named.netloc or "#" in resource or (own.query and named.query not in ("", own.query)):
         return False
     base, path = named.path.rstrip("/"), own.path.rstrip("/")
+    # threat: resource-that-looks-alike
     return path == base or path.startswith(base + "/")

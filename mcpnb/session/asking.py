@@ -34,6 +34,7 @@ def asked(session: Session) -> None:
         login.until("waiting")
     except NoSignInNeeded:
         return
+    # threat: address-in-a-saved-notebook
     views.room().passing(
         login,
         f"To sign in to {shown(session.server)}, open:\n{login.url}\n"

@@ -46,6 +46,7 @@ class StoreKey:
 
     def seal(self, plain: bytes, associated: bytes) -> bytes:
         """Encrypt and authenticate, together with `associated`, under a fresh nonce."""
+        # threat: nonce-reuse
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, plain, associated)
 
@@ -58,6 +59,7 @@ class StoreKey:
         try:
             return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
         except (InvalidTag, ValueError):
+            # threat: ciphertext-tampered
             raise StoreError(
                 "A stored login is damaged or was moved here from elsewhere. It was left as it is; "
                 "sign out of that server and in again."
@@ -79,6 +81,7 @@ def key_from_environment() -> StoreKey | None:
         key = b""
     if len(key) != KEY_BYTES:
         raise ConfigError(
+            # threat: store-key-shown
             f"{ENVIRONMENT} has to be 32 bytes in base64url. Make one with: "
             "python -c 'import base64, os; "
             "print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
@@ -99,6 +102,7 @@ def key_from_file(path: Path) -> StoreKey | None:
         return None
     except OSError as error:
         raise StoreLocked(f"The key file {path} cannot be read: {error.strerror}.") from None
+    # threat: key-file-open-to-others
     if mode & 0o077 and os.name == "posix":
         raise StoreError(f"The key file {path} is open to other users. Run: chmod 600 {path}")
     if len(key) != KEY_BYTES:

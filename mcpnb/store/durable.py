@@ -24,9 +24,11 @@ def read_file(path: Path) -> tuple[bytes, int]:
         PermissionError: It is another user's: who could put it there could choose what is in it.
     """
     # A link would let whoever made it choose the file; a pipe would wait for ever.
+    # threat: symlink-in-the-store
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:
         found = os.fstat(file.fileno())
+        # threat: file-of-another-user
         check_owner(found)
         return file.read(_MOST), found.st_mode
 
@@ -51,6 +53,7 @@ def check_private(found: os.stat_result) -> None:
     Raises:
         PermissionError: Somebody may; sticky folders count, too: anybody may add to those.
     """
+    # threat: shared-store-folder
     if os.name == "posix" and found.st_mode & 0o022:
         raise PermissionError(
             errno.EPERM,
@@ -84,6 +87,7 @@ def write_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # threat: temporary-file-left
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

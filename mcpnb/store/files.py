@@ -84,6 +84,7 @@ class FileStore(Staying):
         head, sealed = self._load(self._path(key))
         if head is None:
             return None
+        # threat: record-moved
         if Key(str(head.get("kind")), str(head.get("name"))) != key:
             raise StoreError(
                 f"The file {self._path(key)} holds another record. It was left as it is."
@@ -116,6 +117,7 @@ class FileStore(Staying):
             "name": key.name,
             "key_id": store_key.key_id,
             "where": store_key.where,
+        # threat: plain-text-at-rest
         }
         sealed = store_key.seal(json.dumps(record).encode(), _associated(head))
         self._replace(key, {**head, "sealed": base64.b64encode(sealed).decode()})
@@ -252,6 +254,7 @@ class FileStore(Staying):
 
     def _make_folder(self) -> None:
         try:
+            # threat: readable-by-others
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._checked:
                 found = self._folder.stat()
@@ -292,4 +295,5 @@ class FileStore(Staying):
 
 
 def _associated(head: dict[str, Any]) -> bytes:
+    # threat: record-moved, head-tampered, pending-sign-in-poisoned
     return json.dumps(head, sort_keys=True).encode()

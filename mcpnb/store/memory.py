@@ -88,6 +88,7 @@ class MemoryStore(Staying):
         with self._guard:
             lock = self._locks[os.getpid(), key]
             inherited = key in self._records and self._writers[key] != os.getpid()
+        # threat: session-forked
         if inherited:
             raise StoreError(
                 "This login is in the memory of the process that this one was forked from. If both "

@@ -283,6 +283,7 @@ def _backend() -> KeyringBackend | None:
 def _name_of(backend: KeyringBackend | None) -> str | None:
     # The class itself and not a base of it: a plug-in may derive from a backend of ours.
     kind = type(backend)
+    # threat: keyring-plug-in
     return _BACKENDS.get(f"{kind.__module__}.{kind.__qualname__}")
 
 

@@ -50,6 +50,7 @@ class Refusals:
         """
         named = " ".join(scopes)
         if (
+            # threat: step-up-without-end
             covers(record.requested_scopes, scopes)
             if scopes
             else self._asked_before(frozenset({"403"}))

@@ -78,6 +78,7 @@ class Renewals:
             record = self._login.reread()
             if record is None:
                 raise self.missing()
+            # threat: refresh-token-theft-by-a-sibling
             if record.generation != seen and not expired(record):
                 return record  # a sibling was here
             return self._renewed(record, since)
@@ -172,9 +173,11 @@ class Renewals:
         setback = _setback(error, marked)
         tokens = marked.tokens
         if setback.kind == "ended":
+            # threat: dead-refresh-token
             tokens = replace(tokens, refresh_token=None)
             if not lives:
                 tokens = replace(tokens, expires_at=tokens.obtained_at)
+        # threat: forgotten-client
         if setback.error == "invalid_client" and marked.registration.method == "dcr":
             # The server has forgotten this client: the next sign-in makes a new one.
             with contextlib.suppress(StoreError):
@@ -291,12 +294,14 @@ def hindered(record: LoginRecord) -> bool:
     if setback is None or setback.at > time.time() + CLOCKS_DIFFER:
         return False
     pause = min(_LATER, 0.05 * (record.tokens.lifetime or 0.0))
+    # threat: refresh-token-replay
     return time.time() < max(setback.until, setback.at + pause)
 
 
 def _with_secret_of(config: ServerConfig, registration: Registration) -> Registration:
     """Give the registration with the secret that a person has configured by now."""
     own = registration.method == "preregistered" and registration.client_id == config.client_id
+    # threat: client-secret-at-refresh
     if not own or config.client_secret is None or config.issuer not in (None, registration.issuer):
         return registration
     return replace(registration, client_secret=config.client_secret)
@@ -307,6 +312,7 @@ def _setback(error: Exception, record: LoginRecord) -> Setback:
     if isinstance(error, ServerUnreachable) and not error.sent:
         return Setback("unreachable", now, said=said)
     if isinstance(error, GrantError):
+        # threat: forged-end-of-a-login
         if error.error == "invalid_grant":
             return Setback("ended", now, error.error, said)
         if error.error or 400 <= error.status < 500 or error.status == 503:

@@ -282,6 +282,7 @@ class TokenSource(Staying):
                     delete()
                 except StoreError as error:
                     failure = error
+        # threat: store-rolled-back
         revoked = record is not None and self._renewals.revoke(record)
         if failure is not None:
             raise failure
@@ -309,6 +310,7 @@ class TokenSource(Staying):
 
 def _lately(moment: float) -> bool:
     # A moment in the future is of a clock that was set back since: it would last for ever.
+    # threat: rejected-token-replay
     return 0.0 <= time.time() - moment < _DOUBT_LASTS
 
 

@@ -48,6 +48,7 @@ class _Quick:
 
 def login_key(server: str, account: str | None) -> Key:
     """Name the record of one login."""
+    # threat: answer-to-another-account, token-of-another-account
     return Key("login", f"{server}\n{account}" if account else server)
 
 
@@ -139,6 +140,7 @@ class StoredLogin:
         """
         with self.writing():
             found = self.reread()
+            # threat: late-refresh-after-a-sign-out
             if found is None or _identity(found) != _identity(marked):
                 return False
             self.write(record)

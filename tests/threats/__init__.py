@@ -1,8 +1,8 @@
 """The threat table: every attack has a name, a rule with its source, and tests that try it.
 
 Tests say which attack they try with `@pytest.mark.threat("mix-up")`; `tests/test_threats.py` checks
-that table and tests agree in both directions. Where a row has `removed`, the rule's place in the
-code is known: `tests/run long` takes it out and sees the row's tests fail.
+that table and tests agree in both directions. A comment ``# threat: mix-up`` in the code marks the
+rule: `tests/run long` takes the marked line out and sees the row's tests fail.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tests.threats import (
     tokens,
     waiting,
 )
-from tests.threats.row import Removed, Threat
+from tests.threats.row import Threat
 
-__all__ = ["AREAS", "THREATS", "Removed", "Threat"]
+__all__ = ["AREAS", "THREATS", "Threat"]
 
 AREAS: dict[str, tuple[Threat, ...]] = {
     "sign-in": (*sign_in.ROWS, *waiting.ROWS, *answers.ROWS),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from tests.threats.row import Removed, Threat
+from tests.threats.row import Threat
 
 __all__ = ["ROWS"]
 
-_DURABLE = "mcpnb/store/durable.py"
-_FILES = "mcpnb/store/files.py"
-_CRYPTO = "mcpnb/store/crypto.py"
 
 ROWS = (
     Threat(
@@ -16,156 +13,97 @@ ROWS = (
         "A link in the place of a record, the key or a lock leads to a file of somebody's choice.",
         "No link is followed, to read or to write.",
         "CWE-59",
-        (Removed(_DURABLE, 'getattr(os, "O_NOFOLLOW", 0) | ', ""),),
     ),
     Threat(
         "pipe-in-the-store",
         "A pipe in the place of a record has every reader wait for ever.",
         "Files are opened without waiting.",
         "CWE-400",
+        marked=False,
     ),
     Threat(
         "file-of-another-user",
         "Another user's record or key lies in the folder: they know what is in it.",
         "What belongs to another user is not read.",
         "CWE-282; design.md section 3",
-        (Removed(_DURABLE, "        check_owner(found)\n", ""),),
     ),
     Threat(
         "readable-by-others",
         "Other users of the machine read the records, the key or the names in the folder.",
         "Folder 0700, files 0600, at every instant and whatever the umask.",
         "CWE-732; RFC 9700 section 4.15",
-        (
-            Removed(_FILES, "mkdir(mode=0o700,", "mkdir(mode=0o755,"),
-            Removed("mcpnb/locks.py", "mode=0o600,", "mode=0o644,"),
-        ),
     ),
     Threat(
         "key-file-open-to-others",
         "The key file was made readable to others, by a backup say.",
         "Such a key is refused, with the command that mends it.",
         "CWE-732",
-        (Removed(_CRYPTO, 'if mode & 0o077 and os.name == "posix":', "if False:"),),
     ),
     Threat(
         "store-key-shown",
         "A malformed MCPNB_STORE_KEY is repeated by the error about it.",
         "The error says how to make one, and nothing of what was there.",
         "CWE-532; design.md section 3",
-        (
-            Removed(
-                _CRYPTO,
-                'f"{ENVIRONMENT} has to be 32 bytes in base64url.',
-                'f"{text} has to be 32 bytes in base64url.',
-            ),
-        ),
     ),
     Threat(
         "record-moved",
         "A record is put in the place of another server's or account's, for its token to go there.",
         "A record opens under its own kind and name only.",
         "design.md section 3 (associated data); NIST SP 800-38D, measured",
-        (
-            Removed(
-                _FILES,
-                'if Key(str(head.get("kind")), str(head.get("name"))) != key:',
-                "if False:",
-            ),
-            Removed(_FILES, "return json.dumps(head, sort_keys=True).encode()", 'return b""'),
-        ),
     ),
     Threat(
         "head-tampered",
         "The readable head of a record is changed: its name, its kind, where its key is.",
         "The head is authenticated with the record.",
         "design.md section 3 (associated data)",
-        (Removed(_FILES, "return json.dumps(head, sort_keys=True).encode()", 'return b""'),),
     ),
     Threat(
         "ciphertext-tampered",
         "A bit of a sealed record is turned over.",
         "AES-GCM notices every one; the record is left as it is.",
         "CWE-353; design.md section 3",
-        (
-            Removed(
-                _CRYPTO,
-                "except (InvalidTag, ValueError):\n            raise StoreError(",
-                "except (InvalidTag, ValueError):\n            return b'{}'\n"
-                "            raise StoreError(",
-            ),
-        ),
     ),
     Threat(
         "nonce-reuse",
         "Two records under one nonce give away AES-GCM's authentication key.",
         "Every write has a fresh random nonce.",
         "RFC 5116 section 5.1.1",
-        (Removed(_CRYPTO, "nonce = os.urandom(_NONCE_BYTES)", "nonce = bytes(_NONCE_BYTES)"),),
     ),
     Threat(
         "plain-text-at-rest",
         "A thief of the disk, or a backup, reads tokens in some file.",
         "Records are sealed; there is no plain-text mode.",
         "RFC 9700 section 4.15; OAuth 2.1 section 7.1",
-        (
-            Removed(
-                _FILES,
-                '"where": store_key.where,\n        }',
-                '"where": store_key.where,\n            "copy": record,\n        }',
-            ),
-        ),
     ),
     Threat(
         "temporary-file-left",
         "What was written on the way to a record stays behind, for whoever cleans up last.",
         "A temporary file takes the record's place, or goes.",
         "CWE-459",
-        (
-            Removed(
-                _DURABLE,
-                "Path(temporary).replace(path)\n",
-                "path.write_bytes(content)\n",
-            ),
-        ),
     ),
     Threat(
         "half-written-record",
         "A full disk or a kill leaves half a record: the login is lost.",
         "The earlier record is there until the new one is whole.",
         "CWE-367; design.md section 3",
+        marked=False,
     ),
     Threat(
         "store-rolled-back",
         "An old copy of the folder, from before a sign-out or a rotation, is put back.",
         "What it holds was revoked or spent at the server; it ends in a sign-in, tried once.",
         "RFC 7009 section 2.1; RFC 9700 section 4.14.2",
-        (
-            Removed(
-                "mcpnb/tokens/source.py",
-                "revoked = record is not None and self._renewals.revoke(record)",
-                "revoked = record is not None",
-            ),
-        ),
     ),
     Threat(
         "pending-sign-in-poisoned",
         "A pending sign-in with somebody else's endpoints waits in the place of one's own.",
         "Pending sign-ins are sealed as logins are; one that does not open is begun anew.",
         "RFC 9700 section 4.4; design.md section 3",
-        (Removed(_FILES, "return json.dumps(head, sort_keys=True).encode()", 'return b""'),),
     ),
     Threat(
         "keyring-plug-in",
         "A plug-in of the keyring library, chosen by a file or a variable, is given the key.",
         "Only the keyrings of the systems themselves are used, named one by one.",
         "measured: keyrings.alt writes plain text; design.md section 3",
-        (
-            Removed(
-                "mcpnb/store/system_keyring.py",
-                'return _BACKENDS.get(f"{kind.__module__}.{kind.__qualname__}")',
-                "return kind.__qualname__ if backend else None",
-            ),
-        ),
     ),
 )

@@ -4,22 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Removed", "Threat"]
-
-
-@dataclass(frozen=True)
-class Removed:
-    """How a rule is taken out of the code, to see its tests fail.
-
-    Attributes:
-        file: Path from the repository's root.
-        rule: Text that is in the file exactly once.
-        instead: What takes its place; the file still has to be importable.
-    """
-
-    file: str
-    rule: str
-    instead: str
+__all__ = ["Threat"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +16,7 @@ class Threat:
         attack: What somebody tries, in one sentence.
         rule: What mcpnb does about it, in one sentence.
         source: RFC or specification and section, or the measured fact.
-        removed: Where the rule is, each place tried by itself.
+        marked: A comment ``# threat: id`` stands at the rule in the code.
         browser: Its tests need Chromium, npm or a Secret Service: they are not run again without
             the rule.
     """
@@ -40,5 +25,5 @@ class Threat:
     attack: str
     rule: str
     source: str
-    removed: tuple[Removed, ...] = ()
+    marked: bool = True
     browser: bool = False
