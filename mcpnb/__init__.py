@@ -19,12 +19,12 @@ from mcpnb.version import __version__
 
 if TYPE_CHECKING:
     from mcpnb import errors, stores
-    from mcpnb.connecting import allow_nested_asyncio, connect, discover
     from mcpnb.errors import LoginRequired, McpnbError, ToolError
     from mcpnb.login import Login
-    from mcpnb.overview import servers
     from mcpnb.panel import Panel
     from mcpnb.session import Session
+    from mcpnb.session.connect import allow_nested_asyncio, connect, discover
+    from mcpnb.session.servers import servers
 
 __all__ = [
     "Login",
@@ -50,10 +50,10 @@ _HOMES = {
     "Panel": "mcpnb.panel",
     "Session": "mcpnb.session",
     "ToolError": "mcpnb.errors",
-    "allow_nested_asyncio": "mcpnb.connecting",
-    "connect": "mcpnb.connecting",
-    "discover": "mcpnb.connecting",
-    "servers": "mcpnb.overview",
+    "allow_nested_asyncio": "mcpnb.session.connect",
+    "connect": "mcpnb.session.connect",
+    "discover": "mcpnb.session.connect",
+    "servers": "mcpnb.session.servers",
 }
 
 

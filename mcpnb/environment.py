@@ -1,9 +1,4 @@
-"""Where this process runs, and with it where the person's browser is: read from the environment.
-
-A redirect to ``127.0.0.1`` reaches this machine only from a browser on it, or through a forwarded
-port. What the variables tell is a sign and no proof: Jupyter behind ``ssh -L`` has none at all. In
-a notebook only the page that shows it knows for certain where it is.
-"""
+"""Where this runs: the machine, the browser, the front end, and the folders of Jupyter."""
 
 from __future__ import annotations
 
@@ -14,9 +9,28 @@ import socket
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-__all__ = ["Browser", "Environment", "Kind", "Sign", "here", "recognised"]
+__all__ = [
+    "ANYWIDGET",
+    "CALLBACK",
+    "WIDGET_MANAGER",
+    "Browser",
+    "Environment",
+    "Kind",
+    "Signal",
+    "comms_while_awaiting",
+    "current",
+    "data_folders",
+    "detect",
+    "frontend",
+    "installed",
+    "is_voila",
+    "kernel",
+    "stdin_allowed",
+    "user_data_folder",
+]
 
 Kind = Literal[
     "binder",
@@ -103,7 +117,7 @@ _WORKSTATIONS = ".cloudworkstations.dev"
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class Signal:
     """One thing that is known of the place, and what told it."""
 
     kind: Kind
@@ -120,7 +134,7 @@ class Sign:
 class Environment:
     """Where this process runs. Made by `recognised` or `here`."""
 
-    signs: tuple[Sign, ...]
+    signs: tuple[Signal, ...]
     """The most telling first; never empty."""
     user: str = ""
     host: str = ""
@@ -174,9 +188,9 @@ class Environment:
         return f"{at}/callback" if at else ""
 
 
-def here() -> Environment:
+def current() -> Environment:
     """Look at this process's own environment."""
-    return recognised(
+    return detect(
         os.environ,
         modules=sys.modules,
         exists=os.path.exists,
@@ -185,7 +199,7 @@ def here() -> Environment:
     )
 
 
-def recognised(
+def detect(
     environ: Mapping[str, str],
     *,
     modules: Collection[str] = (),
@@ -205,7 +219,7 @@ def recognised(
     known = {name: value for name, value in environ.items() if value}
     signs = list(_signs(known, modules, exists, platform))
     if not signs:
-        signs.append(Sign("terminal", ""))
+        signs.append(Signal("terminal", ""))
     ssh_host, ssh_port = _ssh_place(known)
     return Environment(
         signs=tuple(signs),
@@ -222,7 +236,7 @@ def _signs(
     modules: Collection[str],
     exists: Callable[[str], bool],
     platform: str,
-) -> Iterator[Sign]:
+) -> Iterator[Signal]:
     more: dict[Kind, Callable[[str], str]] = {
         "colab": lambda said: said or ("VERTEX_PRODUCT" if _is_enterprise(known) else ""),
         "vertex": lambda said: "" if _is_enterprise(known) else said,
@@ -239,7 +253,7 @@ def _signs(
         said = said or next((m for m in [_MODULES.get(kind)] if m and m in modules), "")
         said = more[kind](said) if kind in more else said
         if said:
-            yield Sign(kind, said)
+            yield Signal(kind, said)
 
 
 # What is not told by one name alone
@@ -297,3 +311,87 @@ def _ports_at(known: Mapping[str, str]) -> str:
     if name and domain:
         return f"https://{name}-{{port}}.{domain}"
     return f"https://{{port}}-{known['WEB_HOST']}" if _is_workstation(known) else ""
+
+
+def kernel() -> Any | None:
+    """Give the kernel that runs this, if one does."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None)
+
+
+def frontend() -> Literal["notebook", "headless", "terminal"]:
+    """Tell whether there is somebody who can click: ``headless`` is papermill, nbconvert and such.
+
+    Who executes a notebook with nobody there says so with each cell: no input is allowed. Voilà
+    does, too, and shows its pages to people all the same.
+    """
+    running = kernel()
+    if running is None:
+        return "terminal"
+    return "notebook" if _allows_input(running) or is_voila() else "headless"
+
+
+def stdin_allowed() -> bool:
+    """Whether the person at the notebook can be asked for a line of text now."""
+    running = kernel()
+    return running is not None and _allows_input(running)
+
+
+def comms_while_awaiting() -> bool:
+    """Whether what a panel sends can arrive while a cell awaits something.
+
+    ipykernel 6 handles nothing before the cell has ended; 7.0 and later do (measured).
+    """
+    ipykernel = sys.modules.get("ipykernel")
+    version = getattr(ipykernel, "version_info", (7,))
+    return bool(version[0] >= 7)
+
+
+def _allows_input(running: Any) -> bool:
+    return bool(getattr(running, "_allow_stdin", True))
+
+
+def is_voila() -> bool:
+    """Whether a person of this page is a visitor: each has a kernel, and all one system user."""
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
+
+
+CALLBACK = "labextensions/mcpnb/callback.html"
+"""The page that a browser is sent back to, where Jupyter's page is the redirect."""
+ANYWIDGET = "labextensions/anywidget/package.json"
+"""The front-end part of anywidget."""
+WIDGET_MANAGER = "labextensions/@jupyter-widgets/jupyterlab-manager/package.json"
+"""Shows widgets at all; ipywidgets brings it by jupyterlab_widgets."""
+
+
+def user_data_folder() -> Path:
+    """Give the person's own Jupyter data folder, whether or not it exists."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir())
+
+
+def data_folders() -> tuple[Path, ...]:
+    """List the folders in which Jupyter looks, the first that has a file wins, existing or not."""
+    from jupyter_core.paths import jupyter_path
+
+    return tuple(map(Path, jupyter_path()))
+
+
+def installed(part: str, folders: tuple[Path, ...] | None = None) -> Path | None:
+    """Find a part, such as `CALLBACK`, where Jupyter would; `None`: it is in no folder.
+
+    Args:
+        part: Its path beneath a data folder.
+        folders: Where to look; left out: `data_folders`.
+    """
+    looked_in = data_folders() if folders is None else folders
+    return next((path for path in (folder / part for folder in looked_in) if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be looked into
+        return False

@@ -27,10 +27,12 @@
         └── ScopeRefused                     signed in for what was asked, and still refused
 
 A message says what happened and what to do next. It never holds a token, code, verifier, state or
-client secret, and text that came from a server is passed through `quoted` first.
+client secret, and text that came from a server is passed through `text.quote` first.
 """
 
 from __future__ import annotations
+
+from mcpnb.text import redact
 
 __all__ = [
     "AnswerRefused",
@@ -56,64 +58,11 @@ __all__ = [
     "StoreError",
     "StoreLocked",
     "ToolError",
-    "bare",
-    "conceal",
-    "plain",
-    "quoted",
-    "shown",
+    "detached",
 ]
 
-# Letters and marks that nobody sees, and Python counts as printable: fillers, variation selectors
-# (Unicode's Default_Ignorable_Code_Point; the latter smuggle text), and Braille's blank. Two names
-# that differ in them look alike. U+FE0E and U+FE0F stay: they choose between text and emoji.
-# Bidirectional controls, zero-width characters and terminal escapes fall to str.isprintable().
-_HIDDEN = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
-    + "".join(map(chr, (*range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0))))
-)
 
-
-_concealed: tuple[tuple[str, str], ...] = ()
-
-
-def conceal(secret: str, instead: str) -> None:
-    """Have a secret of an address shown nowhere from now on, by whatever message.
-
-    Every error of ours, and what goes through `plain`, passes by `shown`. An address is in too many
-    messages for each of them to know that a part of it is secret.
-
-    Args:
-        secret: The text.
-        instead: What stands in its place.
-    """
-    global _concealed  # noqa: PLW0603  replaced whole: who reads it needs no lock
-    known = {**dict(_concealed), secret: instead}
-    # The longest first: a short one may be a part of it.
-    _concealed = tuple(sorted(known.items(), key=lambda pair: -len(pair[0])))
-
-
-def shown(text: str) -> str:
-    """Give a text as it may be shown: without what was concealed."""
-    for secret, instead in _concealed:
-        text = text.replace(secret, instead)
-    return text
-
-
-def plain(text: object, limit: int = 300) -> str:
-    """Make text from a server safe for one line of a terminal: no control characters, capped."""
-    # threat: megabytes-shown
-    raw = shown(str(text))[: limit + 1]
-    # threat: terminal-escapes, bidirectional-text, invisible-text, line-breaks, panel-texts
-    kept = "".join(c if c.isprintable() and c not in _HIDDEN else " " for c in raw)
-    return kept[:limit] + "…" if len(raw) > limit else kept
-
-
-def quoted(text: object, limit: int = 300) -> str:
-    """Quote text that came from a server: capped, escaped, marked as somebody else's words."""
-    return f"“{plain(text, limit)}”"
-
-
-def bare(error: Exception) -> Exception:
+def detached(error: Exception) -> Exception:
     """Take from an error of ours what led to it: it says all there is to say by itself.
 
     The chain behind it and its frames hold requests and answers, tokens included, for everybody who
@@ -137,7 +86,7 @@ class McpnbError(Exception):
     """Base of everything mcpnb raises on purpose."""
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(shown(arg) if isinstance(arg, str) else arg for arg in args))
+        super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __reduce__(self) -> tuple[object, ...]:
         # A pool of processes pickles what a worker raises. Exception's own way calls the class with
@@ -212,7 +161,7 @@ class LoginRequired(LoginError):
 
     def advise(self, advice: str) -> None:
         """Say what to do next in other words, where there is something nearer at hand."""
-        self.args = (shown(f"{self._message} {advice}"),)
+        self.args = (redact(f"{self._message} {advice}"),)
 
 
 class LoginDenied(LoginError):

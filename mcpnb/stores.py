@@ -1,5 +1,8 @@
-"""Stores for ``connect(store=...)``: the public names of the room `mcpnb.store`."""
+"""Stores for ``connect(store=...)``: the public names of the room `mcpnb.storage`."""
 
-from mcpnb.store import FileStore, Key, MemoryStore, TokenStore
+from mcpnb.storage import FileStore, MemoryStore, RecordName, TokenStore
 
-__all__ = ["FileStore", "Key", "MemoryStore", "TokenStore"]
+__all__ = ["FileStore", "Key", "MemoryStore", "RecordName", "TokenStore"]
+
+Key = RecordName
+"""The earlier name of `RecordName`."""

@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mcpnb.errors import plain
+from mcpnb.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +94,7 @@ def excerpt(text: str, characters: int, lines: int) -> tuple[str, str]:
     kept = text[:characters].splitlines(keepends=True)[:lines]
     left = len(text) - sum(map(len, kept))
     bare = (line.splitlines()[0].replace("\t", "    ") for line in kept)
-    shown = "\n".join(plain(line, characters * 4) for line in bare)
+    shown = "\n".join(sanitize(line, characters * 4) for line in bare)
     return shown, f"… {count(left, 'more character')} not shown" if left else ""
 
 
@@ -110,7 +110,7 @@ def json_excerpt(data: object, characters: int, lines: int) -> tuple[str, str]:
 def json_line(data: object, limit: int) -> str:
     """Give data as one capped line of JSON."""
     text, whole = _json_start(data, limit, indent=None)
-    return plain(text, limit) + ("" if whole or len(text) > limit else "…")
+    return sanitize(text, limit) + ("" if whole or len(text) > limit else "…")
 
 
 def _json_start(data: object, characters: int, indent: int | None) -> tuple[str, bool]:
@@ -145,7 +145,7 @@ def shown_grid(table: Table, caps: Caps) -> Grid:
         bool(rows) and all(_is_number(row[i]) for row in values[: len(rows)])
         for i in range(len(names))
     ]
-    columns = [plain(name, caps.cell) for name in names]
+    columns = [sanitize(name, caps.cell) for name in names]
     return Grid(columns, rows, numeric, len(table), len(table.columns))
 
 
@@ -221,7 +221,7 @@ def _row(tag: str, cells: list[str], numeric: list[bool]) -> str:
 def _cell(value: Any, limit: int) -> str:
     if value is None:
         return ""
-    return plain(value, limit) if isinstance(value, str) else json_line(value, limit)
+    return sanitize(value, limit) if isinstance(value, str) else json_line(value, limit)
 
 
 def _is_number(value: object) -> bool:

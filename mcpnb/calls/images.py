@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpnb.calls.display import NOTEBOOK, count
-from mcpnb.errors import CallError, plain
+from mcpnb.errors import CallError
+from mcpnb.text import sanitize
 
 if TYPE_CHECKING:
     import os
@@ -80,7 +81,7 @@ class Image:
 
     def __repr__(self) -> str:
         size = count(blob_size(self._encoded), "byte")
-        return f"<Image {plain(self.mime_type, 60)}, {size}>"
+        return f"<Image {sanitize(self.mime_type, 60)}, {size}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         del include, exclude  # IPython filters by itself

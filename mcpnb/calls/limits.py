@@ -1,22 +1,41 @@
-"""How much of a server's answers is taken: bytes, and work that its schemas can ask for.
-
-Both would stop the whole kernel, not only the call: answers are read, and schemas applied, on the
-one loop that all sessions share, and Python's regular expressions hold the interpreter meanwhile.
-"""
+"""Limits on what a server may send, and an end for what a call leaves behind."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import httpx2
 
-from mcpnb.auth import current_outcome
-from mcpnb.errors import CallError, quoted
-from mcpnb.unpacking import Unpacking
+from mcpnb.errors import CallError
+from mcpnb.oauth.http import Unpacking
+from mcpnb.text import quote
+from mcpnb.tokens.auth import current_outcome
 
-__all__ = ["bounded", "bounded_validation"]
+__all__ = ["bounded", "bounded_validation", "no_leftovers"]
+
+
+def no_leftovers(http: httpx2.AsyncClient) -> Callable[[Any], Awaitable[None]]:
+    """Give the request hook that closes idle connections on which something was left over."""
+
+    async def close_them(_: Any) -> None:
+        transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001  no other way
+        for transport in transports:
+            for connection in getattr(getattr(transport, "_pool", None), "connections", ()):
+                if connection.is_idle() and _leftover(connection):
+                    await connection.aclose()
+
+    return close_them
+
+
+def _leftover(connection: Any) -> bytes:
+    inner = connection
+    while (deeper := getattr(inner, "_connection", None)) is not None:  # a proxy's holds another
+        inner = deeper
+    protocol = getattr(inner, "_h11_state", None)  # HTTP/2 numbers its answers
+    return bytes(protocol.trailing_data[0]) if protocol is not None else b""
+
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Unpacked bytes of one answer, or of one event of a stream: a picture or a table has far fewer."""
@@ -103,8 +122,8 @@ def bounded_validation(session: Any) -> None:
         except RecursionError:  # a schema that refers to itself says nothing
             return
         except RuntimeError as error:
-            said = f"The result of {quoted(name)} is not what the server announces: "
-            refused = CallError(said + quoted(str(error.__cause__ or error).partition("\n")[0]))
+            said = f"The result of {quote(name)} is not what the server announces: "
+            refused = CallError(said + quote(str(error.__cause__ or error).partition("\n")[0]))
         else:
             return
         raise refused

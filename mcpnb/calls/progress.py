@@ -10,7 +10,8 @@ from typing import Any, Self, TypeVar
 
 import anyio
 
-from mcpnb.errors import CallError, plain
+from mcpnb.errors import CallError
+from mcpnb.text import sanitize
 
 __all__ = ["Progress", "ProgressLine", "Reports", "StoppedByListener"]
 
@@ -76,7 +77,7 @@ class ProgressLine:
     """
 
     def __init__(self, what: str) -> None:
-        self._what = plain(what, 80)
+        self._what = sanitize(what, 80)
         self._said = ""
         self._started = time.monotonic()
         self._ended = threading.Event()
@@ -98,7 +99,7 @@ class ProgressLine:
     def report(self, progress: float, total: float | None, message: str | None) -> None:
         """Take what the server reports (MCP progress notifications)."""
         share = f"{100 * progress / total:.0f} %" if total else f"{progress:g}"
-        self._said = f", {share}" + (f", {plain(message, 80)}" if message else "")
+        self._said = f", {share}" + (f", {sanitize(message, 80)}" if message else "")
 
     def _run(self) -> None:
         if self._ended.wait(_AFTER):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import Any
 
-from mcpnb.errors import CallError, quoted
+from mcpnb.errors import CallError
+from mcpnb.text import quote
 
 __all__ = ["Table", "csv_frame", "find_table", "frame"]
 
@@ -76,7 +77,7 @@ def csv_frame(text: str) -> Any:
     try:
         return pandas.read_csv(io.StringIO(text))
     except (ValueError, TypeError, OverflowError) as error:
-        raise CallError(f"pandas cannot read this text as CSV: {quoted(error)}") from error
+        raise CallError(f"pandas cannot read this text as CSV: {quote(error)}") from error
 
 
 def _pandas() -> Any:

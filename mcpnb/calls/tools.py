@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mcpnb.calls import display
 from mcpnb.calls.display import Grid, count
-from mcpnb.calls.names import python_names
 from mcpnb.calls.results import ToolResult
-from mcpnb.calls.signatures import Parameter, read_schema
-from mcpnb.errors import plain, quoted
+from mcpnb.calls.schema import Parameter, python_names, read_schema
+from mcpnb.text import quote, sanitize
 
 if TYPE_CHECKING:
     import mcp_types
@@ -112,7 +111,7 @@ class Tool:
 
     def __repr__(self) -> str:
         first = _first_line(self.description)
-        shown = plain(f"{self.__name__}{self.__signature__}", 300)
+        shown = sanitize(f"{self.__name__}{self.__signature__}", 300)
         return f"<Tool {shown}{f': {first}' if first else ''}>"
 
 
@@ -171,9 +170,9 @@ class Tools(Sequence[Tool]):
     def _missing(name: str, known: Iterable[str]) -> str:
         names = list(known)
         near = difflib.get_close_matches(name, names[:1_000], n=3)
-        some = ", ".join(plain(n, 100) for n in near or names[:10])
+        some = ", ".join(sanitize(n, 100) for n in near or names[:10])
         hint = "Did you mean" if near else "There are" if names else "The server has none"
-        return f"There is no tool {quoted(name, 100)}. {hint}{f': {some}' if some else ''}"
+        return f"There is no tool {quote(name, 100)}. {hint}{f': {some}' if some else ''}"
 
     def _grid(self, most: int) -> Grid:
         rows = [
@@ -193,7 +192,7 @@ class Tools(Sequence[Tool]):
 
     def _shown_name(self, tool: Tool) -> str:
         spelled = self._spelled[tool.name]
-        return tool.name if spelled == tool.name else f"{plain(tool.name, 64)} (.{spelled})"
+        return tool.name if spelled == tool.name else f"{sanitize(tool.name, 64)} (.{spelled})"
 
     def __repr__(self) -> str:
         head = f"<Tools: {count(len(self), 'tool')}>"
@@ -210,7 +209,7 @@ class Tools(Sequence[Tool]):
 
 def _doc(tool: Tool) -> str:
     said, cut = display.excerpt(tool.description, _DESCRIPTION, _DESCRIPTION_LINES)
-    title = plain(tool.raw.title, _CELL) if isinstance(tool.raw.title, str) else ""
+    title = sanitize(tool.raw.title, _CELL) if isinstance(tool.raw.title, str) else ""
     parts = [inspect.cleandoc(said).strip() or title, cut]
     lines = [_parameter_line(p) for p in tool.parameters]
     if lines:
@@ -224,10 +223,10 @@ def _doc(tool: Tool) -> str:
 def _parameter_line(parameter: Parameter) -> str:
     kind = inspect.formatannotation(parameter.annotation)
     spelled = parameter.python_name
-    own = f" (sent as {quoted(parameter.name, 64)})" if parameter.name != spelled else ""
-    said = plain(parameter.description, _PARAMETER)
+    own = f" (sent as {quote(parameter.name, 64)})" if parameter.name != spelled else ""
+    said = sanitize(parameter.description, _PARAMETER)
     optional = "" if parameter.required else ", optional"
-    return f"    {spelled}: {plain(kind, _CELL)}{optional}{own}{f' - {said}' if said else ''}"
+    return f"    {spelled}: {sanitize(kind, _CELL)}{optional}{own}{f' - {said}' if said else ''}"
 
 
 def _parameters(tool: Tool) -> str:
@@ -235,7 +234,7 @@ def _parameters(tool: Tool) -> str:
         p.python_name if p.required else f"{p.python_name}={p.default!r}" for p in tool.parameters
     ]
     rest = [str(p) for p in tool.__signature__.parameters.values() if p.kind == p.VAR_KEYWORD]
-    return plain(", ".join(names + rest), _CELL)
+    return sanitize(", ".join(names + rest), _CELL)
 
 
 def _claims(tool: Tool) -> str:
@@ -252,4 +251,4 @@ def _claims(tool: Tool) -> str:
 
 def _first_line(text: str) -> str:
     lines = text[:_DESCRIPTION].strip().splitlines()
-    return plain(lines[0], _CELL) if lines else ""
+    return sanitize(lines[0], _CELL) if lines else ""

@@ -11,8 +11,9 @@ import click
 
 from mcpnb.cli.group import DONE, FAILED, is_of_server, say, session_for
 from mcpnb.config import add_server, has_server, read_configuration, remove_server, user_file
-from mcpnb.errors import ConfigError, DiscoveryError, McpnbError, plain, quoted
-from mcpnb.models import ServerConfig
+from mcpnb.errors import ConfigError, DiscoveryError, McpnbError
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.text import quote, sanitize
 
 __all__ = ["entry_values", "remove_entry", "sign_in_if_wanted", "write_entry"]
 
@@ -48,8 +49,8 @@ def entry_values(
         ConfigError: An address or scope is wrong.
         UsageError: An option is, or would show a secret to everybody on this machine.
     """
-    from mcpnb.protocol.scopes import scopes_from
-    from mcpnb.protocol.urls import canonical_server
+    from mcpnb.oauth.scopes import scopes_from
+    from mcpnb.oauth.urls import canonical_server
 
     asked_for = scopes_from(scopes)
     oauth = {
@@ -108,23 +109,23 @@ def write_entry(name: str, values: dict[str, Any], config: str | None, *, force:
     """
     if not _NAME.fullmatch(name) or "://" in name:
         raise ConfigError(
-            f"{quoted(name, 80)} cannot be a name: use letters, digits and _ . - : @ /"
+            f"{quote(name, 80)} cannot be a name: use letters, digits and _ . - : @ /"
         )
     path = user_file(config)
     # A file that is not there yet is about to be made.
     before = read_configuration(config if path.exists() else None)
     if name in before.servers and not force:
         raise ConfigError(
-            f"{quoted(name, 80)} is configured in {before.servers[name].source} already. "
+            f"{quote(name, 80)} is configured in {before.servers[name].source} already. "
             f"--force takes its place. To sign in: mcpnb login {_named(name, config)}"
         )
     if not force and has_server(path, name):
         raise ConfigError(
-            f"{path} has an entry {quoted(name, 80)} already, which mcpnb cannot use. --force "
+            f"{path} has an entry {quote(name, 80)} already, which mcpnb cannot use. --force "
             "takes its place."
         )
     add_server(path, name, values, force=force)
-    say(f"Added {plain(name, 80)} to {path}.")
+    say(f"Added {sanitize(name, 80)} to {path}.")
     holds = read_configuration(config).servers.get(name)
     if holds is not None and holds.source != str(path):
         say(f"Note: {holds.source} has that name, too, and comes first here.")
@@ -135,7 +136,7 @@ def sign_in_if_wanted(
 ) -> int:
     """Ask the server whether it wants a sign-in, and sign in if so."""
     from mcpnb.cli.signing_in import sign_in
-    from mcpnb.connecting import discover
+    from mcpnb.session.connect import discover
 
     named = _named(name, config)
     session = session_for(name, None, config, callback_port=port, registration=registration)
@@ -159,7 +160,7 @@ def sign_in_if_wanted(
     except McpnbError as error:
         say(f"Error: {error}")
         _say_why(error, named)
-        say(f"{plain(name, 80)} stays configured. Sign in later: mcpnb login {named}")
+        say(f"{sanitize(name, 80)} stays configured. Sign in later: mcpnb login {named}")
         return FAILED
 
 
@@ -179,8 +180,8 @@ def remove_entry(name: str, config: str | None, *, sign_out: bool) -> int:
     known = read_configuration(config).servers.get(name)
     if not remove_server(path, name):
         elsewhere = f" It is in {known.source}." if known else ""
-        raise ConfigError(f"{path} has no entry {quoted(name, 80)}.{elsewhere}")
-    say(f"Removed {plain(name, 80)} from {path}.")
+        raise ConfigError(f"{path} has no entry {quote(name, 80)}.{elsewhere}")
+    say(f"Removed {sanitize(name, 80)} from {path}.")
     left = read_configuration(config).servers.get(name)
     if left is not None:
         say(f"Note: {left.source} has an entry of that name, too, which is used now.")
@@ -196,9 +197,9 @@ def remove_entry(name: str, config: str | None, *, sign_out: bool) -> int:
 
 def _has_login(known: ServerConfig) -> bool:
     """Whether a login is stored, readable or not. No command is run for it, and no key needed."""
-    from mcpnb.protocol.urls import canonical_server
-    from mcpnb.store import open_store
-    from mcpnb.tokens.stored import login_key
+    from mcpnb.oauth.urls import canonical_server
+    from mcpnb.storage import open_store
+    from mcpnb.tokens.record import login_key
 
     try:
         config = replace(known, url=canonical_server(known.url))

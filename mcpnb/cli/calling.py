@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from mcpnb.errors import LoginRequired, McpnbError, plain
+from mcpnb.errors import LoginRequired, McpnbError
+from mcpnb.text import sanitize
 
 __all__ = ["call_tool", "show_tools"]
 
@@ -53,7 +54,9 @@ def call_tool(
     out = result.text or ("" if result.data is None else json.dumps(result.data, indent=2))
     # To a pipe as it is; a terminal is spared its escape sequences.
     click.echo(
-        "\n".join(plain(line, 100_000) for line in out.splitlines()) if sys.stdout.isatty() else out
+        "\n".join(sanitize(line, 100_000) for line in out.splitlines())
+        if sys.stdout.isatty()
+        else out
     )
     for image in result.images:
         click.echo(f"({image!r}: save it from Python, or use --json)", err=True)

@@ -226,7 +226,7 @@ def client_metadata(url: str, callback_url: tuple[str, ...]) -> int:
     """
     import json
 
-    from mcpnb.protocol.registration import metadata_document
+    from mcpnb.oauth.registration import metadata_document
 
     click.echo(json.dumps(metadata_document(url, callback_url), indent=2))
     return DONE

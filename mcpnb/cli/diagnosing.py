@@ -8,15 +8,7 @@ from typing import Any
 
 import click
 
-from mcpnb.cli.group import (
-    DONE,
-    FAILED,
-    asked_again,
-    cli,
-    common_options,
-    json_option,
-    session_for,
-)
+from mcpnb.cli.group import DONE, FAILED, asked_again, cli, common_options, json_option, session_for
 
 __all__ = ["doctor"]
 
@@ -99,7 +91,7 @@ def _report(
 ) -> Any:
     from mcpnb.doctor import examine_address, examine_machine
     from mcpnb.errors import ConfigError
-    from mcpnb.store import open_store
+    from mcpnb.storage import open_store
 
     if server is None:
         return examine_machine(open_store("auto"))

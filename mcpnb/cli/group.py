@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from mcpnb.errors import CallError, McpnbError, NoSignInNeeded, ServerError, plain, shown
+from mcpnb.errors import CallError, McpnbError, NoSignInNeeded, ServerError
+from mcpnb.text import redact, sanitize
 from mcpnb.version import __version__
 
 __all__ = [
@@ -63,7 +64,7 @@ def say(text: str) -> None:
 
     Whatever is in it, and whoever wrote that: no line of it moves the cursor or hides another.
     """
-    click.echo("\n".join(plain(line, _LONGEST) for line in text.split("\n")), err=True)
+    click.echo("\n".join(sanitize(line, _LONGEST) for line in text.split("\n")), err=True)
 
 
 Asked = MutableMapping[str, str | None]
@@ -79,7 +80,7 @@ def asked_for(asked: Asked, server: str) -> str:
     """
     named = asked.get("server") or ""
     # By its name, where it has one: of several accounts at one address that says which.
-    words = [named if named and "://" not in named else shown(server)]
+    words = [named if named and "://" not in named else redact(server)]
     for option in ("account", "config", "store"):
         if value := asked.get(option):
             words += [f"--{option}", value]
@@ -107,7 +108,7 @@ def session_for(
     server: str, account: str | None, config: str | None, store: str = "auto", **given: Any
 ) -> Any:
     """Connect as a command line asks for."""
-    from mcpnb.connecting import connect
+    from mcpnb.session.connect import connect
 
     if (context := click.get_current_context(silent=True)) and context.obj is not None:
         context.obj |= {"server": server, "account": account, "config": config}

@@ -10,7 +10,7 @@ from typing import Any, Self
 import click
 
 from mcpnb.cli.group import DONE, FAILED, SIGN_IN_REQUIRED, say
-from mcpnb.errors import plain, shown
+from mcpnb.text import redact, sanitize
 
 __all__ = ["show_discovery", "show_entry", "show_list"]
 
@@ -20,14 +20,14 @@ _WITHOUT_LOGIN = ("oauth_available", "reauth_required")
 
 def show_list(config: str | None, *, as_json: bool, probe: bool) -> int:
     """Print configured servers and stored logins; fail if one that is required cannot be used."""
-    from mcpnb.overview import overview
-    from mcpnb.store import open_store
+    from mcpnb.session.servers import overview
+    from mcpnb.storage import open_store
 
     with _Progress() as progress:
         rows = overview(config, probe=probe, told=progress)
     for row in rows:
         if problem := row.get("error"):
-            say(f"{plain(row['name'] or row['url'])}: {problem}")
+            say(f"{sanitize(row['name'] or row['url'])}: {problem}")
     for problem in open_store("auto").damaged("login"):
         say(problem)
     if as_json:
@@ -58,7 +58,7 @@ def show_list(config: str | None, *, as_json: bool, probe: bool) -> int:
 
 def show_entry(name: str, config: str | None, *, as_json: bool, probe: bool) -> int:
     """Print what is known of one configured server; fail if it is required and cannot be used."""
-    from mcpnb.overview import entry
+    from mcpnb.session.servers import entry
 
     row = entry(name, config, probe=probe)
     if as_json:
@@ -79,7 +79,7 @@ def show_entry(name: str, config: str | None, *, as_json: bool, probe: bool) -> 
             if isinstance(value, list)
             else value
         )
-        click.echo(f"{key + ':':<22}{plain(said)}")
+        click.echo(f"{key + ':':<22}{sanitize(said)}")
     return _judged([row])
 
 
@@ -100,7 +100,7 @@ def _judged(rows: list[dict[str, Any]]) -> int:
     required = [row for row in rows if row["required"] and (row["enabled"] or row in wrong)]
     for row in required:
         if row["auth_status"] in (*_UNUSABLE, *_WITHOUT_LOGIN):
-            click.echo(f"{plain(row['name'])} is required: {row['auth_status']}.", err=True)
+            click.echo(f"{sanitize(row['name'])} is required: {row['auth_status']}.", err=True)
     if any(row["auth_status"] in _UNUSABLE or _lacks_token(row) for row in required):
         return FAILED
     missing = any(row["auth_status"] in _WITHOUT_LOGIN for row in required)
@@ -133,19 +133,21 @@ class _Progress:
 
 def show_discovery(url: str, config: str | None, *, as_json: bool) -> None:
     """Print how one would sign in to a server."""
-    from mcpnb.connecting import discover
+    from mcpnb.session.connect import discover
 
     found = discover(url, config=config)
     if as_json:
-        click.echo(shown(json.dumps(asdict(found), indent=2)))
+        click.echo(redact(json.dumps(asdict(found), indent=2)))
         return
     for step in found.steps:
-        click.echo(f"{plain(step.request)}\n    {plain(step.answer)}    [{step.rule}]", err=True)
+        click.echo(
+            f"{sanitize(step.request)}\n    {sanitize(step.answer)}    [{step.rule}]", err=True
+        )
     click.echo(repr(found))
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    texts = [tuple(plain(cell or "-", 80) for cell in row) for row in rows]
+    texts = [tuple(sanitize(cell or "-", 80) for cell in row) for row in rows]
     widths = [max(len(row[i]) for row in [head, *texts]) for i in range(len(head))]
     for row in [head, *texts]:
         click.echo(

@@ -49,7 +49,7 @@ def relay(url: str, no_browser: bool, copy: bool, timeout: float) -> int:
     mcpnb relay -                    then paste it; no shell remembers it
     uvx mcpnb relay -                the same, with nothing installed
     """
-    from mcpnb.relay import Relay
+    from mcpnb.login.relay import Relay
 
     waiting = Relay(_read() if url == "-" else url, _Ignored().told)
     with waiting:
@@ -62,10 +62,10 @@ def relay(url: str, no_browser: bool, copy: bool, timeout: float) -> int:
             "or so:\n"
         )
     else:
-        from mcpnb.errors import quoted
+        from mcpnb.text import quote
 
         say(
-            f"\nThe sign-in was not approved: the server answered {quoted(caught.error, 80)}. "
+            f"\nThe sign-in was not approved: the server answered {quote(caught.error, 80)}. "
             "Paste this line where the sign-in waits all the same: it explains, and ends there:\n"
         )
     click.echo(line)
@@ -106,7 +106,7 @@ class _Ignored:
 
 
 def _show(waiting: Any, *, browser: bool) -> None:
-    from mcpnb.redirects import open_browser
+    from mcpnb.login.redirects import open_browser
 
     how = "Your browser opens. If it does not, open" if browser else "To sign in, open"
     say(f"{how} this address:\n")

@@ -26,7 +26,8 @@ from mcpnb.cli.group import (
     is_of_server,
     say,
 )
-from mcpnb.locks import interrupt_in
+from mcpnb.concurrency import interrupt_in
+from mcpnb.text import sanitize
 
 __all__ = ["run"]
 
@@ -64,19 +65,19 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"Warning: {errors.plain(message, _LONGEST)}")
+    say(f"Warning: {sanitize(message, _LONGEST)}")
 
 
 def _explained(error: errors.McpnbError, asked: Asked) -> int:
     if isinstance(error, errors.LoginRequired):
         error.advise("")  # what to do is a line of its own here
-        say(f"Sign-in required: {errors.plain(error, _LONGEST).strip()}")
-        from mcpnb.protocol.scopes import as_option
+        say(f"Sign-in required: {sanitize(error, _LONGEST).strip()}")
+        from mcpnb.oauth.scopes import as_option
 
         scopes = f" {as_option(error.scopes)}" if error.scopes else ""
         say(f"Run: mcpnb login {asked_for(asked, error.server)}{scopes}")
         return SIGN_IN_REQUIRED
-    say(f"Error: {errors.plain(error, _LONGEST)}")
+    say(f"Error: {sanitize(error, _LONGEST)}")
     if is_of_server(error) and (server := asked.get("server")):
         say(f"Why: mcpnb doctor {asked_for({**asked, 'store': None}, server)}")
     return USAGE if isinstance(error, errors.ConfigError) else FAILED

@@ -16,9 +16,9 @@ import click
 
 from mcpnb.cli.group import asked_again, say
 from mcpnb.cli.pasting import Pasting
-from mcpnb.environment import here
+from mcpnb.environment import current
 from mcpnb.errors import AnswerRefused, LoginTimeout, McpnbError
-from mcpnb.login.shown import ON_ANOTHER_DEVICE
+from mcpnb.login.login import ON_ANOTHER_DEVICE
 
 __all__ = ["begin", "finish", "sign_in", "sign_in_observed", "sign_in_on_device"]
 
@@ -250,7 +250,7 @@ class _View:
                     "catches the answer.",
                     err=True,
                 )
-        is_elsewhere = self._browser and here().browser == "elsewhere"
+        is_elsewhere = self._browser and current().browser == "elsewhere"
         if login.offers_device and (not self._browser or is_elsewhere):
             self._offer_device()
         if is_elsewhere:
@@ -290,7 +290,7 @@ def _is_loopback(redirect_uri: str | None) -> bool:
 
 
 def _draw(url: str) -> None:
-    from mcpnb.qr import as_text
+    from mcpnb.login.qr import as_text
 
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     try:

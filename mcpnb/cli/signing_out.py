@@ -41,8 +41,8 @@ def sign_out(session: Any) -> int:
 
 def sign_out_everywhere() -> int:
     """Sign out of all that is stored; fails if anything of it is still there."""
-    from mcpnb.connecting import sign_out_everywhere as everywhere
-    from mcpnb.store import open_store
+    from mcpnb.session.connect import sign_out_everywhere as everywhere
+    from mcpnb.storage import open_store
 
     stored = {key.name for key in open_store("auto").keys("login")}
     done = everywhere()

@@ -6,13 +6,7 @@ from pathlib import Path
 
 import click
 
-from mcpnb.cli.group import (
-    DONE,
-    account_option,
-    cli,
-    config_option,
-    json_option,
-)
+from mcpnb.cli.group import DONE, account_option, cli, config_option, json_option
 
 __all__: list[str] = []
 

@@ -9,7 +9,7 @@ import click
 
 from mcpnb.cli.group import DONE, FAILED, USAGE, say
 from mcpnb.config import project_files, review, withdraw
-from mcpnb.errors import plain
+from mcpnb.text import sanitize
 
 __all__ = ["trust_files", "withdraw_trust"]
 
@@ -25,10 +25,10 @@ def trust_files(folder: str | None, *, yes: bool) -> int:
         say("All of it is trusted already." if there else "There is no configuration of a project.")
         return DONE
     for each in found:
-        click.echo(plain(each.path, 1_000))
+        click.echo(sanitize(each.path, 1_000))
         for line in (each.problem,) if each.problem else each.lines:
             # Cut where it is long, and said to be, by who made the line.
-            click.echo(f"    {plain(line, _LONGEST)}")
+            click.echo(f"    {sanitize(line, _LONGEST)}")
     usable = [each for each in found if not each.problem]
     if not usable:
         return FAILED
@@ -40,7 +40,7 @@ def trust_files(folder: str | None, *, yes: bool) -> int:
         return FAILED
     for each in usable:
         each.agree()
-        say(f"Trusted as it is now: {plain(each.path, 1_000)}")
+        say(f"Trusted as it is now: {sanitize(each.path, 1_000)}")
     return DONE if len(usable) == len(found) else FAILED
 
 
@@ -48,7 +48,7 @@ def withdraw_trust(folder: str | None) -> int:
     """Use a project's files no longer; say which they were."""
     withdrawn = withdraw(Path(folder) if folder else None)
     for path in withdrawn:
-        say(f"Not used any more: {plain(path, 1_000)}")
+        say(f"Not used any more: {sanitize(path, 1_000)}")
     if not withdrawn:
         say("Nothing of this project is trusted: nothing to do.")
     return DONE

@@ -4,10 +4,10 @@ Files of a project count only once a person has looked at them: whoever wrote a 
 otherwise lead this person's logins elsewhere.
 """
 
-from mcpnb.config.editing import add_server, has_server, remove_server, user_file
-from mcpnb.config.entries import Broken
-from mcpnb.config.places import project_files
-from mcpnb.config.reading import Configuration, read_configuration
+from mcpnb.config.edit import add_server, has_server, remove_server, user_file
+from mcpnb.config.files import project_files
+from mcpnb.config.parse import Broken
+from mcpnb.config.read import Configuration, read_configuration
 from mcpnb.config.review import Review, review
 from mcpnb.config.trust import withdraw
 

@@ -7,9 +7,10 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from mcpnb.config.keys import CLAUDE, CLAUDE_OAUTH, Checker
-from mcpnb.errors import ConfigError, conceal, plain
-from mcpnb.models import Expanded, Secret, ServerConfig, host_of
+from mcpnb.config.schema import CLAUDE, CLAUDE_OAUTH, Checker
+from mcpnb.errors import ConfigError
+from mcpnb.oauth.models import Expanded, Secret, ServerConfig, host_of
+from mcpnb.text import add_secret, sanitize
 
 __all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in", "with_defaults"]
 
@@ -89,7 +90,7 @@ def _value(match: re.Match[str], checker: Checker, *where: str) -> str:
         found = match[2]
     if found is None:
         raise UnsetVariable(
-            f"{checker.place(*where)}: {plain('.'.join(where))} needs the environment variable "
+            f"{checker.place(*where)}: {sanitize('.'.join(where))} needs the environment variable "
             f"{match[1]}, which is not set."
         )
     return found
@@ -131,11 +132,11 @@ def _conceal(config: ServerConfig) -> None:
         encoded = quote(part.value.reveal(), safe="", errors="surrogateescape")
         for secret in (part.value.reveal(), encoded):
             if len(secret) >= _LONG:
-                conceal(secret, part.shown)
+                add_secret(secret, part.shown)
     if config.hidden:
         (first, last), (begin, end) = host_of(config.url), host_of(config.shown)
         host, behind = config.url[first:last], config.url[last:]
         for spelled in (host, host.lower()):
-            conceal(f"{spelled}{behind}", config.shown[begin:])
+            add_secret(f"{spelled}{behind}", config.shown[begin:])
         if len(behind) >= _LONG:
-            conceal(behind, config.shown[end:])
+            add_secret(behind, config.shown[end:])

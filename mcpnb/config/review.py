@@ -9,13 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mcpnb.config import claude
-from mcpnb.config.entries import document_of
-from mcpnb.config.keys import TOP
-from mcpnb.config.places import File, project_files, read_project_bytes
-from mcpnb.config.reading import read_configuration
+from mcpnb.config.files import File, project_files, read_project_bytes
+from mcpnb.config.parse import document_of
+from mcpnb.config.read import read_configuration
+from mcpnb.config.schema import TOP
 from mcpnb.config.trust import is_trusted, trust
-from mcpnb.errors import ConfigError, plain
-from mcpnb.models import ServerConfig
+from mcpnb.errors import ConfigError
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.text import sanitize
 
 __all__ = ["Review", "review"]
 
@@ -62,7 +63,7 @@ def review(folder: Path | None = None) -> list[Review]:
             content = read_project_bytes(file.path)
         except OSError as error:
             found.append(
-                Review(file.path, b"", (), f"{plain(file.path, 1_000)} cannot be read: {error}.")
+                Review(file.path, b"", (), f"{sanitize(file.path, 1_000)} cannot be read: {error}.")
             )
             continue
         if not is_trusted(file.path, content):
@@ -95,14 +96,14 @@ def _entry(
     name: str, table: dict[str, Any], known: Mapping[str, ServerConfig], *, is_json: bool
 ) -> list[str]:
     if "url" not in table or (is_json and not claude.is_http(table)):
-        return [f"{plain(name, 80)}: a command or another transport; mcpnb does not use it"]
+        return [f"{sanitize(name, 80)}: a command or another transport; mcpnb does not use it"]
     url = table["url"]
-    lines = [f"{plain(name, 80)}: {_shown(url)}"]
+    lines = [f"{sanitize(name, 80)}: {_shown(url)}"]
     for other, entry in known.items():
         # threat: project-shadows-a-name
         if other == name or _same(entry.url, url):
             lines.append(
-                f"    takes the place of {plain(other, 80)} in {plain(entry.source)}"
+                f"    takes the place of {sanitize(other, 80)} in {sanitize(entry.source)}"
                 + ("" if other == name else ", where the address itself is given")
             )
             if entry.enabled_tools or entry.disabled_tools:
@@ -124,9 +125,9 @@ def _entry(
         if key in _HEADERS:
             lines.append(f"    sends the headers {_cut(', '.join(_dict(table, key)))}")
         elif key == "oauth" and isinstance(value, dict):
-            lines += [f"    oauth.{plain(k, 80)} = {_masked(k, v)}" for k, v in value.items()]
+            lines += [f"    oauth.{sanitize(k, 80)} = {_masked(k, v)}" for k, v in value.items()]
         elif key not in _SAID:
-            lines.append(f"    {plain(key, 80)} = {_masked(key, value)}")
+            lines.append(f"    {sanitize(key, 80)} = {_masked(key, value)}")
     return lines
 
 
@@ -177,13 +178,13 @@ def _cut(value: object) -> str:
     """
     text = str(value)
     if len(text) <= _MOST:
-        return plain(text, _MOST)
+        return sanitize(text, _MOST)
     # threat: review-hides-text
     head, tail = text[: _MOST - _TAIL], text[-_TAIL:]
     left_out = len(text) - len(head) - len(tail)
     return (
-        f"{plain(head, _MOST)} [{left_out} of {len(text)} characters are not shown here: look into "
-        f"the file] {plain(tail, _MOST)}"
+        f"{sanitize(head, _MOST)} [{left_out} of {len(text)} characters are not shown here: "
+        f"look into the file] {sanitize(tail, _MOST)}"
     )
 
 

@@ -17,9 +17,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from mcpnb.config.places import config_folder, folder_of, project_folders, read_bytes
-from mcpnb.config.writing import write_whole
-from mcpnb.errors import ConfigError, plain
+from mcpnb.config.files import config_folder, folder_of, project_folders, read_bytes, write_whole
+from mcpnb.errors import ConfigError
+from mcpnb.text import sanitize
 
 __all__ = ["is_trusted", "trust", "withdraw"]
 
@@ -70,7 +70,7 @@ def withdraw(folder: Path | None = None) -> list[Path]:
             note.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigError(
-                f"{plain(place, 1_000)} is still trusted: {note} cannot be removed: "
+                f"{sanitize(place, 1_000)} is still trusted: {note} cannot be removed: "
                 f"{error.strerror}."
             ) from None
         withdrawn.append(place)

@@ -27,13 +27,7 @@ from authlib.oauth2.rfc9207 import IssuerParameter
 from joserfc import jwt
 from joserfc.errors import JoseError
 
-from mcpnb.demo.clients import (
-    AUTH_METHODS,
-    Client,
-    is_callback,
-    is_loopback,
-    usable_redirect,
-)
+from mcpnb.demo.clients import AUTH_METHODS, Client, is_callback, is_loopback, usable_redirect
 from mcpnb.demo.device import DEVICE_CODE, check_resource
 from mcpnb.demo.storage import AccessToken, AuthorizationCode, Grant, RefreshToken
 

@@ -13,7 +13,8 @@ from mcpnb.demo.probe import status_of
 from mcpnb.demo.scopes import READ, WRITE
 from mcpnb.demo.servers import DemoServers
 from mcpnb.demo.transcript import StoryError, Transcript
-from mcpnb.errors import LoginDenied, LoginRequired, McpnbError, ToolError, plain
+from mcpnb.errors import LoginDenied, LoginRequired, McpnbError, ToolError
+from mcpnb.text import sanitize
 
 __all__ = ["run_story"]
 
@@ -43,10 +44,10 @@ def run_story(out: TextIO) -> int:
         with DemoServers(access_token_lifetime=LIFETIME) as demo:
             Story(demo, transcript).play()
     except (StoryError, McpnbError, NoRedirectError, OSError) as error:
-        transcript.failed(f"{type(error).__name__}: {plain(error, 1000)}")
+        transcript.failed(f"{type(error).__name__}: {sanitize(error, 1000)}")
         return 1
     except Exception as error:  # noqa: BLE001  a sentence, no traceback
-        transcript.failed(f"Unexpected {type(error).__name__}: {plain(error, 1000)}")
+        transcript.failed(f"Unexpected {type(error).__name__}: {sanitize(error, 1000)}")
         return 1
     transcript.line()
     transcript.line(

@@ -6,10 +6,11 @@ from mcpnb.doctor.authorizing import Authorizing
 from mcpnb.doctor.looking import Look
 from mcpnb.doctor.report import Check, Side
 from mcpnb.doctor.topics import found, problem, unknown, warning
-from mcpnb.errors import ServerError, quoted
-from mcpnb.models import AuthorizationServer
-from mcpnb.protocol.metadata import require_pkce
-from mcpnb.protocol.scopes import chosen
+from mcpnb.errors import ServerError
+from mcpnb.oauth.metadata import require_pkce
+from mcpnb.oauth.models import AuthorizationServer
+from mcpnb.oauth.scopes import chosen
+from mcpnb.text import quote
 
 __all__ = ["announcing"]
 
@@ -48,7 +49,7 @@ def _pkce(look: Look, at: Authorizing) -> Check:
             )
         else:
             offered = ", ".join(methods[:5]) or "no method"
-            said = f"PKCE is announced without S256 ({quoted(offered)}): that protects nobody"
+            said = f"PKCE is announced without S256 ({quote(offered)}): that protects nobody"
         return problem("pkce", asked, said, _OPERATOR, fix)
     said = "PKCE is not announced; your configuration allows that (allow_missing_pkce)"
     return warning("pkce", asked, said, _OPERATOR, fix)
@@ -129,4 +130,4 @@ def _scopes(look: Look, server: AuthorizationServer) -> Check:
     if not scopes:
         return found("scopes", "challenge and metadata", "None are asked for: the server decides")
     whose = "as the server announces" if discovered else "as you configured"
-    return found("scopes", "challenge and metadata", f"{quoted(' '.join(scopes))}, {whose}")
+    return found("scopes", "challenge and metadata", f"{quote(' '.join(scopes))}, {whose}")

@@ -9,11 +9,11 @@ from mcpnb.doctor.looking import Look, Reading
 from mcpnb.doctor.report import Check, Side
 from mcpnb.doctor.topics import found, problem, unknown, warning
 from mcpnb.doctor.unreachable import why_unreachable
-from mcpnb.errors import ServerError, ServerUnreachable, quoted
-from mcpnb.models import AuthorizationServer
-from mcpnb.protocol.metadata import authorization_server
-from mcpnb.protocol.urls import origin_of, require_endpoint, same_issuer
-from mcpnb.protocol.wellknown import authorization_server_urls
+from mcpnb.errors import ServerError, ServerUnreachable
+from mcpnb.oauth.metadata import authorization_server, authorization_server_urls
+from mcpnb.oauth.models import AuthorizationServer
+from mcpnb.oauth.urls import origin_of, require_endpoint, same_issuer
+from mcpnb.text import quote
 
 __all__ = ["Authorizing", "authorizing"]
 
@@ -85,12 +85,12 @@ def _pinned(look: Look, described: Described) -> list[Check]:
         return []
     if not described.names_them:
         return []
-    said = ", ".join(quoted(i) for i in described.issuers[:3])
+    said = ", ".join(quote(i) for i in described.issuers[:3])
     return [
         problem(
             "credentials",
             "“authorization_servers” of the protected-resource metadata",
-            f"Your configuration gives credentials for {quoted(wanted)}, and the server names "
+            f"Your configuration gives credentials for {quote(wanted)}, and the server names "
             f"{said}: they are not sent there",
             "your configuration",
             "If the server has moved, give its new issuer, and credentials that were made there.",
@@ -130,10 +130,10 @@ def _absent(look: Look, described: Described, issuer: str, readings: list[Readin
     return problem(
         "authorization-server",
         asked,
-        f"The authorization server {quoted(issuer)} has no metadata at any of its well-known "
+        f"The authorization server {quote(issuer)} has no metadata at any of its well-known "
         f"addresses ({'; '.join(r.said for r in readings)})",
         _OPERATOR,
-        f"Serve the metadata of {quoted(issuer)} at {quoted(readings[0].url)}; if the issuer is "
+        f"Serve the metadata of {quote(issuer)} at {quote(readings[0].url)}; if the issuer is "
         "another one, correct authorization_servers.",
     )
 
@@ -144,7 +144,7 @@ def _where(look: Look, described: Described, last: Reading) -> Check:
     # What discovery itself wrote of those that it passed by.
     others = [s for s in steps if s.answer.startswith(("not used", "not usable"))]
     if others:
-        said = "; ".join(f"{quoted(s.request)} is {s.answer}" for s in others[:3])
+        said = "; ".join(f"{quote(s.request)} is {s.answer}" for s in others[:3])
         fix = "Mend that document too: another client may take it first."
         return warning("authorization-server", asked, f"Found here, but {said}", _OPERATOR, fix)
     if not described.names_them and look.http.reading(last.url).document and _has_prm(look):
@@ -168,11 +168,11 @@ def _issuer(expected: str, said: object, url: str) -> Check:
     asked = f"“issuer” in {url}"
     if said == expected:
         return found("issuer", asked, f"{said}")
-    fix = f"Set “issuer” to {quoted(expected)}, or name {quoted(said)} in authorization_servers."
+    fix = f"Set “issuer” to {quote(expected)}, or name {quote(said)} in authorization_servers."
     if not isinstance(said, str) or not said:
         answer = "The metadata names no issuer: none of it is used"
-        return problem("issuer", asked, answer, _OPERATOR, f"Set “issuer” to {quoted(expected)}.")
-    differ = f"The metadata says {quoted(said)}, and the server names {quoted(expected)}"
+        return problem("issuer", asked, answer, _OPERATOR, f"Set “issuer” to {quote(expected)}.")
+    differ = f"The metadata says {quote(said)}, and the server names {quote(expected)}"
     if said.rstrip("/") == expected.rstrip("/"):
         differ += ": one has a trailing slash and the other has none"
         if same_issuer(said, expected):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 
-from mcpnb.ages import expired
 from mcpnb.doctor.looking import Look
 from mcpnb.doctor.report import Check
 from mcpnb.doctor.topics import found, problem, unknown
-from mcpnb.errors import ServerError, quoted
-from mcpnb.http import Answer
-from mcpnb.models import LoginRecord
-from mcpnb.protocol.challenge import bearer_challenge
-from mcpnb.protocol.scopes import as_option, covers
+from mcpnb.errors import ServerError
+from mcpnb.oauth.challenge import bearer_challenge
+from mcpnb.oauth.credentials import LoginRecord
+from mcpnb.oauth.http import Response
+from mcpnb.oauth.scopes import as_option, covers
+from mcpnb.text import quote
+from mcpnb.tokens.expiry import expired
 
 __all__ = ["called"]
 
@@ -64,7 +65,7 @@ def called(look: Look, record: LoginRecord | None, *, new: bool = False) -> Chec
     return _judged(answer, record, asked, new=new)
 
 
-def _judged(answer: Answer, record: LoginRecord, asked: str, *, new: bool) -> Check:
+def _judged(answer: Response, record: LoginRecord, asked: str, *, new: bool) -> Check:
     if answer.status not in (401, 403):
         if answer.status >= 500 or 300 <= answer.status < 400:
             return unknown("call", asked, f"HTTP {answer.status}: it says nothing of the token")
@@ -75,8 +76,8 @@ def _judged(answer: Answer, record: LoginRecord, asked: str, *, new: bool) -> Ch
     wanted = (challenge.scopes if challenge else None) or ()
     held = record.tokens.scopes or record.requested_scopes
     missing = [s for s in wanted if s not in held]
-    scope = f", it wants the scope {quoted(' '.join(wanted))}" if wanted else ""
-    said = f"HTTP {answer.status} {quoted(error, 60) if error else 'without an error code'}{scope}"
+    scope = f", it wants the scope {quote(' '.join(wanted))}" if wanted else ""
+    said = f"HTTP {answer.status} {quote(error, 60) if error else 'without an error code'}{scope}"
     add = f"Sign in again with {as_option(missing or wanted)}."
     if answer.status == 403:
         if error != "insufficient_scope":
@@ -107,7 +108,7 @@ def _refused(said: str, record: LoginRecord, asked: str, *, new: bool) -> Check:
             f"The token that was granted a moment ago is refused: {said}. The server takes it for "
             "another's: wrong audience, issuer or signature",
             "server operator",
-            f"The authorization server has to make tokens for {quoted(record.resource)} (the "
+            f"The authorization server has to make tokens for {quote(record.resource)} (the "
             "“resource” it was asked for), and the MCP server to accept exactly these: compare "
             "the audience and the issuer that it expects. See “Audience” and “Clock”, too.",
         )

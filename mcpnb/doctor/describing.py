@@ -9,19 +9,20 @@ from urllib.parse import urlsplit
 from mcpnb.doctor.looking import Look, Reading
 from mcpnb.doctor.report import Check
 from mcpnb.doctor.topics import found, problem, warning
-from mcpnb.errors import ConfigError, ServerError, quoted
-from mcpnb.protocol.urls import (
+from mcpnb.errors import ConfigError, ServerError
+from mcpnb.oauth.metadata import (
+    authorization_server_urls,
+    legacy_endpoints,
+    protected_resource_urls,
+)
+from mcpnb.oauth.urls import (
     canonical_server,
     is_loopback_host,
     origin_of,
     require_endpoint,
     resource_covers,
 )
-from mcpnb.protocol.wellknown import (
-    authorization_server_urls,
-    legacy_endpoints,
-    protected_resource_urls,
-)
+from mcpnb.text import quote
 
 __all__ = ["Described", "describing"]
 
@@ -91,7 +92,7 @@ def _missing(look: Look, readings: list[Reading]) -> Check:
     for reading in readings:
         if reading.error is not None:
             return _unusable(f"GET {reading.url}", reading.said)
-    said = "; ".join(f"{quoted(r.url)}: {r.said}" for r in readings)
+    said = "; ".join(f"{quote(r.url)}: {r.said}" for r in readings)
     if not look.wants_sign_in:
         return found("resource-metadata", asked, "None, and none is needed: no sign-in")
     own = authorization_server_urls(legacy_endpoints(look.server)[0])
@@ -110,7 +111,7 @@ def _missing(look: Look, readings: list[Reading]) -> Check:
         asked,
         f"There is no protected-resource metadata. {after} ({said})",
         "server operator",
-        f"Serve a JSON object at {quoted(readings[0].url)} with “resource”: {quoted(look.server)} "
+        f"Serve a JSON object at {quote(readings[0].url)} with “resource”: {quote(look.server)} "
         "and “authorization_servers”: [the issuer].",
     )
 
@@ -119,13 +120,13 @@ def _where(look: Look, named: str | None, readings: list[Reading]) -> Check:
     last = readings[-1]
     asked = f"GET {last.url}"
     if named is not None and last.url != named:
-        said = f"The challenge names {quoted(named)} ({readings[0].said}), but it is elsewhere"
+        said = f"The challenge names {quote(named)} ({readings[0].said}), but it is elsewhere"
         return warning(
             "resource-metadata",
             asked,
-            f"{said}, at {quoted(last.url)}",
+            f"{said}, at {quote(last.url)}",
             "server operator",
-            f"Let the 401's resource_metadata name {quoted(last.url)}, or serve it at the address "
+            f"Let the 401's resource_metadata name {quote(last.url)}, or serve it at the address "
             "that is named.",
         )
     away = origin_of(last.url) != origin_of(look.server)
@@ -134,7 +135,7 @@ def _where(look: Look, named: str | None, readings: list[Reading]) -> Check:
 
 def _resource(look: Look, url: str, document: dict[str, Any]) -> Check:
     asked, server, said = f"“resource” in {url}", look.server, document.get("resource")
-    wanted = f"Set “resource” to exactly {quoted(server)}"
+    wanted = f"Set “resource” to exactly {quote(server)}"
     if not isinstance(said, str) or not said:
         return problem(
             "resource",
@@ -148,11 +149,11 @@ def _resource(look: Look, url: str, document: dict[str, Any]) -> Check:
         return problem(
             "resource",
             asked,
-            f"It is for another resource, {quoted(said)}{_difference(said, server)}: a token got "
+            f"It is for another resource, {quote(said)}{_difference(said, server)}: a token got "
             "with it would not be for this server",
             "server operator",
             f"{wanted} (a server behind a proxy has to be told its public address). If "
-            f"{quoted(said)} is the right address of the server, use that one.",
+            f"{quote(said)} is the right address of the server, use that one.",
         )
     if look.config.resource not in (None, said):
         return _replaced(str(look.config.resource), said, asked, server)
@@ -160,7 +161,7 @@ def _resource(look: Look, url: str, document: dict[str, Any]) -> Check:
         return warning(
             "resource",
             asked,
-            f"It is {quoted(said)}, not exactly the server's address. mcpnb accepts that; stricter "
+            f"It is {quote(said)}, not exactly the server's address. mcpnb accepts that; stricter "
             "clients don't",
             "server operator",
             f"{wanted}.",
@@ -173,7 +174,7 @@ def _replaced(own: str, said: str, asked: str, server: str) -> Check:
         return warning(
             "resource",
             asked,
-            f"The server says {quoted(said)}, and your configuration sends {quoted(own)} instead, "
+            f"The server says {quote(said)}, and your configuration sends {quote(own)} instead, "
             "which is not this server: it will hardly accept the token",
             "your configuration",
             "Remove oauth_resource (resource=), unless the operator asked for it.",

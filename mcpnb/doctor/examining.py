@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 
 from mcpnb import environment
-from mcpnb.channels import DEFAULT_PORT
 from mcpnb.doctor.announcing import announcing
 from mcpnb.doctor.authorizing import Authorizing, authorizing
 from mcpnb.doctor.calling import called
@@ -22,10 +21,12 @@ from mcpnb.doctor.signing_in import SignIn, signed_in
 from mcpnb.doctor.surroundings import environment_check, front_end, way_back
 from mcpnb.doctor.topics import problem
 from mcpnb.errors import McpnbError
-from mcpnb.models import LoginRecord, RegistrationMethod, ServerConfig
-from mcpnb.pending import PendingLogins
-from mcpnb.store import TokenStore
-from mcpnb.tokens.stored import login_key
+from mcpnb.login.loopback import DEFAULT_PORT
+from mcpnb.login.pending import PendingLogins
+from mcpnb.oauth.credentials import LoginRecord, RegistrationMethod
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.storage import TokenStore
+from mcpnb.tokens.record import login_key
 
 __all__ = ["examine", "examine_address", "examine_machine"]
 
@@ -81,7 +82,7 @@ def _any_problem(checks: list[Check]) -> bool:
 
 def _here(look: Look, at: Authorizing | None, method: RegistrationMethod | None) -> list[Check]:
     """Look at this machine, as far as a sign-in to this server needs it."""
-    config, place = look.config, environment.here()
+    config, place = look.config, environment.current()
     time = clock(look.http.skews)
     waiting = _waits(config, look.store)
     fixed = config.callback_url is not None
@@ -133,7 +134,7 @@ def _unexplained(failure: McpnbError) -> Check:
 
 def examine_machine(store: TokenStore) -> Report:
     """Look at this machine alone; nobody is contacted."""
-    place = environment.here()
+    place = environment.current()
     callback = port(DEFAULT_PORT, None, fixed=False, waiting=False)
     around = [environment_check(place), callback, way_back(place, None, None)]
     return Report(None, [*around, *machine_checks(store), front_end(place)])

@@ -15,9 +15,9 @@ from mcpnb.errors import (
     ProtocolError,
     ServerUnreachable,
     StoreError,
-    quoted,
 )
-from mcpnb.protocol.authorization import AuthorizationRequest
+from mcpnb.oauth.authorization import AuthorizationRequest
+from mcpnb.text import quote
 
 __all__ = ["Failure", "failure"]
 
@@ -79,7 +79,7 @@ def _broken_rule(error: ProtocolError, step: str, request: AuthorizationRequest 
     return Failure(
         str(error),
         _OPERATOR,
-        f"Send iss={quoted(request.server.issuer)} with every answer, errors included, letter for "
+        f"Send iss={quote(request.server.issuer)} with every answer, errors included, letter for "
         "letter as in “issuer” of the metadata; or no iss at all, and announce no "
         "authorization_response_iss_parameter_supported. If you don't know where that answer came "
         "from, do not sign in there: it may be an attack (mix-up).",
@@ -89,7 +89,7 @@ def _broken_rule(error: ProtocolError, step: str, request: AuthorizationRequest 
 
 def _denied(error: LoginDenied, request: AuthorizationRequest | None) -> Failure:
     scopes = " ".join(request.scopes) if request else ""
-    resource = quoted(request.resource) if request else "the resource"
+    resource = quote(request.resource) if request else "the resource"
     known: dict[str, Failure] = {
         "access_denied": Failure(
             "",
@@ -99,7 +99,7 @@ def _denied(error: LoginDenied, request: AuthorizationRequest | None) -> Failure
         "invalid_scope": Failure(
             "",
             _OWN,
-            f"Asked for: {quoted(scopes)}. Ask for what the server has: --scopes, or scopes = "
+            f"Asked for: {quote(scopes)}. Ask for what the server has: --scopes, or scopes = "
             "[...] in the configuration. The operator should announce only scopes that it grants."
             if scopes
             else "No scope was asked for, and this server wants one: name it with --scopes, or as "

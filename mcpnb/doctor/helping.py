@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from mcpnb.doctor.report import Check, Side
 from mcpnb.doctor.topics import found, problem
-from mcpnb.errors import ConfigError, plain
-from mcpnb.headers_helper import helper_of
-from mcpnb.models import Header, ServerConfig
+from mcpnb.errors import ConfigError
+from mcpnb.oauth.models import Header, ServerConfig
+from mcpnb.text import sanitize
+from mcpnb.tokens.static import helper_of
 
 __all__ = ["helped"]
 
@@ -39,7 +40,7 @@ def helped(config: ServerConfig) -> tuple[list[Check], ServerConfig]:
             "of headers and end with 0, in ten seconds. Every call of this server needs it."
         )
         return [problem("headers", asked, f"It was run. {error}", _OWN, fix)], config
-    names = ", ".join(plain(name, 80) for name in given) or "no header"
+    names = ", ".join(sanitize(name, 80) for name in given) or "no header"
     said = f"Your command was run on this machine, and gives: {names}"
     token = helper.authorization()
     if token is None:

@@ -12,16 +12,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mcpnb.ages import expired
 from mcpnb.doctor.authorizing import Authorizing
 from mcpnb.doctor.looking import Look
 from mcpnb.doctor.report import Check
 from mcpnb.doctor.topics import found, problem, unknown, warning
-from mcpnb.errors import McpnbError, StoreLocked, quoted, shown
-from mcpnb.models import Header, LoginRecord, Secret, ServerConfig, Setback
-from mcpnb.protocol.scopes import as_option, covers
-from mcpnb.protocol.urls import resource_covers, same_issuer
-from mcpnb.tokens.stored import login_key
+from mcpnb.errors import McpnbError, StoreLocked
+from mcpnb.oauth.credentials import LoginRecord, RefreshFailure
+from mcpnb.oauth.models import Header, Secret, ServerConfig
+from mcpnb.oauth.scopes import as_option, covers
+from mcpnb.oauth.urls import resource_covers, same_issuer
+from mcpnb.text import quote, redact
+from mcpnb.tokens.expiry import expired
+from mcpnb.tokens.record import login_key
 
 __all__ = ["login_checks", "not_asked", "stored_login"]
 
@@ -59,7 +61,7 @@ def not_asked(look: Look, record: LoginRecord | None, login: Check) -> Check:
 
 def _named(config: ServerConfig) -> str:
     """Name the login to a command; a label stays out of it, for a notebook keeps what it shows."""
-    return shlex.quote(shown(config.url)) + (" --account LABEL" if config.account else "")
+    return shlex.quote(redact(config.url)) + (" --account LABEL" if config.account else "")
 
 
 def _sign_in(look: Look) -> str:
@@ -96,14 +98,14 @@ def _status(look: Look, record: LoginRecord, asked: str, where: str) -> Check:
     return problem("login", asked, said, "your login", _sign_in(look))
 
 
-def _end(record: LoginRecord) -> Setback | None:
+def _end(record: LoginRecord) -> RefreshFailure | None:
     """Give how the server ended the login, if it did and nothing of it can be used any more."""
     setback, expires = record.setback, record.tokens.expires_at
     over = expires is not None and expires <= time.time()
     return setback if over and setback is not None and setback.kind == "ended" else None
 
 
-def _of_setback(setback: Setback) -> str:
+def _of_setback(setback: RefreshFailure) -> str:
     return f"{_when(setback.at)}: {setback.said or 'without a word'}"
 
 
@@ -126,7 +128,7 @@ def _bound(look: Look, record: LoginRecord, issuer: str) -> Check:
     if same_issuer(record.issuer, issuer):
         return found("login-issuer", asked, f"Still {record.issuer}")
     said = (
-        f"The login is from {quoted(record.issuer)}, and the server now names {quoted(issuer)}: "
+        f"The login is from {quote(record.issuer)}, and the server now names {quote(issuer)}: "
         "its tokens may not be accepted any more"
     )
     return problem("login-issuer", asked, said, "your login", _sign_in(look))
@@ -192,16 +194,16 @@ def _secret(look: Look, record: LoginRecord) -> Check | None:
 
 
 def _granted(record: LoginRecord) -> Check:
-    asked = f"asked for: {quoted(' '.join(record.requested_scopes) or 'nothing')}"
+    asked = f"asked for: {quote(' '.join(record.requested_scopes) or 'nothing')}"
     held = record.tokens.scopes
-    said = quoted(" ".join(held)) if held else "not said by the server"
+    said = quote(" ".join(held)) if held else "not said by the server"
     missing = [s for s in record.requested_scopes if s not in held and s != "offline_access"]
     if not held or not missing:
         return found("granted", asked, said)
     return warning(
         "granted",
         asked,
-        f"Only {said} was granted; {quoted(' '.join(missing))} was not: calls that need it are "
+        f"Only {said} was granted; {quote(' '.join(missing))} was not: calls that need it are "
         "refused (insufficient_scope)",
         "server operator",
         "Ask whether your account may have it, then sign in again with --scopes.",
@@ -251,7 +253,7 @@ def _audience(look: Look, record: LoginRecord) -> Check:
     if claims is None or "aud" not in claims:
         return unknown("audience", asked, "The token says nothing of it that can be read here")
     named = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
-    said = ", ".join(quoted(a, 200) for a in named[:5])
+    said = ", ".join(quote(a, 200) for a in named[:5])
     if any(_is_for(str(a), record.resource, look.server) for a in named):
         return found("audience", asked, f"{said}, this server")
     # A server may go by a name that is no address; then only a call tells.
@@ -259,7 +261,7 @@ def _audience(look: Look, record: LoginRecord) -> Check:
     return make(
         "audience",
         asked,
-        f"The token is for {said}, and not for {quoted(record.resource)}: the server has to "
+        f"The token is for {said}, and not for {quote(record.resource)}: the server has to "
         "refuse it",
         "server operator",
         "The authorization server has to make tokens for the “resource” it is asked for (RFC "

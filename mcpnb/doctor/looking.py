@@ -13,12 +13,12 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcpnb.discovery import discover, document_in
 from mcpnb.errors import McpnbError, ServerError, ServerUnreachable
-from mcpnb.http import Answer, Http
-from mcpnb.models import Discovery, ServerConfig
-from mcpnb.protocol.challenge import Challenge, bearer_challenge
-from mcpnb.store import TokenStore
+from mcpnb.oauth.challenge import Challenge, bearer_challenge
+from mcpnb.oauth.client import discover, document_in
+from mcpnb.oauth.http import Http, Response
+from mcpnb.oauth.models import Discovery, ServerConfig
+from mcpnb.storage import TokenStore
 
 __all__ = ["Look", "Reading", "WatchedHttp"]
 
@@ -47,14 +47,14 @@ class WatchedHttp(Http):
     def __init__(self, server: str, *, allow_private: bool = False) -> None:
         """See `Http`."""
         super().__init__(server, allow_private=allow_private)
-        self.probes: list[Answer] = []
+        self.probes: list[Response] = []
         self.refused: ServerError | None = None
         """Why the server itself gave no answer."""
         self.skews: dict[str, float] = {}
         """By host, how many seconds its clock is ahead of this machine's."""
-        self._known: dict[str, Answer | ServerError] = {}
+        self._known: dict[str, Response | ServerError] = {}
 
-    def get(self, url: str, *, headers: dict[str, str] | None = None) -> Answer:
+    def get(self, url: str, *, headers: dict[str, str] | None = None) -> Response:
         """See `Http.get`. Asked for again, the same answer is given again."""
         if url not in self._known:
             try:
@@ -68,7 +68,9 @@ class WatchedHttp(Http):
             raise known
         return known
 
-    def probe(self, method: str, url: str, *, content: str = "", headers: dict[str, str]) -> Answer:
+    def probe(
+        self, method: str, url: str, *, content: str = "", headers: dict[str, str]
+    ) -> Response:
         """See `Http.probe`."""
         try:
             answer = self._dated(super().probe(method, url, content=content, headers=headers))
@@ -91,7 +93,7 @@ class WatchedHttp(Http):
         except ServerError as error:
             return Reading(url, status, error=error)
 
-    def _dated(self, answer: Answer) -> Answer:
+    def _dated(self, answer: Response) -> Response:
         # What a cache kept says when it was made, and not what time it is (RFC 9111 section 5.1).
         said = "" if "age" in answer.headers else answer.headers.get("date", "")
         try:
@@ -137,7 +139,7 @@ class Look:
         return self.config.url
 
     @property
-    def first(self) -> Answer | None:
+    def first(self) -> Response | None:
         """Its answer to a request without a token, if there was one."""
         return self.http.probes[-1] if self.http.probes else None
 

@@ -16,18 +16,19 @@ from urllib.parse import urlsplit
 
 from mcpnb.doctor.report import Check
 from mcpnb.doctor.topics import found, problem, warning
-from mcpnb.errors import McpnbError, StoreError, quoted
-from mcpnb.models import RegistrationMethod
-from mcpnb.store import FileStore, Key, TokenStore, open_store
-from mcpnb.store.durable import check_owner
-from mcpnb.store.system_keyring import system_keyring
+from mcpnb.errors import McpnbError, StoreError
+from mcpnb.oauth.credentials import RegistrationMethod
+from mcpnb.storage import FileStore, RecordName, TokenStore, open_store
+from mcpnb.storage.atomic import check_owner
+from mcpnb.storage.keyring import system_keyring
+from mcpnb.text import quote
 from mcpnb.version import __version__
 
 __all__ = ["clock", "machine_checks", "port"]
 
 _SKEW = 60.0
 _PACKAGES = ("mcp", "httpx", "httpx2", "authlib", "keyring", "cryptography")
-_NEW = Key("login", "")
+_NEW = RecordName("login", "")
 _CERTIFICATES = {"SSL_CERT_FILE": Path.is_file, "SSL_CERT_DIR": Path.is_dir}
 
 
@@ -209,7 +210,7 @@ def _network() -> Check:
     for name, is_there in _CERTIFICATES.items():
         value = os.environ.get(name)
         if value and not is_there(Path(value)):
-            said = f"{name} names {quoted(value, 200)}, which is not there: no TLS will be trusted"
+            said = f"{name} names {quote(value, 200)}, which is not there: no TLS will be trusted"
             fix = f"Correct {name}, or remove it."
             return problem("network", asked, said, "this machine", fix)
     proxies = urllib.request.getproxies()

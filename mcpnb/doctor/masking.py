@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from mcpnb.doctor.report import Check
-from mcpnb.errors import plain, quoted
-from mcpnb.models import LoginRecord, Secret
+from mcpnb.oauth.credentials import LoginRecord
+from mcpnb.oauth.models import Secret
+from mcpnb.text import quote, sanitize
 
 __all__ = ["MASK", "Masks"]
 
@@ -67,8 +68,8 @@ class Masks:
         """Name the fields of an answer, with the values that are harmless: a server's words."""
         self._note(document)
         named = [
-            f"{plain(self.covered(name), 40)}"
-            + (f" {quoted(self._value(name, value), 200)}" if name in _HARMLESS else "")
+            f"{sanitize(self.covered(name), 40)}"
+            + (f" {quote(self._value(name, value), 200)}" if name in _HARMLESS else "")
             for name, value in list(document.items())[:_MOST_NAMES]
         ]
         more = len(document) - _MOST_NAMES
@@ -84,7 +85,7 @@ class Masks:
         if name not in _HARMLESS:
             return MASK
         text = " ".join(map(str, value[:10])) if isinstance(value, list) else str(value)
-        return plain(self.covered(text[:_MOST_TEXT]), 200)
+        return sanitize(self.covered(text[:_MOST_TEXT]), 200)
 
     def covered(self, text: str) -> str:
         """Give a text without them."""

@@ -8,10 +8,11 @@ from mcpnb.doctor.looking import Look
 from mcpnb.doctor.report import Check
 from mcpnb.doctor.topics import found, problem, warning
 from mcpnb.doctor.unreachable import CHECK_ADDRESS, why_unreachable
-from mcpnb.errors import ConfigError, quoted
-from mcpnb.http import Answer
-from mcpnb.protocol.urls import canonical_server, origin_of
-from mcpnb.protocol.wellknown import protected_resource_urls
+from mcpnb.errors import ConfigError
+from mcpnb.oauth.http import Response
+from mcpnb.oauth.metadata import protected_resource_urls
+from mcpnb.oauth.urls import canonical_server, origin_of
+from mcpnb.text import quote
 
 __all__ = ["address", "reaching", "shown_address"]
 
@@ -30,7 +31,7 @@ def shown_address(server: str) -> str:
 
 def address(server: str) -> Check:
     """Look at the address alone; nobody is contacted."""
-    asked = quoted(shown_address(server))
+    asked = quote(shown_address(server))
     try:
         canonical = canonical_server(server)
     except ConfigError as error:
@@ -79,25 +80,25 @@ def _described(look: Look) -> bool:
     return any(r.document is not None or r.error is not None for r in readings)
 
 
-def _redirected(server: str, answer: Answer, asked: str) -> Check:
+def _redirected(server: str, answer: Response, asked: str) -> Check:
     target = urljoin(server, answer.headers.get("location", ""))
     try:
         elsewhere = origin_of(target) != origin_of(server)
     except ValueError:
         elsewhere = True
-    where = f"redirects to {'another origin' if elsewhere else 'another path'}, {quoted(target)}"
+    where = f"redirects to {'another origin' if elsewhere else 'another path'}, {quote(target)}"
     return problem(
         "server",
         asked,
         f"HTTP {answer.status}: the server {where}; a token is not sent after a redirect",
         "your configuration",
-        f"If {quoted(target)} is the server, use that address; else the operator has to answer at "
+        f"If {quote(target)} is the server, use that address; else the operator has to answer at "
         "the address itself.",
         rule="RFC 9110 section 15.4; OAuth 2.1 section 7.5.2",
     )
 
 
-def _answered(look: Look, first: Answer, asked: str) -> list[Check]:
+def _answered(look: Look, first: Response, asked: str) -> list[Check]:
     if not look.wants_sign_in:
         needed = look.found is None or look.found.authorization_server is not None
         also = "but says how to sign in" if needed else "no sign-in is needed"
@@ -106,7 +107,7 @@ def _answered(look: Look, first: Answer, asked: str) -> list[Check]:
     return [server, _challenged(look, first, asked)]
 
 
-def _challenged(look: Look, first: Answer, asked: str) -> Check:
+def _challenged(look: Look, first: Response, asked: str) -> Check:
     challenge = look.challenge
     if challenge is None:
         schemes = "another scheme than Bearer" if first.challenges else "no WWW-Authenticate"
@@ -118,6 +119,6 @@ def _challenged(look: Look, first: Answer, asked: str) -> Check:
             "Send WWW-Authenticate: Bearer resource_metadata=“...” with each 401.",
         )
     named = challenge.params.get("resource_metadata")
-    said = f"metadata at {quoted(named)}" if named else "metadata at its well-known address"
-    scopes = f", scope {quoted(' '.join(challenge.scopes))}" if challenge.scopes else ""
+    said = f"metadata at {quote(named)}" if named else "metadata at its well-known address"
+    scopes = f", scope {quote(' '.join(challenge.scopes))}" if challenge.scopes else ""
     return found("challenge", asked, f"Bearer, {said}{scopes}")

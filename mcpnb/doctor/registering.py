@@ -5,24 +5,20 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcpnb import redirects
-from mcpnb.channels import DEFAULT_PORT
 from mcpnb.doctor.authorizing import Authorizing
 from mcpnb.doctor.looking import Look
 from mcpnb.doctor.report import Check
 from mcpnb.doctor.topics import found, problem, unknown, warning
-from mcpnb.errors import ClientIdRequired, ConfigError, McpnbError, quoted
-from mcpnb.models import (
-    AuthorizationServer,
-    LoginRecord,
-    Registration,
-    RegistrationMethod,
-    ServerConfig,
-)
-from mcpnb.protocol import registration as registering
-from mcpnb.protocol.urls import is_loopback_host
-from mcpnb.registrations import Registrations
-from mcpnb.store import Key
+from mcpnb.errors import ClientIdRequired, ConfigError, McpnbError
+from mcpnb.login import redirects
+from mcpnb.login.clients import Registrations
+from mcpnb.login.loopback import DEFAULT_PORT
+from mcpnb.oauth import registration as registering
+from mcpnb.oauth.credentials import LoginRecord, Registration, RegistrationMethod
+from mcpnb.oauth.models import AuthorizationServer, ServerConfig
+from mcpnb.oauth.urls import is_loopback_host
+from mcpnb.storage import RecordName
+from mcpnb.text import quote
 
 __all__ = ["callback_port", "client_checks"]
 
@@ -111,7 +107,7 @@ def _registration(
 def _kept(look: Look, server: AuthorizationServer, redirect_uri: str) -> Registration | None:
     name = Registration(server.issuer, "", "dcr", redirect_uri=redirect_uri).name
     try:
-        stored = look.store.read(Key("client", name))
+        stored = look.store.read(RecordName("client", name))
         return Registration.from_dict(stored) if stored else None
     except (McpnbError, KeyError, TypeError):
         return None  # then it would register anew
@@ -124,7 +120,7 @@ def _authentication(look: Look, at: Authorizing, method: RegistrationMethod | No
     offered = at.strings("token_endpoint_auth_methods_supported")
     if offered is None:
         return [found("client-auth", asked, "Nothing is announced: mcpnb is a public client")]
-    said = quoted(", ".join(offered[:6]) or "nothing")
+    said = quote(", ".join(offered[:6]) or "nothing")
     if not set(offered) & set(_OURS):
         return [
             problem(
@@ -179,7 +175,7 @@ def _redirect(
         asked,
         f"{shown}: whether it is registered for your client id only the server knows. If it is "
         "not, the browser shows an error page of the server, and nothing comes back",
-        f"Compare it with the redirect addresses of the client at {quoted(server.issuer)}: they "
+        f"Compare it with the redirect addresses of the client at {quote(server.issuer)}: they "
         "have to be the same, letter for letter.",
         "your configuration",
     )
@@ -194,8 +190,8 @@ def _document(look: Look, redirect_uri: str) -> list[Check]:
         fix = "Host it there (“mcpnb client-metadata” prints one), reachable for the server."
         return [problem("client-document", asked, said, "your configuration", fix)]
     if reading.document.get("client_id") != url:
-        said = f"Its client_id is {quoted(reading.document.get('client_id'))}, not its own address"
-        fix = f"Set “client_id” in it to exactly {quoted(url)}."
+        said = f"Its client_id is {quote(reading.document.get('client_id'))}, not its own address"
+        fix = f"Set “client_id” in it to exactly {quote(url)}."
         return [problem("client-document", asked, said, "your configuration", fix)]
     return [
         found("client-document", asked, "It names itself"),
@@ -208,7 +204,7 @@ def _allowed(document: dict[str, Any], asked: str, redirect_uri: str) -> Check:
     uris = [u for u in listed if isinstance(u, str)] if isinstance(listed, list) else []
     if redirect_uri in uris:
         return found("redirect", asked, f"{redirect_uri}, as the document lists it")
-    fix = f"Add {quoted(redirect_uri)} to “redirect_uris” of your client metadata document."
+    fix = f"Add {quote(redirect_uri)} to “redirect_uris” of your client metadata document."
     own = urlsplit(redirect_uri)
     if any(_same_but_port(own, uri) for uri in uris):
         said = f"{redirect_uri} is listed with another port only, which not every server allows"

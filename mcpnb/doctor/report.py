@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mcpnb.errors import plain
+from mcpnb.text import sanitize
 
 __all__ = ["Check", "Report", "Side", "Step", "Verdict"]
 
@@ -41,7 +41,7 @@ class Check:
         for name in ("asked", "answer", "fix"):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, plain(value, _MOST))
+                object.__setattr__(self, name, sanitize(value, _MOST))
 
     @property
     def mark(self) -> str:
@@ -81,7 +81,7 @@ class Report:
             checks: In the order in which a sign-in comes by them.
         """
         # An address can have a secret in it, from the environment.
-        self.server = None if server is None else plain(server, _MOST)
+        self.server = None if server is None else sanitize(server, _MOST)
         self.checks = tuple(checks)
 
     @property

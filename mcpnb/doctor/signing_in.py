@@ -21,11 +21,11 @@ from mcpnb.errors import (
     ProtocolError,
     ServerError,
     ServerUnreachable,
-    quoted,
 )
-from mcpnb.http import Http
 from mcpnb.login import Login, Observer
-from mcpnb.protocol.authorization import AuthorizationRequest
+from mcpnb.oauth.authorization import AuthorizationRequest
+from mcpnb.oauth.http import Http
+from mcpnb.text import quote
 
 __all__ = ["SignIn", "signed_in", "why_not"]
 
@@ -169,7 +169,7 @@ def _asked_again(look: Look, request: AuthorizationRequest) -> Step:
         rule="RFC 6749 section 4.1.2.1; RFC 8252 section 7.3",
         verdict="problem",
         side="your configuration" if own else "server operator",
-        fix=f"Mostly that is the redirect address or the client id: {quoted(request.redirect_uri)} "
-        f"has to be registered for {quoted(request.registration.client_id)}, letter for letter. "
+        fix=f"Mostly that is the redirect address or the client id: {quote(request.redirect_uri)} "
+        f"has to be registered for {quote(request.registration.client_id)}, letter for letter. "
         "The page in the browser says more.",
     )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from mcpnb.channels import DEFAULT_PORT
 from mcpnb.doctor.report import Check, Side
 from mcpnb.doctor.topics import found, unknown, warning
-from mcpnb.environment import Environment
-from mcpnb.jupyter_paths import (
+from mcpnb.environment import (
     ANYWIDGET,
     CALLBACK,
     WIDGET_MANAGER,
+    Environment,
     data_folders,
     installed,
     user_data_folder,
 )
-from mcpnb.models import AuthorizationServer, ServerConfig
+from mcpnb.login.loopback import DEFAULT_PORT
+from mcpnb.oauth.models import AuthorizationServer, ServerConfig
 
 __all__ = ["environment_check", "front_end", "way_back"]
 

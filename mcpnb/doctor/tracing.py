@@ -15,12 +15,14 @@ from mcpnb.doctor.masking import MASK, Masks
 from mcpnb.doctor.report import Side, Step, Verdict
 from mcpnb.doctor.topics import TOPICS
 from mcpnb.doctor.unreachable import Why, why_unreachable
-from mcpnb.errors import AnswerRefused, McpnbError, ProtocolError, quoted
-from mcpnb.http import Answer, Exchange
+from mcpnb.errors import AnswerRefused, McpnbError, ProtocolError
 from mcpnb.login import Observer
-from mcpnb.models import AuthorizationServer, Registration
-from mcpnb.pending import PendingRequest
-from mcpnb.protocol.authorization import AuthorizationRequest
+from mcpnb.login.pending import PendingRequest
+from mcpnb.oauth.authorization import AuthorizationRequest
+from mcpnb.oauth.credentials import Registration
+from mcpnb.oauth.http import Exchange, Response
+from mcpnb.oauth.models import AuthorizationServer
+from mcpnb.text import quote
 
 __all__ = ["Trace", "step"]
 
@@ -159,14 +161,14 @@ class Trace(Observer):
             return _judged(made, document)
         return made
 
-    def _came(self, check: str, answer: Answer, document: dict[str, Any] | None) -> str:
+    def _came(self, check: str, answer: Response, document: dict[str, Any] | None) -> str:
         came = f"HTTP {answer.status}"
         if document is None:
             kind = answer.headers.get("content-type", "").partition(";")[0]
-            return came + (f", {quoted(kind, 60)}" if kind and answer.body else "")
+            return came + (f", {quote(kind, 60)}" if kind and answer.body else "")
         if check == "sign-in-discovery":
             # A whole document; of its values the checks above tell what matters.
-            names = ", ".join(quoted(name, 60) for name in list(document)[:20])
+            names = ", ".join(quote(name, 60) for name in list(document)[:20])
             return f"{came}: {names}"
         return f"{came}: {self._masks.fields(document)}"
 
@@ -182,14 +184,14 @@ class Trace(Observer):
         # RFC 9207 section 2.4: nothing that another server says of errors is shown.
         self._masks.fields(known)
         names = ", ".join(known)
-        expected = f"expected is {quoted(server.issuer)}"
-        came = f"iss is {quoted(known['iss'])}" if "iss" in known else "there is no iss"
+        expected = f"expected is {quote(server.issuer)}"
+        came = f"iss is {quote(known['iss'])}" if "iss" in known else "there is no iss"
         return f"{names}{more}: {came}, {expected}"
 
 
 def _client(registration: Registration) -> Step:
     """Make the step that took no request: the client id was at hand."""
-    came = f"client_id {quoted(registration.client_id)}, authenticating by "
+    came = f"client_id {quote(registration.client_id)}, authenticating by "
     came += registration.auth_method.replace("_", " ")
     return step(
         "sign-in-registration",

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mcpnb.doctor.report import Side
-from mcpnb.errors import ServerUnreachable, quoted
+from mcpnb.errors import ServerUnreachable
+from mcpnb.text import quote
 
 __all__ = ["CHECK_ADDRESS", "Why", "why_unreachable"]
 
@@ -102,7 +103,7 @@ def _why(error: ServerUnreachable) -> Why:
             why = str(getattr(cause, "verify_message", "")) or str(cause)
             wrong = any(word in why.lower() for word in _WRONG)
             found = _WRONG_CERTIFICATE if wrong else _UNTRUSTED
-            return found._replace(what=f"{found.what}: {quoted(why, 120)}")
+            return found._replace(what=f"{found.what}: {quote(why, 120)}")
         for kind, explained in _BENEATH:
             if isinstance(cause, kind):
                 return explained

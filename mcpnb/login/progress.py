@@ -1,4 +1,4 @@
-"""Where a sign-in stands: what views show, and what programs wait for."""
+"""The state of one sign-in, and who observes it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,38 @@ import threading
 from collections.abc import Callable
 from typing import Literal, Self, get_args
 
+from mcpnb.concurrency import Listeners, ProcessBound
 from mcpnb.errors import LoginCancelled, LoginTimeout, McpnbError
-from mcpnb.listeners import Listeners
-from mcpnb.models import Staying
+from mcpnb.login.pending import PendingRequest
+from mcpnb.oauth.authorization import AuthorizationRequest
+from mcpnb.oauth.http import Exchange
 
-__all__ = ["Progress", "State"]
+__all__ = ["Observer", "Progress", "State"]
+
+
+class Observer:
+    """Sees every step of one sign-in, as it happens, in the thread that does it.
+
+    What it is given holds secrets: whoever shows any of it masks them. This one looks away.
+    """
+
+    def exchanged(self, exchange: Exchange) -> None:
+        """See a request that was sent, and what came of it."""
+
+    def asked(self, request: PendingRequest) -> None:
+        """See the request that a person is about to open."""
+
+    def answered(
+        self, text: str, request: AuthorizationRequest, refusal: McpnbError | None
+    ) -> None:
+        """See what came back for it, from wherever it came.
+
+        Args:
+            text: The address as it was received or pasted, whatever it is.
+            request: What it should be the answer to.
+            refusal: Why it was not taken, or what the server refused with it.
+        """
+
 
 State = Literal[
     "discovering", "registering", "waiting", "exchanging", "signed_in", "failed", "cancelled"
@@ -19,7 +46,7 @@ State = Literal[
 _ENDED: tuple[State, ...] = ("signed_in", "failed", "cancelled")
 
 
-class Progress(Staying):
+class Progress(ProcessBound):
     """A state, what is to be said beside it, and who is told of changes. Thread-safe."""
 
     def __init__(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mcpnb.panel.addresses import passing
-from mcpnb.panel.showing import display, hears, offer
-from mcpnb.panel.widget import Panel
+from mcpnb.panel.outputs import passing
+from mcpnb.panel.widget import Panel, display, hears, offer
 
 __all__ = ["Panel", "display", "hears", "offer", "passing"]

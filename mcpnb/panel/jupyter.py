@@ -15,8 +15,8 @@ from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
 
+from mcpnb.environment import user_data_folder
 from mcpnb.errors import ConfigError
-from mcpnb.jupyter_paths import user_data_folder
 
 __all__ = ["Placed", "install", "remove"]
 

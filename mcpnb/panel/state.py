@@ -1,24 +1,108 @@
-"""What a panel shows of a session: one dictionary, all words included, and never a secret.
-
-Every text that came from a server is neutralised and capped here; the page shows it as text only.
-"""
+"""What the panel shows, derived from a session and its sign-in."""
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mcpnb.errors import ConfigError, McpnbError, NoSignInNeeded, StoreError, plain, shown
-from mcpnb.notebook import is_voila
-from mcpnb.panel.waiting import waiting
-from mcpnb.protocol.urls import host_of
+from mcpnb import environment
+from mcpnb.environment import is_voila
+from mcpnb.errors import ConfigError, McpnbError, NoSignInNeeded, StoreError
+from mcpnb.login.qr import modules
+from mcpnb.oauth.urls import host_of
+from mcpnb.text import redact, sanitize
 
 if TYPE_CHECKING:
     from mcpnb.login import Login
     from mcpnb.session import Session
 
-__all__ = ["Extras", "described"]
+__all__ = ["Extras", "described", "waiting"]
+
+_PASTE = (
+    "After you approve, your browser may say this page can't be reached. That's expected. Copy the "
+    "whole address from its address bar and paste it here."
+)
+_ERROR_PAGE = "The server shows an error page?"
+
+
+def waiting(login: Any, page_host: str, *, drawn: bool) -> dict[str, Any]:
+    """Describe a sign-in that is under way.
+
+    Args:
+        login: The sign-in.
+        page_host: Host of the page that shows the panel, where it is known.
+        drawn: Whether somebody looks at the QR code: it takes 30 ms, and most people never do.
+    """
+    via, url = login.via, login.url
+    pasting = via is not None and via != "device"
+    return {
+        "url": url,
+        "way": "elsewhere" if login.follows else via,
+        "user_code": login.user_code,
+        "expires_at": login.expires_at,
+        "can_paste": pasting,
+        "paste_help": _PASTE if pasting else "",
+        "ssh_line": environment.current().ssh_line(login.port)
+        if _helps(login, page_host)
+        else None,
+        "ssh_help": "If the kernel is on another computer than your browser, this line, typed in a "
+        "terminal where the browser is, lets the answer through:",
+        "other_device": _other_device(login, url, drawn=drawn)
+        if login.state == "waiting" and url
+        else None,
+        "ways": _ways(login),
+    }
+
+
+def _helps(login: Any, page_host: str) -> bool:
+    """Whether a forwarded port may help: not where the notebook is surely on the same machine."""
+    if login.port is None or login.follows:
+        return False
+    if page_host and page_host not in ("127.0.0.1", "localhost", "[::1]"):
+        return True
+    return environment.current().browser != "here"
+
+
+def _other_device(login: Any, url: str, *, drawn: bool) -> dict[str, Any]:
+    device = login.user_code is not None
+    if device:
+        text = "Open this address on any device, and check or enter the code there."
+    elif login.via == "relay":
+        text = (
+            "A phone that opens this ends at this notebook's page: if it can reach it, that page "
+            "shows an address to copy back here; if not, so does its address bar."
+        )
+    else:
+        text = (
+            "A phone that opens this ends at an address that it cannot reach: send yourself the "
+            "whole address from its address bar, and paste it here."
+        )
+    return {
+        "url": url,
+        "qr": _code(url) if drawn or device else None,
+        "text": text,
+        "is_device_grant": device,
+        "can_begin_device": login.offers_device and not device,
+    }
+
+
+@functools.lru_cache(maxsize=4)
+def _code(url: str) -> list[str] | None:
+    try:
+        rows = modules(url)
+    except ValueError:  # longer than a camera can read
+        return None
+    return ["".join("1" if dark else "0" for dark in row) for row in rows]
+
+
+def _ways(login: Any) -> list[dict[str, str]]:
+    """Give the ways out where nothing comes back; pasting stands beside all of them anyway."""
+    if login.state != "waiting" or login.follows or login.via == "loopback":
+        return []
+    return [{"via": "loopback", "label": _ERROR_PAGE}]
+
 
 _WHO = "Anyone who can run code in this kernel can act as this login."
 _WHO_IN_VOILA = "This page's own kernel can act as this login, until the page is closed."
@@ -103,19 +187,21 @@ def _described(
     return {
         "phase": phase,
         "server": {
-            "url": plain(session.server, 500),
+            "url": sanitize(session.server, 500),
             "host": _host(session.server),
-            "name": plain(session.name, 60) if session.name else None,
-            "claim": plain(login.resource_name, 60) if login and login.resource_name else None,
+            "name": sanitize(session.name, 60) if session.name else None,
+            "claim": sanitize(login.resource_name, 60) if login and login.resource_name else None,
         },
-        "account": plain(session.account, 60) if session.account else None,
+        "account": sanitize(session.account, 60) if session.account else None,
         "authorization_server": {
-            "issuer": plain(issuer, 300),
+            "issuer": sanitize(issuer, 300),
             "host": _host(issuer),
         }
         if issuer
         else None,
-        "permissions": [{"name": plain(scope, 100), "description": None} for scope in scopes[:100]],
+        "permissions": [
+            {"name": sanitize(scope, 100), "description": None} for scope in scopes[:100]
+        ],
         "permissions_note": _permissions_note(phase, scopes),
         "kept": _kept(session) if readable else "",
         "who": _WHO_IN_VOILA if is_voila() and session.in_memory else _WHO,
@@ -128,7 +214,7 @@ def _described(
         "headline": headline,
         "detail": detail,
         "notes": _notes(session, extras, under_way=under_way),
-        "error": {"text": plain(problem, 600), "next": _next(phase)} if problem else None,
+        "error": {"text": sanitize(problem, 600), "next": _next(phase)} if problem else None,
         "wait": waiting(login, extras.relayed_from, drawn=extras.drawn)
         if login and under_way
         else None,
@@ -140,10 +226,10 @@ def _described(
 def _host(url: str) -> str:
     """Give the host as DNS has it; of a long one the end, which says whose it is."""
     try:
-        host = shown(host_of(url))
+        host = redact(host_of(url))
     except ValueError:  # a configured issuer is compared, and may be no address
-        return plain(url, 100)
-    return plain(host if len(host) <= _LONGEST_HOST else f"…{host[-_LONGEST_HOST:]}", 100)
+        return sanitize(url, 100)
+    return sanitize(host if len(host) <= _LONGEST_HOST else f"…{host[-_LONGEST_HOST:]}", 100)
 
 
 def _lines(session: Session, phase: str) -> tuple[str, str]:
@@ -187,14 +273,14 @@ def _permissions_note(phase: str, scopes: tuple[str, ...]) -> str:
 
 
 def _kept(session: Session) -> str:
-    words = plain(session.kept, 200)
+    words = sanitize(session.kept, 200)
     return f"The login is kept {words}." if session.signed_in else f"It would be kept {words}."
 
 
 def _notes(session: Session, extras: Extras, *, under_way: bool) -> list[str]:
     login = session.latest_login
-    shown = [_elsewhere(login), *login.notes[-4:]] if login is not None and under_way else []
-    return [plain(note, 400) for note in [*shown, extras.note] if note]
+    redact = [_elsewhere(login), *login.notes[-4:]] if login is not None and under_way else []
+    return [sanitize(note, 400) for note in [*redact, extras.note] if note]
 
 
 def _elsewhere(login: Login[Any]) -> str:
@@ -226,7 +312,7 @@ def _login(session: Session, extras: Extras) -> dict[str, Any]:
         "tools": None if listed is None else [{"name": n, "description": d} for n, d in listed],
         "tools_state": extras.tools_state,
         "tools_text": extras.tools_text,
-        "missing": [plain(scope, 100) for scope in session.wanted_scopes[:50]],
+        "missing": [sanitize(scope, 100) for scope in session.wanted_scopes[:50]],
     }
 
 
@@ -251,7 +337,7 @@ def _in(seconds: float) -> str:
 
 def _jupyter(extras: Extras) -> dict[str, Any]:
     if extras.installed:
-        text = f"The page is in {plain(extras.installed, 300)} now."
+        text = f"The page is in {sanitize(extras.installed, 300)} now."
     elif extras.page_missing:
         text = (
             "Your Jupyter does not have mcpnb's page, so the sign-in takes one click more and may "

@@ -1,10 +1,13 @@
-"""The panel: an ipywidgets widget whose whole state travels in messages, and none in traits."""
+"""The panel: an ipywidgets widget that shows one session."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
@@ -13,20 +16,22 @@ from urllib.parse import urlsplit
 
 import anywidget
 
-from mcpnb.channels import Reply
-from mcpnb.errors import ConfigError, McpnbError, plain, shown
-from mcpnb.models import Via, via_from
-from mcpnb.panel import jupyter, watching
-from mcpnb.panel.fallback import Fallback, show
+from mcpnb.environment import frontend
+from mcpnb.errors import ConfigError, McpnbError
+from mcpnb.login.loopback import Reply
+from mcpnb.login.redirects import require_relay
+from mcpnb.oauth.models import Via, via_from
+from mcpnb.oauth.urls import host_of
+from mcpnb.panel import jupyter
+from mcpnb.panel.outputs import Fallback, show
 from mcpnb.panel.state import Extras, described
-from mcpnb.protocol.urls import host_of
-from mcpnb.redirects import require_relay
+from mcpnb.text import redact, sanitize
 
 if TYPE_CHECKING:
     from mcpnb.login import Login
     from mcpnb.session import Session
 
-__all__ = ["Panel"]
+__all__ = ["Panel", "add", "display", "hears", "offer", "panels_of"]
 
 _choosing = threading.Lock()
 _LISTED = 500
@@ -64,13 +69,13 @@ class Panel(anywidget.AnyWidget):
         self._sent: dict[str, Any] | None = None
         self._watched: Login[Session] | None = None
         self._heard = threading.Event()
-        self._fallback = Fallback(session.name or shown(session.server))
+        self._fallback = Fallback(session.name or redact(session.server))
         self.on_msg(self._receive)
-        watching.add(self)
+        add(self)
 
     def __repr__(self) -> str:
         # Notebook files keep it: no account's name, and nothing that changes.
-        return f"<Panel: sign in to {plain(host_of(self.session.server))}>"
+        return f"<Panel: sign in to {sanitize(host_of(self.session.server))}>"
 
     def _ipython_display_(self) -> None:
         bundle = self._repr_mimebundle_()
@@ -253,10 +258,11 @@ class Panel(anywidget.AnyWidget):
             found = self.session.tools()
         except Exception as error:  # noqa: BLE001  whatever it is, it does not go on loading
             said = error if isinstance(error, McpnbError) else f"Unexpected {type(error).__name__}."
-            self._change(tools_state="failed", tools_text=plain(said, 400))
+            self._change(tools_state="failed", tools_text=sanitize(said, 400))
             return
         listed = tuple(
-            (plain(tool.name, 100), plain(tool.description or "", 300)) for tool in found[:_LISTED]
+            (sanitize(tool.name, 100), sanitize(tool.description or "", 300))
+            for tool in found[:_LISTED]
         )
         text = f"The first {_LISTED} of {len(found)}." if len(found) > _LISTED else ""
         self._change(tools=listed, tools_state="ready", tools_text=text)
@@ -275,7 +281,7 @@ class Panel(anywidget.AnyWidget):
                 "id": message.get("id"),
                 "outcome": reply.outcome,
                 "title": reply.heading,
-                "text": plain(reply.text, 600),
+                "text": sanitize(reply.text, 600),
                 "location": reply.location,
             }
         )
@@ -303,7 +309,7 @@ def _host(origin: object) -> str:
     if not isinstance(origin, str) or len(origin) > 300:
         return ""
     try:
-        return plain(urlsplit(origin).hostname or "", 100)
+        return sanitize(urlsplit(origin).hostname or "", 100)
     except ValueError:
         return ""
 
@@ -314,3 +320,106 @@ def _secret(buffers: Any) -> str | None:
         return bytes(buffers[0]).decode()
     except (IndexError, TypeError, ValueError):
         return None
+
+
+_LOOK = 1.0
+"""Seconds between two looks; each costs two calls of ``stat``."""
+_AT_LEAST = 30.0
+"""Seconds after which a panel is looked at in any case: a token's end changes no file."""
+
+_panels: weakref.WeakSet[Any] = weakref.WeakSet()
+_lock = threading.Lock()
+_thread: threading.Thread | None = None
+
+
+def add(panel: Panel) -> None:
+    """Look after a panel for as long as it lives."""
+    global _thread  # noqa: PLW0603  one thread for all panels
+    with _lock:
+        _panels.add(panel)
+        if _thread is None or not _thread.is_alive():  # a fork has none
+            _thread = threading.Thread(target=_run, name="mcpnb-watching", daemon=True)
+            _thread.start()
+
+
+def panels_of(session: Session) -> list[Panel]:
+    """Give the panels that show the login of this session, of whatever connect() it came from."""
+    with _lock:
+        shown = list(_panels)
+    return [panel for panel in shown if _login_of(panel.session) == _login_of(session)]
+
+
+def _login_of(session: Session) -> tuple[object, ...]:
+    # A login that one of them keeps elsewhere, in memory for one, is of no use to the other.
+    return session.server, session.account, id(session.store)
+
+
+def _run() -> None:
+    paused = threading.Event()
+    seen: weakref.WeakKeyDictionary[Any, tuple[object, float]] = weakref.WeakKeyDictionary()
+    while not paused.wait(_LOOK):
+        _look_around(seen)
+
+
+def _look_around(seen: weakref.WeakKeyDictionary[Any, tuple[object, float]]) -> None:
+    with _lock:
+        shown = list(_panels)  # held for one look only: a panel that nobody has any more may go
+    for panel in shown:
+        if panel.live:
+            with contextlib.suppress(Exception):  # a store that fails harms no other panel
+                _look_at(panel, seen)
+
+
+def _look_at(panel: Panel, seen: weakref.WeakKeyDictionary[Any, tuple[object, float]]) -> None:
+    now, version = time.monotonic(), panel.session.version
+    before, at = seen.get(panel, (None, 0.0))
+    if version != before or now - at > _AT_LEAST:
+        seen[panel] = (version, now)
+        panel.refresh()
+
+
+_SLICE = 0.25
+
+
+def display(session: Session) -> None:
+    """Show a session in the running cell: as a panel where somebody can click, else as a line."""
+    where = frontend()
+    if where == "notebook":
+        Panel(session)._ipython_display_()
+    elif where == "headless":
+        # The file keeps it: no account's name.
+        state = (
+            "signed in" if session.signed_in else f"not signed in; once: {session.login_command}"
+        )
+        sys.stdout.write(f"<Session {sanitize(host_of(session.server))}, {state}>\n")
+    else:
+        sys.stdout.write(f"{session!r}\n")
+
+
+def offer(session: Session) -> str:
+    """Show a panel unless a live one is on the page.
+
+    Returns:
+        Where it is, in a word: ``above`` or ``below``.
+    """
+    live = [panel for panel in panels_of(session) if panel.live]
+    if live:
+        for panel in live:
+            panel.refresh()
+        return "above"
+    display(session)
+    return "below"
+
+
+def hears(session: Session, timeout: float) -> bool:
+    """Whether a panel of this session answers while the cell is running.
+
+    Args:
+        session: Shown by it.
+        timeout: Seconds to wait for its word; a page has to load a panel that is new.
+    """
+    deadline = time.monotonic() + timeout
+    while (left := deadline - time.monotonic()) > 0 and (panels := panels_of(session)):
+        if any(panel.answers(min(left, _SLICE)) for panel in panels):
+            return True
+    return False

@@ -1,5 +1,5 @@
 """What a person holds: one server, signed in or not."""
 
-from mcpnb.session.person import Session
+from mcpnb.session.session import Session
 
 __all__ = ["Session"]

@@ -1,6 +1,6 @@
 """One login's fresh token, or `LoginRequired`."""
 
+from mcpnb.tokens.record import AccessToken, login_key
 from mcpnb.tokens.source import TokenSource
-from mcpnb.tokens.stored import Held, login_key
 
-__all__ = ["Held", "TokenSource", "login_key"]
+__all__ = ["AccessToken", "TokenSource", "login_key"]

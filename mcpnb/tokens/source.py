@@ -1,8 +1,4 @@
-"""One login's fresh token, or `LoginRequired`.
-
-Three ages of a token, scaled to its lifetime: *fresh* is used; *stale* is used, while one renewal
-runs in the background; *expired*, or rejected by the server, is renewed once for everybody.
-"""
+"""One login's tokens: fresh, shared by all threads and processes, refreshed once."""
 
 from __future__ import annotations
 
@@ -13,17 +9,95 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
-from mcpnb.ages import expired, stale
-from mcpnb.errors import LoginRequired, McpnbError, StoreError, bare, shown
-from mcpnb.locks import ForkSafeLock
-from mcpnb.models import LoginRecord, ServerConfig, Staying
-from mcpnb.store import Key, TokenStore
-from mcpnb.tokens.refusals import Refusals
-from mcpnb.tokens.renewing import Renewals, hindered
-from mcpnb.tokens.stored import LOCK_TIMEOUT, Held, StoredLogin, login_key
-from mcpnb.tokens.workers import in_background
+from mcpnb.concurrency import ForkSafeLock, ProcessBound, in_background
+from mcpnb.errors import CallError, LoginRequired, McpnbError, ScopeRefused, StoreError, detached
+from mcpnb.oauth.credentials import LoginRecord
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.oauth.scopes import covers
+from mcpnb.storage import RecordName, TokenStore
+from mcpnb.text import quote, redact
+from mcpnb.tokens.expiry import expired, stale
+from mcpnb.tokens.record import LOCK_TIMEOUT, AccessToken, StoredLogin, login_key
+from mcpnb.tokens.refresh import Refreshes, in_backoff
 
-__all__ = ["TokenSource"]
+__all__ = ["Rejections", "TokenSource"]
+
+
+class Rejections:
+    """The memory of refused calls of one login (specification: step-up must not go on for ever)."""
+
+    def __init__(self, server: str, login: StoredLogin) -> None:
+        """Remember what `server` refuses."""
+        self._server = server
+        self._login = login
+        self._lock = ForkSafeLock()
+        self._asked: dict[frozenset[str], float] = {}
+        self._wanted: tuple[float, tuple[str, ...]] | None = None
+
+    def refused(self) -> McpnbError:
+        """Say that the server rejects a token that should be good."""
+        again = self._asked_before(frozenset({"401"}))
+        if again:
+            return CallError(
+                f"{self._server} rejects the token although you have just signed in. Its audience "
+                "or its clock may be wrong; `mcpnb discover` shows what the server asks for.",
+                code=None,
+            )
+        return LoginRequired(
+            f"{self._server} no longer accepts this login. Sign in again.", server=self._server
+        )
+
+    def accepted(self) -> None:
+        """Forget earlier rejections: the server has just accepted a token."""
+        self._asked.pop(frozenset({"401"}), None)
+
+    def insufficient(self, record: LoginRecord, scopes: tuple[str, ...]) -> McpnbError:
+        """Say which scopes a call wants beyond those held; permanently refused the second time.
+
+        Args:
+            record: The login.
+            scopes: From the challenge; may be empty, or name what is held already.
+        """
+        named = " ".join(scopes)
+        if (
+            # threat: step-up-without-end
+            covers(record.requested_scopes, scopes)
+            if scopes
+            else self._asked_before(frozenset({"403"}))
+        ):
+            return ScopeRefused(
+                f"{self._server} refuses this call for want of permission"
+                + (f" ({quote(named)})" if named else "")
+                + ", although you signed in asking for it. Your account there may lack the right.",
+                scopes=scopes,
+            )
+        missing = tuple(s for s in scopes if s not in record.tokens.scopes) or scopes
+        self._wanted = (record.signed_in_at, missing)
+        return LoginRequired(
+            f"{self._server} wants more permission for this call"
+            + (f": {quote(named)}." if named else "."),
+            server=self._server,
+            scopes=missing,
+            advice="Sign in again to add it: session.login(scopes=...), or mcpnb login --scopes.",
+        )
+
+    def wanted(self) -> tuple[str, ...] | None:
+        """Scopes a call was refused for since the last sign-in; empty: none were named."""
+        if self._wanted is None:
+            return None
+        with contextlib.suppress(StoreError):
+            record = self._login.record()
+            if record is not None and record.signed_in_at == self._wanted[0]:
+                return self._wanted[1]
+        return None
+
+    def _asked_before(self, what: frozenset[str]) -> bool:
+        # Memory of failed elevations (specification, step-up): asked for at an earlier sign-in.
+        record = self._login.record()
+        now = record.signed_in_at if record else 0.0
+        with self._lock:
+            return self._asked.setdefault(what, now) < now
+
 
 _SIGN_OUT_PATIENCE = 5.0
 _DOUBT_LASTS = 60.0
@@ -31,7 +105,7 @@ _DOUBT_LASTS = 60.0
 for that once more, by any process."""
 
 
-class TokenSource(Staying):
+class TokenSource(ProcessBound):
     """The tokens of one login. Thread-safe, and shared with other processes by the store."""
 
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:
@@ -41,13 +115,13 @@ class TokenSource(Staying):
         self._config = config
         self._lock = ForkSafeLock()
         self.rest_in(store)
-        self._look: tuple[int, Future[Held | None]] | None = None
-        self._renewal: tuple[tuple[int, int, bool], Future[Held]] | None = None
+        self._look: tuple[int, Future[AccessToken | None]] | None = None
+        self._renewal: tuple[tuple[int, int, bool], Future[AccessToken]] | None = None
         self._in_vain: dict[tuple[int, frozenset[str]], float] = {}
         self._accepted: int | None = None
 
     def __repr__(self) -> str:
-        return f"<TokenSource {shown(self.server)}>"
+        return f"<TokenSource {redact(self.server)}>"
 
     def rest_in(self, store: TokenStore) -> None:
         """Keep the next login in `store`. One that is kept already stays where it is, unused."""
@@ -56,8 +130,8 @@ class TokenSource(Staying):
         self._first = login_key(config.url, config.account) if config.hidden else None
         self._former = self._first
         self._login = StoredLogin(self.key, store, self._ended_elsewhere)
-        self._renewals = Renewals(self._config, self._login)
-        self._refusals = Refusals(self._config.url, self._login)
+        self._renewals = Refreshes(self._config, self._login)
+        self._refusals = Rejections(self._config.url, self._login)
 
     # What is held
 
@@ -78,29 +152,29 @@ class TokenSource(Staying):
         except StoreError:
             return None
 
-    def at_hand(self) -> Held | None:
+    def at_hand(self) -> AccessToken | None:
         """Give the token if it is fresh and nobody wrote since; nothing is read for it."""
         return self._login.fresh()
 
-    def looked_up(self) -> Future[Held | None]:
+    def looked_up(self) -> Future[AccessToken | None]:
         """Do what `peek` does, in another thread, once for all who ask meanwhile."""
         look = self._look
         if look is None or look[0] != os.getpid() or look[1].done():
             look = self._look = (os.getpid(), in_background(self.peek))
         return look[1]
 
-    def peek(self) -> Held | None:
+    def peek(self) -> AccessToken | None:
         """Give the token if it is usable; renew it in the background if it is stale."""
         if (held := self._login.fresh()) is not None:
             return held
         record = self.record()
         if record is None or expired(record):
             return None
-        if stale(record) and not (hindered(record) or self._renewals.unwritable):
+        if stale(record) and not (in_backoff(record) or self._renewals.unwritable):
             self.renewal(record.generation)
         return _held(record)
 
-    def fresh(self, *, eager: bool = False) -> Held:
+    def fresh(self, *, eager: bool = False) -> AccessToken:
         """Give a usable token, renewed if need be.
 
         Args:
@@ -123,7 +197,7 @@ class TokenSource(Staying):
 
     # Renewing
 
-    def renewal(self, generation: int | None = None) -> Future[Held]:
+    def renewal(self, generation: int | None = None) -> Future[AccessToken]:
         """Start the one renewal of a generation, or join it.
 
         Args:
@@ -145,19 +219,19 @@ class TokenSource(Staying):
                 self._renewal = (seen, future)
             return self._renewal[1]
 
-    def _renew(self, seen: int, since: float) -> Held:
+    def _renew(self, seen: int, since: float) -> AccessToken:
         failure: Exception
         try:
             return _held(self._renewals.renew(seen, since))
         except McpnbError as error:
-            failure = bare(error)
+            failure = detached(error)
         except Exception as error:  # noqa: BLE001  a foreign store's, say: never into the SDK
             failure = StoreError(f"Unexpected {type(error).__name__} while renewing the login.")
         raise failure
 
     # What the server says of a token
 
-    def rejected(self, generation: int) -> Future[Held]:
+    def rejected(self, generation: int) -> Future[AccessToken]:
         """After a 401: a sibling's newer token, else one renewal.
 
         Ask `worth_renewing` first: a generation that was renewed and rejected all the same is not
@@ -292,7 +366,7 @@ class TokenSource(Staying):
         if self._first is not None:
             self.store.delete(self._first)
 
-    def _adopt(self, former: Key) -> None:
+    def _adopt(self, former: RecordName) -> None:
         """Move a login to its name from the one that it had at first, with the secret in clear."""
         if self.store.version(former) is not None and self.store.read(former) is not None:
             # Not the lock of the new name: who asks may hold it. That of its writes is free, or
@@ -314,17 +388,17 @@ def _lately(moment: float) -> bool:
     return 0.0 <= time.time() - moment < _DOUBT_LASTS
 
 
-def _held(record: LoginRecord) -> Held:
-    return Held(record.tokens.access_token, record.generation)
+def _held(record: LoginRecord) -> AccessToken:
+    return AccessToken(record.tokens.access_token, record.generation)
 
 
-def _done(held: Held) -> Future[Held]:
-    future: Future[Held] = Future()
+def _done(held: AccessToken) -> Future[AccessToken]:
+    future: Future[AccessToken] = Future()
     future.set_result(held)
     return future
 
 
-def _failed(error: LoginRequired) -> Future[Held]:
-    future: Future[Held] = Future()
+def _failed(error: LoginRequired) -> Future[AccessToken]:
+    future: Future[AccessToken] = Future()
     future.set_exception(error)
     return future

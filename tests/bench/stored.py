@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 import mcpnb
-from mcpnb.stores import FileStore, Key
+from mcpnb.stores import FileStore, RecordName
 from tests.bench import processes
 from tests.bench.contestants import sign_in
 from tests.bench.server import remote
@@ -32,12 +32,12 @@ def run(rounds: int) -> list[Table]:
         session = mcpnb.connect(server.url, store=store, callback_port=0)
         sign_in(session)
         reads = _reads(session, store, rounds)
-        _multiply(store, Key("login", server.url))
+        _multiply(store, RecordName("login", server.url))
         return [reads, _list(home, rounds)]
 
 
 def _reads(session: mcpnb.Session, store: FileStore, rounds: int) -> Table:
-    key = Key("login", session.server)
+    key = RecordName("login", session.server)
     took: dict[str, list[float]] = {"warm": [], "written": []}
     session.headers()
     for _ in range(rounds):
@@ -67,12 +67,12 @@ def _read_row(who: str, seconds: float) -> Row:
     )
 
 
-def _multiply(store: FileStore, key: Key) -> None:
+def _multiply(store: FileStore, key: RecordName) -> None:
     record = store.read(key)
     assert record is not None
     for number in range(1, MANY):
         server = f"https://mcp{number}.example.com/mcp"
-        store.write(Key("login", server), record | {"server": server})
+        store.write(RecordName("login", server), record | {"server": server})
 
 
 def _list(home: Path, rounds: int) -> Table:

@@ -12,7 +12,7 @@ import pytest
 
 import mcpnb
 from mcpnb.errors import StoreError
-from mcpnb.stores import FileStore, Key
+from mcpnb.stores import FileStore, RecordName
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 
@@ -72,7 +72,7 @@ def disk_fills_up_at_refresh(fake: FakeServer, patch: pytest.MonkeyPatch) -> thr
         full.set()
         return honest(request)
 
-    def write_unless_full(store: FileStore, key: Key, record: dict[str, Any]) -> None:
+    def write_unless_full(store: FileStore, key: RecordName, record: dict[str, Any]) -> None:
         if full.is_set():
             raise StoreError("No space left on device.")
         write(store, key, record)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mcpnb import errors
-from mcpnb.stores import Key, MemoryStore
+from mcpnb.stores import MemoryStore, RecordName
 
 __all__ = ["Meanwhile"]
 
@@ -18,19 +18,19 @@ class Meanwhile(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.at: tuple[str, Key] | None = None
-        self.locked_away: Key | None = None
+        self.at: tuple[str, RecordName] | None = None
+        self.locked_away: RecordName | None = None
         """What this thread cannot open, and other ones can."""
         self._me = threading.get_ident()
-        self._taken: set[Key] = set()
+        self._taken: set[RecordName] = set()
         self._news = threading.Condition()
         self._others: list[threading.Thread] = []
 
-    def then(self, method: str, key: Key, work: Callable[[], object]) -> None:
+    def then(self, method: str, key: RecordName, work: Callable[[], object]) -> None:
         """Have another thread do something just after this one read, or before it deletes."""
         self.at, self._work = (method, key), work
 
-    def _happen(self, method: str, key: Key) -> None:
+    def _happen(self, method: str, key: RecordName) -> None:
         if self.at != (method, key) or threading.get_ident() != self._me:
             return
         self.at = None
@@ -56,19 +56,19 @@ class Meanwhile(MemoryStore):
             thread.join(20)
             assert not thread.is_alive()
 
-    def read(self, key: Key) -> dict[str, Any] | None:
+    def read(self, key: RecordName) -> dict[str, Any] | None:
         if key == self.locked_away and threading.get_ident() == self._me:
             raise errors.StoreLocked("Its key is out of reach.")
         found = super().read(key)
         self._happen("read", key)
         return found
 
-    def delete(self, key: Key, *, leave_mark: bool = False) -> None:
+    def delete(self, key: RecordName, *, leave_mark: bool = False) -> None:
         self._happen("delete", key)
         super().delete(key, leave_mark=leave_mark)
 
     @contextmanager
-    def lock(self, key: Key, timeout: float) -> Iterator[None]:
+    def lock(self, key: RecordName, timeout: float) -> Iterator[None]:
         if key in self._taken and threading.get_ident() != self._me:
             self._tell("in the queue")
         with super().lock(key, timeout):

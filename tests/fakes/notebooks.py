@@ -19,7 +19,7 @@ __all__ = ["Notebook"]
 
 
 class Notebook:
-    """What `mcpnb.notebook` looks at, and what stands in for the page and the person."""
+    """What `mcpnb.environment` looks at, and what stands in for the page and the person."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Notebook:
         shell = SimpleNamespace(kernel=kernel, events=events)
         patch.setattr(IPython, "get_ipython", lambda: shell)
         patch.setattr(ipykernel, "version_info", version)
-        for place in ("widget", "fallback", "addresses"):
+        for place in ("widget", "outputs"):
             patch.setattr(f"mcpnb.panel.{place}.show", self._show)
         patch.setattr(getpass, "getpass", self._ask)
 
@@ -50,7 +50,7 @@ class Notebook:
             self._displayed(panel)
 
         patch.setattr(Panel, "_ipython_display_", display)
-        patch.setattr("mcpnb.session.person._PATIENCE", 0.3)  # of a page that never says a word
+        patch.setattr("mcpnb.session.session._PATIENCE", 0.3)  # of a page that never says a word
         self.hears = hears
         self.panels: list[FrontEnd] = []
         self.outputs: list[Any] = []

@@ -62,7 +62,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FrontEnd]]:
         open_panel,
     )  # with the widgets, which most tests do not need
 
-    monkeypatch.setattr("mcpnb.redirects.DEFAULT_PORT", free_port())
+    monkeypatch.setattr("mcpnb.login.redirects.DEFAULT_PORT", free_port())
     with contextlib.ExitStack() as shown:
 
         def opened(session: mcpnb.Session, callback: str | None = LAB, **given: Any) -> FrontEnd:

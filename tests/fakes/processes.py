@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import mcpnb
-from mcpnb.stores import FileStore, Key, TokenStore
+from mcpnb.stores import FileStore, RecordName, TokenStore
 
 __all__ = [
     "EXPIRED",
@@ -215,13 +215,13 @@ def _renew(session: mcpnb.Session, store: FileStore, left: float) -> None:
     _until_renewed(store, key, before)
 
 
-def _refresh_token(store: FileStore, key: Key) -> str:
+def _refresh_token(store: FileStore, key: RecordName) -> str:
     record = store.read(key)
     assert record is not None
     return str(record["tokens"]["refresh_token"])
 
 
-def _until_renewed(store: FileStore, key: Key, before: str) -> None:
+def _until_renewed(store: FileStore, key: RecordName, before: str) -> None:
     # A stale token is renewed in the background.
     pause, end = threading.Event(), time.monotonic() + 30
     while _refresh_token(store, key) == before:

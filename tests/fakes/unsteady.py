@@ -154,9 +154,9 @@ def impatient(kind: Kind) -> Iterator[None]:
     """Shorten mcpnb's time-outs, where a fault lasts for as long as they do."""
     with pytest.MonkeyPatch.context() as patch:
         if kind.takes_long:
-            patch.setattr("mcpnb.http.conversation._READ", PATIENCE)
-            patch.setattr("mcpnb.http.conversation._TOTAL", 1.5 * PATIENCE)
-            patch.setattr("mcpnb.calls.connection._READ", PATIENCE)
+            patch.setattr("mcpnb.oauth.http._READ", PATIENCE)
+            patch.setattr("mcpnb.oauth.http._TOTAL", 1.5 * PATIENCE)
+            patch.setattr("mcpnb.calls.client._READ", PATIENCE)
         yield
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mcpnb.errors import GrantError
-from mcpnb.models import LoginRecord
-from mcpnb.protocol import device, registration, token
+from mcpnb.oauth import device, registration, token
+from mcpnb.oauth.credentials import LoginRecord
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
 from tests.fuzz.strategies import JSON, NUMBERS, TEXT, documents, objects
 from tests.fuzz.values import CONFIG, REGISTRATION, SERVER, URL, request_for
@@ -79,7 +79,7 @@ def test_a_registration_answer_makes_a_client_that_can_be_used_or_is_refused(
     status: int, document: Any
 ) -> None:
     with only_ours(secrets=("secret-3fGt6YhU1qEa",)):
-        client = registration.from_answer(status, document, asked=_ASKED, server=SERVER)
+        client = registration.from_response(status, document, asked=_ASKED, server=SERVER)
         assert request_for(registration=client).url.isascii()
         assert len(request_for(registration=client).url) < 50_000
         body, headers = token.authenticated("grant_type=refresh_token", client)

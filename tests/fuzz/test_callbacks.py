@@ -8,10 +8,10 @@ from urllib.parse import quote, urlencode
 
 from hypothesis import strategies as st
 
-from mcpnb.channels import LoopbackListener, Reply
-from mcpnb.models import Secret
-from mcpnb.protocol.authorization import read_answer
-from mcpnb.relay import Relay
+from mcpnb.login.loopback import LoopbackListener, Reply
+from mcpnb.login.relay import Relay
+from mcpnb.oauth.authorization import validate_response
+from mcpnb.oauth.models import Secret
 from tests.fakes.people import free_port
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
 from tests.fuzz.strategies import ANY_BYTES, TEXT, URLS
@@ -62,7 +62,7 @@ PASTES = st.tuples(_AROUND, _LINE).map(lambda pair: pair[0].format(pair[1])) | T
 @fuzzed(examples=300, text=PASTES)
 def test_whatever_is_pasted_is_an_answer_or_refused_in_our_words(text: str) -> None:
     with only_ours(secrets=(*SECRETS, _CODE)):
-        answer = read_answer(text, request_for())
+        answer = validate_response(text, request_for())
         assert isinstance(answer.code, Secret)
         assert answer.code.reveal()
         # It was found where it has to stand: nothing is searched for in a text.
@@ -74,7 +74,7 @@ def test_a_parameter_that_nobody_knows_changes_no_answer(before: str, after: str
     more = {f"x{before}": after, "session_state": before}
     query = urlencode(_GOOD | more, errors="replace")
     with only_ours():
-        assert read_answer(f"{CALLBACK}?{query}", request_for()).code.reveal() == _CODE
+        assert validate_response(f"{CALLBACK}?{query}", request_for()).code.reveal() == _CODE
 
 
 _AUTHORIZE = {

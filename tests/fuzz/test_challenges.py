@@ -7,9 +7,9 @@ import string
 import httpx
 from hypothesis import strategies as st
 
-from mcpnb.http import Answer
-from mcpnb.protocol.challenge import Challenge, bearer_challenge, parse_challenges
-from mcpnb.protocol.scopes import chosen
+from mcpnb.oauth.challenge import Challenge, bearer_challenge, parse_challenges
+from mcpnb.oauth.http import Response
+from mcpnb.oauth.scopes import chosen
 from tests.fuzz.running import fuzzed
 from tests.fuzz.strategies import TEXT, URLS
 from tests.fuzz.values import SERVER, request_for
@@ -44,7 +44,7 @@ def test_whatever_challenges_come_is_read_as_some_or_none(fields: list[str]) -> 
 @fuzzed(examples=100, raw=st.lists(st.binary(max_size=80), max_size=4))
 def test_headers_of_any_bytes_are_read_as_some_challenges_or_none(raw: list[bytes]) -> None:
     headers = httpx.Headers([(b"WWW-Authenticate", value) for value in raw])
-    parse_challenges(Answer("https://mcp.example", 401, headers, b"").challenges)
+    parse_challenges(Response("https://mcp.example", 401, headers, b"").challenges)
 
 
 @fuzzed(

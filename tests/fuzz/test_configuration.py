@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 import mcpnb
 from mcpnb.config import read_configuration, review
-from mcpnb.config.entries import document_of, parse
-from mcpnb.config.places import File
+from mcpnb.config.files import File
+from mcpnb.config.parse import document_of, parse
 from mcpnb.config.trust import trust
-from mcpnb.headers_helper import HeadersHelper
-from mcpnb.models import ServerConfig
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.tokens.static import HeadersHelper
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
 from tests.fuzz.strategies import ANY_BYTES, JSON, JSON_TEXT, SCALARS, TEXT, documents, objects
 from tests.fuzz.values import URL
@@ -191,7 +191,7 @@ def test_whatever_the_environment_holds_an_entry_is_read_or_told_in_our_words(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, _folder() as folder:
         # What was concealed for one example is not to be for the next.
-        patch.setattr("mcpnb.errors._concealed", ())
+        patch.setattr("mcpnb.text._secrets", ())
         for name, value in variables.items():
             patch.setenv(name, value)
         with only_ours():

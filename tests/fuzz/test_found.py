@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 import mcpnb
-from mcpnb.config.entries import parse
-from mcpnb.config.lines import json_lines
-from mcpnb.config.places import File
+from mcpnb.config.files import File
+from mcpnb.config.parse import parse
+from mcpnb.config.schema import json_lines
 from mcpnb.errors import ConfigError, DiscoveryError, GrantError, ProtocolError, StoreError
-from mcpnb.http import Http
-from mcpnb.models import AuthorizationServer, LoginRecord
-from mcpnb.pending import PendingLogin, PendingLogins
-from mcpnb.protocol import device, metadata
-from mcpnb.protocol.urls import canonical_server
-from mcpnb.stores import FileStore, Key, MemoryStore
+from mcpnb.login.pending import PendingLogin, PendingLogins
+from mcpnb.oauth import device, metadata
+from mcpnb.oauth.credentials import LoginRecord
+from mcpnb.oauth.http import Http
+from mcpnb.oauth.models import AuthorizationServer
+from mcpnb.oauth.urls import canonical_server
+from mcpnb.stores import FileStore, MemoryStore, RecordName
 from tests.fakes.people import fails_before_the_browser
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import redirect
@@ -153,7 +154,7 @@ def test_a_pending_sign_in_with_a_member_of_another_type_is_none_or_as_usual(
     pendings = PendingLogins(store, KEY)
     pendings.put(PendingLogin(request_for(), expires_at=1e11))
     assert pendings.current() is not None
-    key = Key("pending", KEY.name)
+    key = RecordName("pending", KEY.name)
     store.write(key, {**(store.read(key) or {}), **changed})
     found = pendings.current()
     assert found is None or found.via == "loopback"
@@ -197,7 +198,7 @@ def test_a_variable_with_bytes_that_are_no_text_is_put_into_an_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Concealing it, in its percent-encoded form too, was a UnicodeEncodeError."""
-    monkeypatch.setattr("mcpnb.errors._concealed", ())
+    monkeypatch.setattr("mcpnb.text._secrets", ())
     monkeypatch.setenv("EXAMPLE_PATH", "\udc80abcdefgh")
     text = '{"mcpServers": {"a": {"url": "https://mcp.example/${EXAMPLE_PATH}"}}}'
     found = parse(File(Path(".mcp.json"), "own"), text.encode(), trusted=True)

@@ -8,12 +8,13 @@ import httpx
 from hypothesis import strategies as st
 
 from mcpnb.errors import DiscoveryError
-from mcpnb.http import Answer
-from mcpnb.models import AuthorizationServer, ProtectedResource
-from mcpnb.protocol import metadata
-from mcpnb.protocol.registration import metadata as client_metadata
-from mcpnb.protocol.scopes import chosen
-from mcpnb.protocol.urls import (
+from mcpnb.oauth import metadata
+from mcpnb.oauth.http import Response
+from mcpnb.oauth.metadata import authorization_server_urls, protected_resource_urls
+from mcpnb.oauth.models import AuthorizationServer, ProtectedResource
+from mcpnb.oauth.registration import metadata as client_metadata
+from mcpnb.oauth.scopes import chosen
+from mcpnb.oauth.urls import (
     canonical_server,
     host_of,
     require_callback,
@@ -22,7 +23,6 @@ from mcpnb.protocol.urls import (
     resource_covers,
     same_issuer,
 )
-from mcpnb.protocol.wellknown import authorization_server_urls, protected_resource_urls
 from tests.fuzz.running import fuzzed, only_ours
 from tests.fuzz.strategies import JSON, JSON_TEXT, TEXT, URLS, documents, objects
 from tests.fuzz.values import (
@@ -93,7 +93,7 @@ def test_members_that_nobody_knows_change_nothing(more: dict[str, Any]) -> None:
     kind=st.sampled_from(["application/json", "text/html", "x\x1b[2J", ""]),
 )
 def test_a_body_is_a_json_object_or_none_or_told_in_our_words(body: bytes, kind: str) -> None:
-    answer = Answer(_WHERE, 200, httpx.Headers({"content-type": kind}), body)
+    answer = Response(_WHERE, 200, httpx.Headers({"content-type": kind}), body)
     document = answer.json_object()
     assert document is None or isinstance(document, dict)
     with only_ours():
@@ -111,7 +111,7 @@ def test_a_retry_after_of_any_bytes_is_a_bounded_number_or_nothing(
     after: bytes, date: bytes
 ) -> None:
     headers = httpx.Headers([(b"retry-after", after), (b"date", date)])
-    found = Answer(URL, 429, headers, b"").retry_after
+    found = Response(URL, 429, headers, b"").retry_after
     assert found is None or 0 <= found <= 3_600
 
 

@@ -15,19 +15,19 @@ from typing import Any
 from hypothesis import strategies as st
 
 import mcpnb
-from mcpnb.http import Http
-from mcpnb.models import LoginRecord, ServerConfig, Tokens
-from mcpnb.models.values import Secret
-from mcpnb.pending import PendingLogin, PendingLogins
-from mcpnb.protocol import device, token
-from mcpnb.registrations import Registrations
-from mcpnb.stores import FileStore, Key, MemoryStore
+from mcpnb.login.clients import Registrations
+from mcpnb.login.pending import PendingLogin, PendingLogins
+from mcpnb.oauth import device, token
+from mcpnb.oauth.credentials import LoginRecord, Tokens
+from mcpnb.oauth.http import Http
+from mcpnb.oauth.models import Secret, ServerConfig
+from mcpnb.stores import FileStore, MemoryStore, RecordName
 from mcpnb.tokens import TokenSource
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
 from tests.fuzz.strategies import ANY_BYTES, JSON, JSON_TEXT, documents, objects
 from tests.fuzz.values import CONFIG, ISSUER, REGISTRATION, SERVER, URL, request_for
 
-KEY = Key("login", URL)
+KEY = RecordName("login", URL)
 _NOW = 1_700_000_000.0
 RECORD = token.login_record(
     request_for(),
@@ -183,7 +183,7 @@ _PENDINGS = st.one_of(
 @fuzzed(examples=200, record=_PENDINGS)
 def test_a_pending_sign_in_of_any_shape_is_one_or_none(record: Any) -> None:
     store = MemoryStore()
-    store.write(Key("pending", URL), record)
+    store.write(RecordName("pending", URL), record)
     pendings = PendingLogins(store, KEY)
     found = pendings.current()
     assert found is None or isinstance(found, PendingLogin)
@@ -204,7 +204,7 @@ def test_a_kept_registration_of_any_shape_is_used_or_made_anew_or_told_in_our_wo
 ) -> None:
     """Nobody is asked: without a registration endpoint, to make a new one is an error of ours."""
     store = MemoryStore()
-    store.write(Key("client", f"{ISSUER}\ndevice"), record)
+    store.write(RecordName("client", f"{ISSUER}\ndevice"), record)
     config = ServerConfig(url=URL)
     with only_ours():
         Registrations(config, store, _http()).obtain(

@@ -23,17 +23,18 @@ import mcp_types as mcp
 import pytest
 
 from mcpnb.calls.results import ToolResult
-from mcpnb.calls.signatures import read_schema
-from mcpnb.config.entries import parse
-from mcpnb.config.lines import json_lines, toml_lines
-from mcpnb.config.places import File
-from mcpnb.errors import McpnbError, quoted
-from mcpnb.models import LoginRecord
-from mcpnb.protocol import metadata, token
-from mcpnb.protocol.authorization import read_answer
-from mcpnb.protocol.challenge import parse_challenges
-from mcpnb.protocol.urls import canonical_server, host_of
-from mcpnb.relay import Relay
+from mcpnb.calls.schema import read_schema
+from mcpnb.config.files import File
+from mcpnb.config.parse import parse
+from mcpnb.config.schema import json_lines, toml_lines
+from mcpnb.errors import McpnbError
+from mcpnb.login.relay import Relay
+from mcpnb.oauth import metadata, token
+from mcpnb.oauth.authorization import validate_response
+from mcpnb.oauth.challenge import parse_challenges
+from mcpnb.oauth.credentials import LoginRecord
+from mcpnb.oauth.urls import canonical_server, host_of
+from mcpnb.text import quote
 from tests.fuzz.test_records import RECORD
 from tests.fuzz.values import CALLBACK, ISSUER, METADATA, RESOURCE_METADATA, URL, request_for
 
@@ -100,8 +101,8 @@ _CASES: dict[str, Callable[[int], object]] = {
     "an error": lambda n: token.grant_error(
         400, {"error_description": "a" * n}, doing="x", retry_after=None, sent=("secret",)
     ),
-    "a paste": lambda n: read_answer(f"{CALLBACK}?{'a=b&' * (n // 4)}", request_for()),
-    "a paste of no address": lambda n: read_answer("://" * (n // 3), request_for()),
+    "a paste": lambda n: validate_response(f"{CALLBACK}?{'a=b&' * (n // 4)}", request_for()),
+    "a paste of no address": lambda n: validate_response("://" * (n // 3), request_for()),
     "an address to relay": lambda n: Relay(
         f"{ISSUER}/?{urlencode({'redirect_uri': CALLBACK, 'state': 'a' * n})}", print
     ),
@@ -117,7 +118,7 @@ _CASES: dict[str, Callable[[int], object]] = {
     ),
     "depth of JSON": lambda n: json_lines('{"a":' * (n // 5)),
     "a record": lambda n: LoginRecord.from_dict({**RECORD, "requested_scopes": ["a"] * n}),
-    "a text to quote": lambda n: quoted("\u202e" * n),
+    "a text to quote": lambda n: quote("\u202e" * n),
     "parameters of a tool": lambda n: _tool(**_named(n // 10, {})),
     "choices of a tool": lambda n: _tool(a={"enum": ["a"] * n}),
     "members of a type": lambda n: _tool(a={"anyOf": [{"type": "string"}] * n}),

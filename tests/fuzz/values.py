@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mcpnb.models import AuthorizationServer, Registration, Secret, ServerConfig
-from mcpnb.protocol.authorization import AuthorizationRequest
+from mcpnb.oauth.authorization import AuthorizationRequest
+from mcpnb.oauth.credentials import Registration
+from mcpnb.oauth.models import AuthorizationServer, Secret, ServerConfig
 
 __all__ = [
     "CALLBACK",

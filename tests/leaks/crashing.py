@@ -9,8 +9,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 import mcpnb
-from mcpnb.calls import background
-from mcpnb.tokens import workers
+from mcpnb import concurrency
+from mcpnb.calls import live
 
 __all__ = ["Crash", "crashes_at", "functions_of"]
 
@@ -58,7 +58,7 @@ def _fits(code: CodeType, rooms: Iterable[str]) -> bool:
 
 def _have_new_workers() -> None:
     """Only a thread that begins is looked into from outside (until Python 3.12)."""
-    workers._of.cache_clear()  # noqa: SLF001
+    concurrency._of.cache_clear()  # noqa: SLF001
 
 
 def _in_every_thread(put: Callable[[Any], None], function: Any) -> None:
@@ -67,7 +67,7 @@ def _in_every_thread(put: Callable[[Any], None], function: Any) -> None:
     async def there() -> None:
         put(function)
 
-    background.start(there).result(10)
+    live.start(there).result(10)
     put(function)
 
 

@@ -14,9 +14,9 @@ from contextlib import closing
 import pytest
 
 import mcpnb
-from mcpnb import grants
-from mcpnb.http import Http
-from mcpnb.models import LoginRecord
+from mcpnb.oauth import client
+from mcpnb.oauth.credentials import LoginRecord
+from mcpnb.oauth.http import Http
 from mcpnb.stores import FileStore, MemoryStore
 from tests.fakes.people import answer_of, connect, sign_in
 from tests.fakes.secrets import Secrets
@@ -142,7 +142,7 @@ def test_requests_that_nobody_waits_for(fake: FakeServer) -> None:
     def prepared() -> Callable[[], object]:
         def act() -> None:
             with closing(Http(fake.url)) as http:
-                grants.revoke(record, http)
+                client.revoke(record, http)
 
         return act
 

@@ -16,7 +16,7 @@ import pytest
 
 from mcpnb import errors
 from mcpnb.config import review
-from mcpnb.pending import PendingLogins
+from mcpnb.login.pending import PendingLogins
 from mcpnb.stores import FileStore
 from tests.fakes.kernels import disk_fills_up_at_refresh
 from tests.fakes.people import answer_of, connect, free_port, until, waiting

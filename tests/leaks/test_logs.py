@@ -17,6 +17,7 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore
+from mcpnb.text import add_secret
 from tests.fakes.kernels import make_expired
 from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.secrets import Secrets
@@ -131,8 +132,8 @@ def test_an_address_that_libraries_log_has_the_variable(
     fake: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They write every request's address, at INFO already, and tracebacks with it."""
-    monkeypatch.setattr(errors, "_concealed", ())
-    errors.conceal("pLanted-key-of-the-address", "${KEY}")
+    monkeypatch.setattr("mcpnb.text._secrets", ())
+    add_secret("pLanted-key-of-the-address", "${KEY}")
     fake.url = f"{fake.base}/pLanted-key-of-the-address/mcp"
     fake.routes["/pLanted-key-of-the-address/mcp"] = fake.routes["/mcp"]
     fake.describe(resource=fake.url)

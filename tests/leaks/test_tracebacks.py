@@ -192,7 +192,7 @@ def test_what_configuration_has_planted(
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(errors, "_concealed", ())
+    monkeypatch.setattr("mcpnb.text._secrets", ())
     helper = Helper(tmp_path)
     helper.says(**{"X-Key": "pLanted-header\tof-the-helper"})
     own = world / "xdg" / "config" / "mcpnb" / "config.toml"

@@ -17,7 +17,7 @@ import pytest
 
 import mcpnb
 from mcpnb.demo import story
-from mcpnb.models import Secret
+from mcpnb.oauth.models import Secret
 from mcpnb.panel import Panel
 from mcpnb.stores import FileStore
 from tests.fakes.people import answer_of, connect, sign_in, waiting

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpnb.jupyter_paths import CALLBACK
+from mcpnb.environment import CALLBACK
 from tests.peers.browsers import missing
 from tests.peers.jupyter import Jupyter, jupyter
 from tests.peers.jupyter_hub import Hub, hub

@@ -21,7 +21,7 @@ class Rule:
 
     Attributes:
         file: Its path within the package.
-        line: The line after the mark, counted from 1.
+        line: The first line after its marks, counted from 1.
         threats: The rows that it answers.
     """
 
@@ -35,10 +35,13 @@ def rules() -> Iterator[Rule]:
     for path in sorted(PACKAGE.rglob("*")):
         if path.suffix not in _READ:
             continue
+        threats: list[str] = []
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             if (mark := MARK.search(line)) is not None:
-                file = path.relative_to(PACKAGE).as_posix()
-                yield Rule(file, number + 1, tuple(mark[1].split(", ")))
+                threats += mark[1].split(", ")
+            elif threats:
+                yield Rule(path.relative_to(PACKAGE).as_posix(), number, tuple(threats))
+                threats = []
 
 
 def without(rule: Rule) -> str | None:

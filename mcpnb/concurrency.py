@@ -1,0 +1,175 @@
+"""Locks, threads and listeners: what processes, threads and forks share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, SupportsIndex, TypeVar
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+__all__ = [
+    "ForkSafeLock",
+    "Listeners",
+    "ProcessBound",
+    "file_lock",
+    "in_background",
+    "interrupt_in",
+]
+
+
+class ForkSafeLock:
+    """A `threading.Lock`; free in a forked child, where the thread that held it does not exist."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _ALL.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+
+def file_lock(path: Path, timeout: float) -> BaseFileLock:
+    """Take a lock that processes share; give it back with its `release()`.
+
+    A holder that dies frees it: it is the kernel's lock. The file stays: to remove it would split
+    those who wait.
+
+    Args:
+        path: The lock's own file, made with mode 0600.
+        timeout: Seconds to wait for it.
+
+    Raises:
+        TimeoutError: Somebody else holds it.
+        OSError: It cannot be had at all: the folder cannot be written, or has no locks.
+    """
+    from filelock import FileLock
+
+    # Never the soft fallback: its marker survives a killed holder and blocks everybody.
+    # threat: readable-by-others
+    lock = FileLock(path, timeout=timeout, mode=0o600, poll_interval=0.02, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except NotImplementedError as error:
+        raise OSError(str(error)) from None
+    return lock
+
+
+def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
+    """Give the Ctrl-C that an error stands for, if it does.
+
+    One that is pressed just as a wait for a condition begins comes out of CPython's ``with`` as
+    “cannot release un-acquired lock” (measured).
+    """
+    cause = error.__context__ if isinstance(error, RuntimeError) else None
+    return cause if isinstance(cause, KeyboardInterrupt) else None
+
+
+_ALL: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for lock in list(_ALL):
+        lock._renew()  # noqa: SLF001  our own
+
+
+if hasattr(os, "register_at_fork"):
+    # threat: fork-amid-a-lock
+    os.register_at_fork(after_in_child=_renew_all)
+
+
+class Listeners:
+    """Functions to call after every change, in one thread of their own.
+
+    Whoever reports a change may hold locks, and a listener may take others or call back: called
+    directly, the two could wait for each other for ever.
+    """
+
+    def __init__(self) -> None:
+        self._functions: list[Callable[[], object]] = []
+        self._news: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="mcpnb-listeners", daemon=True).start()
+
+    def add(self, function: Callable[[], object]) -> None:
+        """Call `function` after every change from now on."""
+        self._functions.append(function)
+
+    def tell(self) -> None:
+        """Report a change; returns at once."""
+        self._news.put("changed")
+
+    def close(self) -> None:
+        """End the thread once everything reported so far has been told."""
+        self._news.put("")
+
+    def _run(self) -> None:
+        while self._news.get():
+            for function in list(self._functions):
+                with contextlib.suppress(Exception):  # a view that fails harms nobody else
+                    function()
+
+
+class ProcessBound:
+    """Base of what holds a login: a copy of it is itself, and it cannot be pickled.
+
+    All who hold it share one login, with its locks and threads: a second one could only refresh
+    what the first one has. A pickle would take tokens out of the process. A fork is no copy: a
+    forked child finds the login in the store as its parent does.
+    """
+
+    # threat: session-copied
+    def __copy__(self) -> Self:
+        return self
+
+    # threat: session-copied
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        # threat: session-pickled
+        raise TypeError(
+            f"a {type(self).__name__} belongs to its process and cannot be pickled: call "
+            "mcpnb.connect(...) in the other one, where a login on disk is found again"
+        )
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    """Do something in one of this process's threads.
+
+    The interpreter joins them at exit, so a rotation under way is always written: an unwritten one
+    loses the login (measured). While it does so it takes no new work, though other threads and
+    `atexit` functions may still run: theirs is done at once.
+    """
+    try:
+        return _of(os.getpid()).submit(work, *args, **kwargs)
+    except RuntimeError:
+        future: Future[T] = Future()
+        try:
+            future.set_result(work(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  as the executor does
+            future.set_exception(error)
+        return future
+
+
+@lru_cache(maxsize=2)
+def _of(process: int) -> ThreadPoolExecutor:  # noqa: ARG001  the key: a fork has no threads
+    # One for each login that is renewed just now, or one server that hangs would hold up others.
+    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="mcpnb-renewal")

@@ -1,0 +1,237 @@
+"""Where the browser is sent back to: the ways there are, and what listens there."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import webbrowser
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from mcpnb.errors import LoginError
+from mcpnb.login.loopback import DEFAULT_PORT, Deliver, LoopbackListener
+from mcpnb.oauth.credentials import RegistrationMethod
+from mcpnb.oauth.models import AuthorizationServer, ServerConfig, Via
+from mcpnb.oauth.urls import is_loopback_host
+from mcpnb.text import quote
+
+__all__ = [
+    "Redirect",
+    "address",
+    "choices",
+    "expected",
+    "listen_again",
+    "open_browser",
+    "require_relay",
+    "to_open",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """One way back for an answer, before a client is registered for it."""
+
+    kind: Literal["relay", "loopback", "paste"]
+    base: str
+    """The address, but for a part that depends on the authorization server."""
+    known: bool
+    """Whether it can have been registered beforehand."""
+    comes_again: bool
+    """Whether a registration for it is of use to the next sign-in."""
+    listener: LoopbackListener | None = None
+    optional: bool = False
+    """Whether another one is tried where the server refuses it."""
+
+    @property
+    def port(self) -> int | None:
+        """The port that is listened on here."""
+        return self.listener.port if self.listener else None
+
+    @property
+    def not_covered(self) -> str:
+        """Why a client that was registered beforehand is of no use."""
+        if self.kind == "relay":
+            return (
+                f"This server knows mcpnb under a fixed address only, and {quote(self.base)} may "
+                "not be it. If you registered that one, say so with callback_url=."
+            )
+        return (
+            "The callback port is in use by another program, and this server knows mcpnb under a "
+            "fixed address only. Close what uses the port, or give another registered one "
+            "(callback_port=, --port)."
+        )
+
+    def listen(self, redirect_uri: str, deliver: Deliver) -> None:
+        """Begin to deliver what is sent there, if it is sent to this machine."""
+        if self.listener is not None:
+            self.listener.listen(redirect_uri, deliver)
+
+    def to_open(self, url: str) -> str:
+        """Give the address that a browser's command line may hold in the place of `url`."""
+        listener = self.listener
+        return to_open(url, self.base, listener) if listener is not None else url
+
+    def close(self) -> None:
+        """Give the port back, if there is one."""
+        if self.listener is not None:
+            self.listener.close()
+
+
+def choices(
+    config: ServerConfig, via: Via, relay: str | None, note: Callable[[str], object]
+) -> Iterator[Redirect]:
+    """Give the ways to try, best first; a port is bound only once its turn has come.
+
+    Args:
+        config: May name a port or a whole callback address.
+        via: What the person chose.
+        relay: The address of the page that hands answers to a panel, where one is served.
+        note: Told what the person should know.
+
+    Raises:
+        LoginError: The port cannot be had, or the chosen way does not exist.
+    """
+    configured = config.callback_url is not None or config.callback_port is not None
+    if relay is not None and (
+        via == "relay" or (via == "auto" and (not configured or config.callback_url == relay))
+    ):
+        yield Redirect(
+            kind="relay",
+            base=relay,
+            known=via == "relay" or config.callback_url == relay,
+            comes_again=True,
+            optional=via == "auto",
+        )
+    elif via == "relay":
+        raise LoginError(
+            "No page of this notebook can take the answer (via=“relay”). It needs a panel in "
+            "JupyterLab or Notebook 7, at https or on this computer; `mcpnb jupyter` puts its page "
+            "in place."
+        )
+    yield expected(config) if via == "paste" else _listen(config, note)
+
+
+def expected(config: ServerConfig) -> Redirect:
+    """Give the usual way back, with nothing that listens: what is pasted needs none."""
+    base = config.callback_url or f"http://127.0.0.1:{_port(config) or DEFAULT_PORT}/callback"
+    return Redirect(kind="paste", base=base, known=True, comes_again=True)
+
+
+def _port(config: ServerConfig) -> int:
+    own = urlsplit(config.callback_url) if config.callback_url else None
+    if config.callback_port is not None:
+        return config.callback_port
+    return (own.port if own else None) or DEFAULT_PORT
+
+
+def _listen(config: ServerConfig, note: Callable[[str], object]) -> Redirect:
+    """Bind the port before anybody is shown an address: nobody else can take it in between."""
+    own = urlsplit(config.callback_url) if config.callback_url else None
+    public = own is not None and not is_loopback_host(own.hostname)
+    port = _port(config)
+    if public:
+        note(f"Listening on all interfaces, port {port}, because of the callback URL.")
+    listener = LoopbackListener(
+        port, everywhere=public, fallback=own is None, host=own.hostname if own else None
+    )
+    if listener.fell_back:
+        note(f"Port {port} is in use by another program; listening on {listener.port}.")
+    return Redirect(
+        kind="loopback",
+        base=config.callback_url or f"http://127.0.0.1:{listener.port}/callback",
+        known=not listener.fell_back,
+        comes_again=not listener.fell_back and config.callback_port != 0,
+        listener=listener,
+    )
+
+
+def listen_again(
+    redirect_uri: str, port: int, config: ServerConfig, note: Callable[[str], object]
+) -> LoopbackListener:
+    """Bind the port for an address that a person was shown by a process that is no more.
+
+    Args:
+        redirect_uri: The address that the browser will be sent to.
+        port: Where that process listened.
+        config: Of who goes on with it: all interfaces are listened on for its own callback only.
+        note: Told what the person should know.
+
+    Raises:
+        LoginError: The port cannot be had, or is not this one's to open.
+    """
+    host = urlsplit(redirect_uri).hostname
+    public = not is_loopback_host(host)
+    # threat: listening-everywhere
+    if public and config.callback_url != redirect_uri:
+        raise LoginError("The answer goes to a callback address that is not configured here.")
+    if public:
+        note(f"Listening on all interfaces, port {port}, because of the callback URL.")
+    return LoopbackListener(port, everywhere=public, fallback=False, host=host)
+
+
+def to_open(url: str, redirect_uri: str, listener: LoopbackListener) -> str:
+    """Give the address that a browser's command line may hold in the place of `url`.
+
+    Everybody on the machine can read command lines. Where the answer comes back to this machine, so
+    can the browser begin here; else it may not reach the listener.
+    """
+    local = is_loopback_host(urlsplit(redirect_uri).hostname)
+    # threat: authorization-url-in-a-process-list
+    return listener.lead(url) if local else url
+
+
+def address(
+    config: ServerConfig,
+    redirect: Redirect,
+    server: AuthorizationServer,
+    method: RegistrationMethod,
+) -> str:
+    """Give the redirect address, with a per-issuer part where answers carry no ``iss``.
+
+    RFC 9700 section 4.4.2: the distinct address then tells servers apart. Only a registration made
+    here can have one.
+    """
+    # threat: mix-up-without-iss
+    if config.callback_url == redirect.base or server.iss_in_response or method != "dcr":
+        return redirect.base
+    digest = hashlib.sha256(server.issuer.encode()).digest()[:9]
+    part = base64.urlsafe_b64encode(digest).decode()
+    # The page is one static file: there is nothing below it, and a query leads to it all the same.
+    return f"{redirect.base}?as={part}" if redirect.kind == "relay" else f"{redirect.base}/{part}"
+
+
+def require_relay(url: object) -> str | None:
+    """Give the address that a page says it can take answers at, if it can be a redirect.
+
+    The specification wants https, or this computer; and the page is one static file.
+    """
+    if not isinstance(url, str) or len(url) > 1000 or not url.isprintable():
+        return None
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  it is parsed, and may be wrong, only when it is asked for
+    except ValueError:
+        return None
+    secure = parts.scheme == "https" or (
+        parts.scheme == "http" and is_loopback_host(parts.hostname)
+    )
+    # Not in the path: JupyterHub leaves the @ of a name as it is there.
+    plain = "@" not in parts.netloc and not any(sign in url for sign in "?#\\ ")
+    ours = parts.path.endswith("/mcpnb/callback.html")
+    return url if secure and plain and ours and parts.hostname else None
+
+
+def open_browser(url: str) -> bool:
+    """Open a browser on this machine, if there is one with a window of its own."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    # A text browser would take over the terminal that waits for the answer; what the person named
+    # in $BROWSER is their choice (VS Code and WSL put a helper there).
+    if type(browser) is webbrowser.GenericBrowser and not os.environ.get("BROWSER"):
+        return False
+    return browser.open(url, new=2)

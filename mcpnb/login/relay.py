@@ -1,0 +1,241 @@
+"""Catching a sign-in's answer where the browser is, for a sign-in that waits on another machine.
+
+Only the answer passes through, code and ``state``. The verifier, without which nobody can use the
+code (RFC 7636), never leaves the machine that began the sign-in.
+"""
+
+from __future__ import annotations
+
+import hmac
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import parse_qsl, urlsplit
+
+from mcpnb.errors import AnswerRefused, ConfigError, LoginError, LoginTimeout
+from mcpnb.login.loopback import LoopbackListener, Reply
+from mcpnb.oauth.models import Secret
+from mcpnb.oauth.urls import is_loopback_host, origin_of
+from mcpnb.text import quote
+
+__all__ = ["Caught", "Relay"]
+
+_MAX_TEXT, _MAX_FIELDS = 16_384, 64
+"""Larger answers are not taken at the other end, either."""
+_NAMED = ("response_type", "state", "redirect_uri")
+_SINGLE = ("state", "code", "error")
+# RFC 8252 section 7.3 also knows [::1]; the listener is there for “localhost” only.
+_LISTENED_AT = ("127.0.0.1", "localhost")
+_NEXT = (
+    "Go back to the terminal here, copy the line that it shows, and paste it into the prompt of "
+    "the other machine. You can close this tab."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """The answer to a sign-in that waits elsewhere.
+
+    Attributes:
+        line: The whole address that the browser was sent to: what has to be pasted.
+        error: The error code, where the authorization server said no.
+    """
+
+    line: Secret
+    error: str | None
+
+
+class Relay:
+    """Listens on exactly the loopback port that an authorization URL names, from `__enter__` on.
+
+    Attributes:
+        url: The authorization URL.
+        host: The host that it leads to.
+        redirect_uri: Where the answer comes back to.
+    """
+
+    def __init__(self, url: str, ignored: Callable[[str], object]) -> None:
+        """Check the address. Nobody is contacted, and nothing listens yet.
+
+        Args:
+            url: The authorization URL, as the other machine printed it.
+            ignored: Told why an answer was not taken; called in a connection's thread.
+
+        Raises:
+            ConfigError: It is no authorization URL, or there is nothing to relay.
+        """
+        self.url = url.strip()
+        self._ignored = ignored
+        asked = _authorization(self.url)
+        self.host = urlsplit(self.url).netloc
+        self.redirect_uri = asked["redirect_uri"]
+        self._state = Secret(asked["state"])
+        self._port = _loopback_port(self.redirect_uri)
+        self._listener: LoopbackListener | None = None
+        self._changed = threading.Condition()
+        self._caught: Caught | None = None
+
+    def __enter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            LoginError: The port is in use. No other one would do: the answer comes to this one.
+        """
+        host = urlsplit(self.redirect_uri).hostname
+        try:
+            self._listener = LoopbackListener(self._port, fallback=False, host=host)
+        except LoginError:
+            raise LoginError(
+                f"Port {self._port} of this machine cannot be listened on, and the answer comes to "
+                "no other. Close what uses it and run this again, or begin the sign-in anew with "
+                "another port (mcpnb login SERVER --port N). If an ssh -L to where the sign-in "
+                "waits uses it, no relay is needed: open the address in your browser."
+            ) from None
+        parts = urlsplit(self.redirect_uri)
+        # A browser asks for "/" where an address has no path.
+        self._listener.listen(parts._replace(path=parts.path or "/").geturl(), self._deliver)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    def to_open(self) -> str:
+        """Give the address for a browser's command line, which everybody here can read."""
+        # threat: authorization-url-in-a-process-list
+        return self._listener.lead(self.url) if self._listener is not None else self.url
+
+    def wait(self, timeout: float) -> Caught:
+        """Wait for the answer.
+
+        Raises:
+            LoginTimeout: None came in time.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while self._caught is None and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(min(left, 0.5))  # in slices: on Windows no Ctrl-C interrupts one
+            if self._caught is not None:
+                return self._caught
+        raise LoginTimeout(
+            f"No answer came from the browser within {timeout:g} s. Run this again, or begin the "
+            "sign-in anew where it no longer waits."
+        )
+
+    def _deliver(self, answered: str) -> Reply:
+        try:
+            caught = self._checked(answered)
+        except AnswerRefused as error:
+            self._ignored(str(error))
+            return Reply("refused", str(error))
+        with self._changed:
+            self._caught = self._caught or caught
+            self._changed.notify_all()
+        if caught.error:
+            return Reply("failed", f"The sign-in was not approved. {_NEXT}")
+        text = f"You are not signed in yet. {_NEXT}"
+        return Reply("done", text, title="The answer was caught")
+
+    def _checked(self, answered: str) -> Caught:
+        """Check what can be checked here. The rest, ``iss`` too, is known to the other side."""
+        query = answered.partition("?")[2]
+        line = f"{self.redirect_uri.partition('?')[0]}?{query}"
+        try:
+            params = _single(query, _SINGLE)
+        except ValueError:
+            params = {}
+        # It is going to stand on a terminal. Browsers encode everything else.
+        if not (params and line.isascii() and line.isprintable()):
+            raise AnswerRefused("It is not the address of an answer.")
+        given = params.get("state", "").encode()
+        # threat: relayed-answer-of-another
+        if not hmac.compare_digest(given, self._state.reveal().encode()):
+            raise AnswerRefused("It belongs to another sign-in (its “state” is another one).")
+        if not params.get("code") and not params.get("error"):
+            raise AnswerRefused("It holds no code.")
+        return Caught(Secret(line), params.get("error") or None)
+
+
+def _single(query: str, names: tuple[str, ...]) -> dict[str, str]:
+    """Read parameters; of these names each once at most (RFC 6749 section 3.1)."""
+    pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    params = {name: value for name, value in pairs if name in names}
+    if len(query) > _MAX_TEXT or len(params) != sum(name in names for name, _ in pairs):
+        raise ValueError("too long, or a parameter stands there twice")
+    return params
+
+
+def _authorization(url: str) -> dict[str, str]:
+    """Read what is needed of an authorization URL. Its text is not repeated: it holds ``state``."""
+    if not url:
+        raise ConfigError("No address was given. Give the one that the other machine printed.")
+    try:
+        scheme, host, _ = origin_of(url)
+        parts = urlsplit(url)
+        params = _single(parts.query, (*_NAMED, "code", "error"))
+    except ValueError:
+        raise ConfigError(
+            "That is not a readable address. Copy the one that the other machine printed, whole "
+            "and in one piece: with no space or line break in it."
+        ) from None
+    if scheme not in {"https", "http"} or not host or parts.username or parts.password:
+        raise ConfigError(
+            "That is no address to sign in at: give the one that the other machine printed."
+        )
+    if scheme == "http" and not is_loopback_host(host):
+        raise ConfigError(
+            f"The address leads to {quote(host)} by plain http: what you enter there could be "
+            "read on the way. It has to be https (OAuth 2.1 section 1.5)."
+        )
+    _require(params)
+    return params
+
+
+def _require(params: dict[str, str]) -> None:
+    if "response_type" not in params and ("code" in params or "error" in params):
+        raise ConfigError(
+            "That is the answer already: paste it where the sign-in waits. What is relayed is the "
+            "address where a sign-in begins."
+        )
+    missing = [name for name in _NAMED if not params.get(name)]
+    if missing == list(_NAMED):
+        raise ConfigError(
+            "That is not the address of a sign-in that has begun. Begin it on the other machine "
+            "(mcpnb login SERVER --no-browser), and give the long address that is printed there."
+        )
+    if missing:
+        raise ConfigError(
+            f"The address is not whole: {', '.join(missing)} missing. A shell ends it at the first "
+            "“&”: put it in quotes, or run mcpnb relay - and paste it then."
+        )
+    if params["response_type"] != "code":
+        raise ConfigError(
+            f"The address asks for {quote(params['response_type'], 40)}. Only a code can be "
+            "relayed (response_type=code)."
+        )
+
+
+def _loopback_port(redirect_uri: str) -> int:
+    try:
+        scheme, host, _ = origin_of(redirect_uri)
+        parts = urlsplit(redirect_uri)
+        port = 80 if parts.port is None else parts.port
+    except ValueError:
+        raise ConfigError(
+            "No answer can come to the redirect_uri of that address. Begin the sign-in anew."
+        ) from None
+    if not is_loopback_host(host):
+        raise ConfigError(
+            f"The answer to this sign-in goes to {quote(host or redirect_uri, 80)}, not to this "
+            "machine: nothing needs to be relayed. Open the address in your browser."
+        )
+    plain = port and redirect_uri.isascii() and not (parts.username or parts.fragment)
+    if scheme != "http" or host not in _LISTENED_AT or not plain:
+        raise ConfigError(
+            f"The answer to this sign-in goes to {quote(redirect_uri, 80)}; relay listens at "
+            "http://127.0.0.1:PORT only. Open the address in your browser, copy the one that it "
+            "ends at from its address bar, and paste that where the sign-in waits."
+        )
+    return port

@@ -1,0 +1,464 @@
+"""The OAuth requests of a client: discover, register, exchange, refresh, poll, revoke."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mcpnb.errors import (
+    DiscoveryError,
+    GrantError,
+    McpnbError,
+    ProtocolError,
+    ServerError,
+    ServerUnreachable,
+)
+from mcpnb.oauth import device, token
+from mcpnb.oauth import registration as registering
+from mcpnb.oauth.authorization import ValidatedResponse
+from mcpnb.oauth.challenge import Challenge, bearer_challenge
+from mcpnb.oauth.credentials import LoginRecord, Registration, Tokens
+from mcpnb.oauth.device import DeviceRequest
+from mcpnb.oauth.http import Http, Response
+from mcpnb.oauth.metadata import (
+    authorization_server,
+    authorization_server_urls,
+    legacy_endpoints,
+    protected_resource,
+    protected_resource_urls,
+    require_pkce,
+)
+from mcpnb.oauth.models import (
+    AuthorizationServer,
+    Discovery,
+    ProtectedResource,
+    Secret,
+    ServerConfig,
+    Step,
+)
+from mcpnb.oauth.urls import canonical_server, require_endpoint, same_issuer
+from mcpnb.scrub import scrub_traceback
+from mcpnb.text import quote
+
+__all__ = [
+    "begin_device",
+    "discover",
+    "document_in",
+    "exchange",
+    "poll_device",
+    "refresh",
+    "register",
+    "revoke",
+]
+
+# Asked for with no token: a server of 2026-07-28 answers it without keeping anything, an older one
+# refuses it like any other request. Both say 401 where a sign-in is needed.
+_PROBE = json.dumps(
+    {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "server/discover",
+        "params": {
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+                "io.modelcontextprotocol/clientInfo": {"name": "mcpnb", "version": "1"},
+            }
+        },
+    }
+)
+_PROBE_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "application/json, text/event-stream",
+    "MCP-Protocol-Version": "2026-07-28",
+    "Mcp-Method": "server/discover",
+}
+_BUSY = (429, 502, 503, 504)
+_ASK_AGAIN_WITH_GET = (404, 405, 406, 415, 501)
+
+
+@dataclass
+class _Trail:
+    steps: list[Step] = field(default_factory=list)
+
+    def note(self, request: str, answer: str, rule: str) -> None:
+        self.steps.append(Step(request, answer, rule))
+
+
+def discover(config: ServerConfig, http: Http) -> Discovery:
+    """Find the authorization server of one MCP server, and what it wants.
+
+    Nothing is registered and nothing secret is sent. Each document is asked for once.
+
+    Args:
+        config: The server, and what the person said about it.
+        http: Carries the requests.
+
+    Raises:
+        ServerUnreachable: It does not answer.
+        DiscoveryError: It is no MCP server, or its metadata cannot be used.
+        ProtocolError: Its metadata breaks a rule.
+    """
+    server, trail = canonical_server(config.url), _Trail()
+    first = _asked_without_token(server, http, trail)
+    challenge = bearer_challenge(first.challenges)
+    resource_metadata = _protected_resource(server, challenge, http, trail)
+    resource = config.resource or (resource_metadata.resource if resource_metadata else server)
+    authorization = None
+    if first.status in (401, 403) or resource_metadata is not None:
+        authorization = _authorization(config, server, resource_metadata, http, trail)
+    else:
+        _require_mcp(server, first)
+    return Discovery(
+        server=server,
+        resource=resource,
+        protected_resource=resource_metadata,
+        authorization_server=authorization,
+        challenged_scopes=challenge.scopes if challenge else None,
+        steps=tuple(trail.steps),
+    )
+
+
+def _asked_without_token(server: str, http: Http, trail: _Trail) -> Response:
+    answer = http.probe("POST", server, content=_PROBE, headers=_PROBE_HEADERS)
+    trail.note(
+        f"POST {server}", f"HTTP {answer.status}", "without a token, to hear what it asks for"
+    )
+    if answer.status in _ASK_AGAIN_WITH_GET:
+        # Servers of the HTTP+SSE transport take POSTs at another address only.
+        answer = http.probe("GET", server, headers={"Accept": "text/event-stream"})
+        trail.note(
+            f"GET {server}", f"HTTP {answer.status}", "older servers (HTTP+SSE) answer a GET"
+        )
+    if 300 <= answer.status < 400:
+        raise DiscoveryError(
+            f"{quote(server)} redirects to {quote(answer.headers.get('location', ''))}; a "
+            "redirect is not followed. If that is the server, use its address."
+        )
+    if answer.status >= 500:
+        raise DiscoveryError(f"{quote(server)} answered HTTP {answer.status}. Try again later.")
+    return answer
+
+
+def _require_mcp(server: str, answer: Response) -> None:
+    """Tell an open MCP server from an address that is none at all."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if answer.status in (404, 405, 410):
+        raise DiscoveryError(f"There is no MCP server at {quote(server)} (HTTP {answer.status}).")
+    if kind not in ("", "application/json", "text/event-stream", "text/plain"):
+        raise DiscoveryError(
+            f"{quote(server)} is not an MCP server: it answers with {quote(kind, 60)}. "
+            "Its address often ends in /mcp or /sse."
+        )
+
+
+def _protected_resource(
+    server: str, challenge: Challenge | None, http: Http, trail: _Trail
+) -> ProtectedResource | None:
+    """Read the document the challenge names, else the one under the path, else the root's.
+
+    Asked for also where the server answered without a token: some servers list their tools to
+    anybody and ask for a sign-in only when one is called.
+    """
+    named = challenge.params.get("resource_metadata") if challenge else None
+    urls = protected_resource_urls(server)
+    if named:
+        # threat: metadata-in-the-clear
+        require_endpoint(named, "resource_metadata")
+        urls = [named, *(u for u in urls if u != named)]
+    for url in urls:
+        document = _document(url, http, trail, "RFC 9728 section 3")
+        if document is not None:
+            found = protected_resource(document, server=server, url=url)
+            trail.note(url, f"resource {found.resource}", "RFC 9728 section 3.3")
+            return found
+    return None
+
+
+def _document(url: str, http: Http, trail: _Trail, rule: str) -> dict[str, object] | None:
+    answer: Response = http.get(url)
+    trail.note(f"GET {url}", f"HTTP {answer.status}", rule)
+    return document_in(answer, url)
+
+
+def document_in(answer: Response, url: str) -> dict[str, object] | None:
+    """Give the metadata document that an answer is, or `None`: there is none at that address.
+
+    Raises:
+        DiscoveryError: It is something else, or cannot be had just now.
+    """
+    # threat: metadata-suppressed
+    if answer.status in _BUSY:
+        # Not the same as absent: the next candidate, or none, could be somebody else's.
+        raise DiscoveryError(
+            f"{quote(url)} cannot answer now (HTTP {answer.status}). Try again in a moment."
+        )
+    if answer.status != 200:
+        return None
+    document = answer.json_object()
+    if document is None and "html" not in answer.headers.get("content-type", ""):
+        answer.json()  # raises, saying what it is
+        raise DiscoveryError(f"The metadata at {quote(url)} is not a JSON object.")
+    return document  # a single-page site answers every address with its page: no document
+
+
+def _authorization(
+    config: ServerConfig,
+    server: str,
+    resource: ProtectedResource | None,
+    http: Http,
+    trail: _Trail,
+) -> AuthorizationServer:
+    if resource is None or not resource.authorization_servers:
+        return _legacy(config, server, http, trail)
+    issuers = list(resource.authorization_servers)
+    if config.issuer is not None:
+        wanted = config.issuer
+        # threat: issuer-not-named
+        issuers = [i for i in issuers if same_issuer(i, wanted)]
+        if not issuers:
+            raise _not_named(server, wanted, resource.authorization_servers)
+    problem: McpnbError | None = None
+    # threat: flood-of-authorization-servers
+    for issuer in issuers[:5]:
+        try:
+            return _issuer(config, issuer, http, trail)
+        except (DiscoveryError, ProtocolError, ServerUnreachable) as error:
+            # RFC 9728 section 7.6 leaves the choice to the client: the first that can be used.
+            trail.note(issuer, f"not usable: {error}", "RFC 9728 section 7.6")
+            problem = problem or error
+    raise problem or DiscoveryError(f"{quote(server)} names no authorization server.")
+
+
+def _not_named(server: str, wanted: str, named: Sequence[str]) -> DiscoveryError:
+    return DiscoveryError(
+        f"{quote(server)} no longer names {quote(wanted)} as its authorization server, "
+        f"but {', '.join(quote(i) for i in named[:3])}. "
+        "Credentials are not sent to another one."
+    )
+
+
+def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> AuthorizationServer:
+    # threat: metadata-in-the-clear
+    require_endpoint(issuer, "authorization server")
+    # threat: issuer-with-a-query
+    if "?" in issuer or "#" in issuer:
+        raise ProtocolError(
+            f"The issuer {quote(issuer)} has a query or a fragment, which no issuer has.",
+            rule="RFC 8414 section 2",
+        )
+    problem: McpnbError | None = None
+    for url in authorization_server_urls(issuer):
+        try:
+            document = _document(url, http, trail, "RFC 8414 section 3.1; OIDC Discovery section 4")
+            if document is None:
+                continue
+            found = authorization_server(document, issuer=issuer, url=url)
+            require_pkce(found, allow_missing=config.allow_missing_pkce)
+        except (DiscoveryError, ProtocolError) as error:
+            trail.note(url, f"not used: {error}", getattr(error, "rule", "RFC 8414 section 3.2"))
+            problem = problem or error
+        else:
+            return found
+    raise problem or DiscoveryError(
+        f"The authorization server {quote(issuer)} has no metadata at any of its well-known "
+        "addresses. Its operator has to put them there."
+    )
+
+
+def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> AuthorizationServer:
+    """Take the server's own origin, as the specification of 2025-03-26 had it."""
+    issuer, authorize, token, register = legacy_endpoints(server)
+    # threat: issuer-not-named
+    if config.issuer is not None and not same_issuer(issuer, config.issuer):
+        raise _not_named(server, config.issuer, [issuer])
+    rule = "specification 2025-03-26: the server's origin is its authorization server"
+    for url in authorization_server_urls(issuer):
+        document = _document(url, http, trail, rule)
+        if document is not None:
+            found = authorization_server(document, issuer=issuer, url=url)
+            # threat: pkce-downgrade-to-an-older-server
+            require_pkce(found, allow_missing=config.allow_missing_pkce)
+            return found
+    trail.note(issuer, "no metadata: default endpoints", rule)
+    return AuthorizationServer(
+        issuer=issuer,
+        authorization_endpoint=authorize,
+        token_endpoint=token,
+        registration_endpoint=register,
+        code_challenge_methods=("S256",),
+    )
+
+
+_AGAIN = "Try again in a moment; if it stays so, that server is at fault."
+
+
+@scrub_traceback
+def register(
+    server: AuthorizationServer, redirect_uri: str | None, scopes: tuple[str, ...], http: Http
+) -> Registration:
+    """Register a client dynamically (RFC 7591), once more without ``scope`` where that is refused.
+
+    Without a redirect it is one for the device grant.
+
+    Raises:
+        GrantError: The server does not register it.
+        ServerUnreachable: It does not answer.
+    """
+    if server.registration_endpoint is None:
+        raise GrantError("The authorization server offers no dynamic registration.")
+    asked = registering.metadata(redirect_uri, server, scopes)
+    answer = http.post_json(server.registration_endpoint, asked)
+    if answer.status == 400 and "scope" in asked:
+        # Measured: servers refuse the whole registration for one scope they do not list. Left out,
+        # the client gets the server's default set and asks for what it needs at the authorization.
+        without = {k: v for k, v in asked.items() if k != "scope"}
+        retried = http.post_json(server.registration_endpoint, without)
+        if retried.status in (200, 201):
+            asked, answer = without, retried
+    if answer.status == 429:
+        raise token.grant_error(
+            429, None, doing="Registration (too many of late)", retry_after=answer.retry_after
+        )
+    if answer.status in (200, 201) and answer.json_object() is None:
+        raise GrantError(
+            "The authorization server's answer to the registration of mcpnb cannot be read. "
+            f"{_AGAIN}",
+            status=answer.status,
+        )
+    return registering.from_response(
+        answer.status, answer.json_object(), asked=asked, server=server
+    )
+
+
+@scrub_traceback
+def exchange(answer: ValidatedResponse, http: Http) -> Tokens:
+    """Exchange a validated code for tokens (RFC 6749 section 4.1.3).
+
+    Raises:
+        GrantError: The authorization server refused.
+        ServerUnreachable: It does not answer.
+    """
+    now = time.time()
+    body, headers = token.exchange(answer)
+    endpoint = answer.request.server.token_endpoint
+    try:
+        reply = http.post_form(endpoint, body, headers)
+    except ServerUnreachable as error:
+        if error.sent:
+            raise
+        reply = http.post_form(endpoint, body, headers)  # it never arrived: the code is unused
+    sent = token.secrets_sent(body, headers)
+    document = _granted(reply, "Exchanging the code", sent, advice="Sign in again.")
+    return token.read_tokens(document, now=now, asked=answer.request.scopes)
+
+
+@scrub_traceback
+def begin_device(
+    server: AuthorizationServer,
+    registration: Registration,
+    resource: str,
+    scopes: tuple[str, ...],
+    http: Http,
+) -> DeviceRequest:
+    """Ask for a code to enter on another device (RFC 8628 section 3.1).
+
+    Raises:
+        LoginError: The server does not offer it.
+        GrantError: It refused.
+        ServerUnreachable: It does not answer.
+    """
+    now = time.time()
+    body, headers = device.begin(registration, resource, scopes)
+    reply = http.post_form(device.endpoint_of(server), body, headers)
+    return device.read_begun(
+        _granted(reply, "Signing in on another device", token.secrets_sent(body, headers)),
+        now=now,
+        server=server,
+        registration=registration,
+        resource=resource,
+        scopes=scopes,
+    )
+
+
+@scrub_traceback
+def poll_device(request: DeviceRequest, http: Http) -> Tokens:
+    """Ask whether the person has agreed by now (RFC 8628 section 3.4).
+
+    Raises:
+        GrantError: Not yet (``authorization_pending``, ``slow_down``), or never.
+        ServerUnreachable: The server does not answer.
+    """
+    now = time.time()
+    body, headers = device.poll(request)
+    reply = http.post_form(request.server.token_endpoint, body, headers)
+    sent = token.secrets_sent(body, headers)
+    document = _granted(reply, "Signing in on another device", sent)
+    return token.read_tokens(document, now=now, asked=request.scopes)
+
+
+@scrub_traceback
+def refresh(record: LoginRecord, http: Http) -> Tokens:
+    """Get fresh tokens with the refresh token (RFC 6749 section 6).
+
+    Raises:
+        GrantError: The authorization server refused; ``invalid_grant`` ends the login.
+        ServerUnreachable: It does not answer; ``sent`` tells whether it may have got the request.
+    """
+    now = time.time()
+    body, headers = token.refresh(record)
+    reply = http.post_form(record.token_endpoint, body, headers)
+    document = _granted(reply, "Renewing the login", token.secrets_sent(body, headers))
+    return token.read_tokens(document, now=now, asked=record.tokens.scopes, previous=record.tokens)
+
+
+def _granted(reply: Response, doing: str, sent: tuple[str, ...], advice: str = "") -> object:
+    document = reply.json_object()
+    if reply.status == 200 and document is None:
+        raise GrantError(
+            f"{doing} failed: what the authorization server answered cannot be read. {_AGAIN}",
+            status=reply.status,
+        )
+    # threat: error-beside-a-token
+    if reply.status != 200 or document is None or "error" in document:
+        error = token.grant_error(
+            reply.status, document, doing=doing, retry_after=reply.retry_after, sent=sent
+        )
+        if advice:
+            error.args = (f"{error}. {advice}",)
+        raise error
+    return document
+
+
+@scrub_traceback
+def revoke(record: LoginRecord, http: Http) -> bool:
+    """Revoke a login's tokens at the server (RFC 7009), the refresh token first.
+
+    Returns:
+        Whether the server confirmed it. A server without a revocation endpoint, or one that cannot
+        be reached, leaves the tokens to expire.
+    """
+    if record.revocation_endpoint is None:
+        return False
+    held: list[tuple[Secret | None, str]] = [
+        (record.tokens.refresh_token, "refresh_token"),
+        (record.tokens.access_token, "access_token"),
+    ]
+    done = True
+    for secret, hint in held:
+        if secret is None:
+            continue
+        body, headers = token.revoke(secret, hint, record.registration)
+        try:
+            reply = http.post_form(record.revocation_endpoint, body, headers)
+            if reply.status in (400, 401) and "&client_secret=" not in body:
+                # Measured: the MCP SDK's routes want the field here, if only empty.
+                reply = http.post_form(
+                    record.revocation_endpoint, body + "&client_secret=", headers
+                )
+        except ServerError:
+            return False
+        done = done and reply.status == 200
+    return done

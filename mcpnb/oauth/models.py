@@ -1,0 +1,364 @@
+"""Frozen values of the protocol: what servers announce, and how one server is configured."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NoReturn, Self, get_args
+
+from mcpnb.errors import ConfigError, NoSignInNeeded
+from mcpnb.text import sanitize
+
+__all__ = [
+    "AuthorizationServer",
+    "Discovery",
+    "Expanded",
+    "Header",
+    "ProtectedResource",
+    "Secret",
+    "ServerConfig",
+    "Step",
+    "Via",
+    "host_of",
+    "number",
+    "number_or_none",
+    "text",
+    "text_or_none",
+    "texts",
+    "via_from",
+]
+
+_LARGEST = 1e15
+"""Of all numbers that are stored, generations are the largest: milliseconds since the epoch."""
+
+
+def text(data: Any, name: str) -> str:
+    """Give a text.
+
+    Raises:
+        KeyError: There is no such member.
+        TypeError: It is something else.
+    """
+    return str(_checked(data[name], name, str))
+
+
+def text_or_none(data: Any, name: str) -> str | None:
+    """Give a text, or `None` where there is none. Raises as `text`, but for no such member."""
+    return None if data.get(name) is None else text(data, name)
+
+
+def texts(data: Any, name: str) -> tuple[str, ...]:
+    """Give a list of texts. Raises as `text`."""
+    return tuple(_checked(one, name, str) for one in _checked(data[name], name, list, tuple))
+
+
+def number(data: Any, name: str) -> Any:
+    """Give a number, whole or not, that time can be reckoned with. Raises as `text`."""
+    value = data[name]
+    if isinstance(value, bool) or not -_LARGEST < _checked(value, name, int, float) < _LARGEST:
+        raise TypeError(f"{name} is no usable number")
+    return value
+
+
+def number_or_none(data: Any, name: str) -> Any:
+    """Give a number, or `None` where there is none. Raises as `text`, but for no such member."""
+    return None if data.get(name) is None else number(data, name)
+
+
+def _checked(value: Any, name: str, *kinds: type) -> Any:
+    if not isinstance(value, kinds) or (isinstance(value, str) and not _is_sendable(value)):
+        raise TypeError(f"{name} is of another type")
+    return value
+
+
+def _is_sendable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # lone surrogates, which JSON can write
+        return False
+    return True
+
+
+Via = Literal["auto", "relay", "loopback", "paste", "device"]
+"""``auto`` is the first that can: handed to a panel by the notebook's page (``relay``), or sent to
+a port of this machine (``loopback``). ``paste``: the person brings it. ``device``: none comes."""
+
+
+def via_from(value: object) -> Via:
+    """Check what a person chose.
+
+    Raises:
+        ConfigError: It is none of the ways.
+    """
+    for way in get_args(Via):
+        if value == way:
+            return way  # type: ignore[no-any-return]  # typing knows no type of its arguments
+    raise ConfigError(f"via has to be one of {', '.join(get_args(Via))}, not {value!r:.80}.")
+
+
+class Secret:
+    """A string that shows nowhere: not in `repr`, `str`, a format, a pickle or a locals dump."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the string itself, for the one line that sends or encrypts it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        # threat: secret-in-a-repr
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        # threat: secret-pickled
+        raise TypeError("a Secret cannot be pickled or copied out of the process")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedResource:
+    """Protected-resource metadata (RFC 9728 section 2) that passed validation."""
+
+    resource: str
+    """The identifier, byte for byte as the server wrote it: what goes into ``resource``."""
+    authorization_servers: tuple[str, ...]
+    scopes_supported: tuple[str, ...] = ()
+    name: str | None = None
+    url: str = ""
+    """Where the document came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationServer:
+    """Authorization-server metadata (RFC 8414 section 2, OIDC Discovery) that passed validation."""
+
+    issuer: str
+    """Byte for byte as the document has it; what RFC 9207's ``iss`` is compared with."""
+    authorization_endpoint: str
+    token_endpoint: str
+    registration_endpoint: str | None = None
+    revocation_endpoint: str | None = None
+    device_authorization_endpoint: str | None = None
+    scopes_supported: tuple[str, ...] = ()
+    code_challenge_methods: tuple[str, ...] | None = None
+    token_auth_methods: tuple[str, ...] | None = None
+    iss_in_response: bool = False
+    client_id_metadata: bool = False
+    url: str = ""
+    """Where the document came from; empty for the 2025-03-26 default endpoints."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> AuthorizationServer:
+        """Read back what `dataclasses.asdict` and JSON made of it.
+
+        Raises:
+            KeyError: It is incomplete.
+            TypeError: It is something else.
+        """
+        pkce, methods = "code_challenge_methods", "token_auth_methods"
+        return cls(
+            issuer=text(data, "issuer"),
+            authorization_endpoint=text(data, "authorization_endpoint"),
+            token_endpoint=text(data, "token_endpoint"),
+            registration_endpoint=text_or_none(data, "registration_endpoint"),
+            revocation_endpoint=text_or_none(data, "revocation_endpoint"),
+            device_authorization_endpoint=text_or_none(data, "device_authorization_endpoint"),
+            scopes_supported=texts(data, "scopes_supported"),
+            code_challenge_methods=None if data.get(pkce) is None else texts(data, pkce),
+            token_auth_methods=None if data.get(methods) is None else texts(data, methods),
+            iss_in_response=data["iss_in_response"] is True,
+            client_id_metadata=data["client_id_metadata"] is True,
+            url=text(data, "url"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of discovery: what was asked, what came, which rule decided."""
+
+    request: str
+    answer: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Discovery:
+    """How to sign in to one MCP server; no `authorization_server`: it needs no sign-in."""
+
+    server: str
+    resource: str
+    protected_resource: ProtectedResource | None
+    authorization_server: AuthorizationServer | None
+    challenged_scopes: tuple[str, ...] | None = None
+    """Scopes of the 401 challenge; `None` where it named none."""
+    steps: tuple[Step, ...] = ()
+
+    def facts(self) -> dict[str, str]:
+        """Give what a person wants to know, a line each, safe to print."""
+        server = self.authorization_server
+        if server is None:
+            return {"Server": self.server, "Sign-in": "not needed"}
+        ways = [
+            *(["client metadata document"] if server.client_id_metadata else []),
+            *(["dynamic registration"] if server.registration_endpoint else []),
+        ]
+        facts = {
+            "Server": self.server,
+            "Resource": self.resource,
+            "Authorization server": server.issuer,
+            "Scopes": " ".join(self.challenged_scopes or self.scopes_supported)
+            or "(the server decides)",
+            "Registration": ", ".join(ways) or "by hand: a client id has to be given",
+            "PKCE": ", ".join(server.code_challenge_methods or ()) or "not announced",
+            "Answers carry iss": "yes" if server.iss_in_response else "no",
+            "Device sign-in": "yes" if server.device_authorization_endpoint else "no",
+            "Revocation": "yes" if server.revocation_endpoint else "no",
+        }
+        return {name: sanitize(value) for name, value in facts.items()}
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name + ':':<22}{value}" for name, value in self.facts().items())
+
+    @property
+    def scopes_supported(self) -> tuple[str, ...]:
+        """The scopes that the protected resource announces."""
+        return self.protected_resource.scopes_supported if self.protected_resource else ()
+
+    @property
+    def sign_in_at(self) -> AuthorizationServer:
+        """The authorization server.
+
+        Raises:
+            NoSignInNeeded: There is none.
+        """
+        if self.authorization_server is None:
+            raise NoSignInNeeded(f"{self.server} needs no sign-in: just call it.")
+        return self.authorization_server
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A part of an address that an environment variable gave (``${VAR}``)."""
+
+    variable: str
+    value: Secret
+
+    @property
+    def shown(self) -> str:
+        """What stands in its place."""
+        return f"${{{self.variable}}}"
+
+
+def host_of(url: str) -> tuple[int, int]:
+    """Give where host and port of an address begin and end: what DNS and TLS tell everybody."""
+    begin = (url.find("://") + 3) if "://" in url else 0
+    end = next((at for at in range(begin, len(url)) if url[at] in "/?#\\"), len(url))
+    return max(begin, url.rfind("@", begin, end) + 1), end
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A configured HTTP header: its value, or the environment variable that has it."""
+
+    name: str
+    value: Secret | None = None
+    variable: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ServerConfig:
+    """What is known of one server before anybody is contacted: arguments over configuration."""
+
+    url: str
+    name: str | None = None
+    account: str | None = None
+    scopes: tuple[str, ...] | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    issuer: str | None = None
+    registration: Literal["auto", "preregistered", "cimd", "dcr"] = "auto"
+    client_metadata_url: str | None = None
+    resource: str | None = None
+    """Replaces the discovered value in every request (``oauth_resource``)."""
+    callback_port: int | None = None
+    callback_url: str | None = None
+    via: Via = "auto"
+    allow_missing_pkce: bool = False
+    allow_private_network: bool = False
+    tool_timeout: float | None = None
+    startup_timeout: float | None = None
+    """Seconds for making a connection, the handshake included."""
+    bearer_token_env_var: str | None = None
+    headers: tuple[Header, ...] = ()
+    """Sent with every call, to this server's origin only."""
+    headers_helper: str | None = None
+    """A local command that prints such headers (``http_headers_helper``)."""
+    enabled: bool = True
+    required: bool = False
+    enabled_tools: tuple[str, ...] | None = None
+    """The only tools that may be used; `None`: all."""
+    disabled_tools: tuple[str, ...] = ()
+    """Tools that may not be used, also where `enabled_tools` has them."""
+    store: str | None = None
+    """Where logins rest if nothing else is asked for (``mcp_oauth_credentials_store``)."""
+    source: str | None = None
+    """Which configuration file named it; `None` for a bare URL."""
+    hidden: tuple[Expanded, ...] = ()
+    """Parts of `url` that environment variables gave, behind the host."""
+
+    def __repr__(self) -> str:
+        values = ", ".join(
+            f"{f.name}={self.shown if f.name == 'url' else getattr(self, f.name)!r}"
+            for f in fields(self)
+        )
+        return f"ServerConfig({values})"
+
+    @property
+    def shown(self) -> str:
+        """The address to show, with ``${VAR}`` where it holds what a variable gave."""
+        said = {part.value.reveal(): part.shown for part in self.hidden}
+        if not said:
+            return self.url
+        begin, end = host_of(self.url)
+        any_of = re.compile("|".join(map(re.escape, sorted(said, key=len, reverse=True))))
+        before, behind = (
+            any_of.sub(lambda match: said[match[0]], part)
+            for part in (self.url[:begin], self.url[end:])
+        )
+        return f"{before}{self.url[begin:end]}{behind}"
+
+    @property
+    def name_in_store(self) -> str:
+        """What its login is called in the store, where names stand in clear.
+
+        The address; where that holds a secret, the address to show. With a digest of the whole one:
+        another value leads to another server, which a login here has nothing to do with. Who could
+        guess a weak secret by it can read this person's files, its environment too.
+        """
+        if not self.hidden:
+            return self.url
+        return f"{self.shown}#{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
+
+    @property
+    def authorization(self) -> Header | None:
+        """What takes the place of a sign-in: a bearer token's variable, or an own header."""
+        if self.bearer_token_env_var is not None:
+            return Header("Authorization", variable=self.bearer_token_env_var)
+        return next((h for h in self.headers if h.name.lower() == "authorization"), None)
+
+    def without_authorization(self) -> Self:
+        """Give the same server as if only a sign-in led to it."""
+        kept = tuple(h for h in self.headers if h.name.lower() != "authorization")
+        return replace(self, bearer_token_env_var=None, headers=kept, headers_helper=None)

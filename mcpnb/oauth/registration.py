@@ -1,0 +1,276 @@
+"""Becoming a client: pre-registered, client ID metadata document, dynamic registration."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeGuard
+from urllib.parse import urlsplit
+
+from mcpnb.errors import ClientIdRequired, ConfigError, GrantError, LoginError
+from mcpnb.oauth.credentials import AuthMethod, Registration, RegistrationMethod
+from mcpnb.oauth.models import AuthorizationServer, Secret, ServerConfig
+from mcpnb.oauth.scopes import named
+from mcpnb.oauth.urls import is_loopback_host, same_issuer
+from mcpnb.text import quote
+
+__all__ = [
+    "CLIENT_NAME",
+    "GRANT",
+    "LOOPBACK_REDIRECTS",
+    "choose",
+    "from_response",
+    "metadata",
+    "metadata_document",
+    "preregistered",
+    "via_metadata_document",
+]
+
+CLIENT_NAME = "mcpnb"
+LOOPBACK_REDIRECTS = ("http://127.0.0.1:27182/callback",)
+"""What can be registered beforehand: the fixed port."""
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+"""The device grant's name (RFC 8628 section 3.4)."""
+CLIENT_URI = "https://pypi.org/project/mcpnb/"
+# RFC 6749 appendix A.1 and A.2. Some servers keep all they know of a client in its id.
+_VISIBLE = re.compile(r"[\x20-\x7e]{1,4000}")
+_NO_END = 1e11
+"""Seconds since the epoch: what is later than that is no date."""
+
+
+def choose(
+    config: ServerConfig,
+    server: AuthorizationServer,
+    *,
+    redirect_known: bool,
+    not_covered: str = "",
+) -> RegistrationMethod:
+    """Pick the first mechanism that the person, the server and the redirect allow.
+
+    Args:
+        config: What the person gave.
+        server: The authorization server's metadata.
+        redirect_known: Whether the redirect can have been registered beforehand (the fixed port, or
+            a configured address); another one needs dynamic registration.
+        not_covered: What to say where there is none for it.
+
+    Raises:
+        ClientIdRequired: None is left.
+        LoginError: One is left in principle, but it cannot cover this redirect.
+    """
+    wanted = config.registration
+    # threat: client-metadata-document-unasked
+    metadata_ok = bool(config.client_metadata_url) and (
+        server.client_id_metadata or wanted == "cimd"
+    )
+    if config.client_id and wanted in ("auto", "preregistered"):
+        method: RegistrationMethod = "preregistered"
+    elif metadata_ok and wanted in ("auto", "cimd"):
+        method = "cimd"
+    elif server.registration_endpoint and wanted in ("auto", "dcr"):
+        return "dcr"
+    else:
+        raise ClientIdRequired(_no_way(config, server))
+    # threat: port-taken-by-another
+    if not redirect_known:
+        if wanted == "auto" and server.registration_endpoint and method == "cimd":
+            return "dcr"
+        raise LoginError(not_covered)
+    return method
+
+
+def _no_way(config: ServerConfig, server: AuthorizationServer) -> str:
+    who = quote(server.issuer)
+    if config.registration == "dcr":
+        return f"The authorization server {who} offers no dynamic registration (dcr)."
+    if config.registration == "cimd":
+        return "registration=“cimd” needs client_metadata_url, where your document is hosted."
+    if config.registration == "preregistered":
+        return "registration=“preregistered” needs client_id."
+    also = (
+        " It also accepts a client metadata document (client_metadata_url=)."
+        if server.client_id_metadata
+        else ""
+    )
+    return (
+        f"The authorization server {who} lets no client register by itself. Register mcpnb there "
+        "(redirect address http://127.0.0.1:27182/callback) and give the client id: "
+        f"client_id=..., --client-id, or oauth.client_id in the configuration.{also}"
+    )
+
+
+def metadata(
+    redirect_uri: str | None, server: AuthorizationServer, scopes: tuple[str, ...]
+) -> dict[str, Any]:
+    """Give the client metadata for dynamic registration (RFC 7591 section 2).
+
+    Without a redirect the client is for the device grant (RFC 8628): servers refuse that to one
+    that is registered for the authorization code.
+
+    ``grant_types`` names the refresh token, without which some servers never give one (SEP-2207);
+    ``application_type`` is native for loopback and web otherwise (SEP-837).
+    """
+    document: dict[str, Any] = {
+        "client_name": CLIENT_NAME,
+        "client_uri": CLIENT_URI,
+        "redirect_uris": [redirect_uri] if redirect_uri else [],
+        "grant_types": ["authorization_code" if redirect_uri else GRANT, "refresh_token"],
+        "response_types": ["code"] if redirect_uri else [],
+        "token_endpoint_auth_method": _auth_method(server, has_secret=False),
+        "application_type": "native"
+        if redirect_uri is None or is_loopback_host(urlsplit(redirect_uri).hostname)
+        else "web",
+    }
+    if scopes:
+        document["scope"] = " ".join(scopes)
+    return document
+
+
+def _auth_method(server: AuthorizationServer, *, has_secret: bool) -> AuthMethod:
+    offered = server.token_auth_methods
+    if not has_secret and (offered is None or "none" in offered):
+        return "none"
+    # RFC 8414 section 2: where nothing is announced, client_secret_basic is the default.
+    if offered is None or "client_secret_basic" in offered:
+        return "client_secret_basic"
+    return "client_secret_post" if "client_secret_post" in offered else "none"
+
+
+def from_response(
+    status: int, body: Any, *, asked: dict[str, Any], server: AuthorizationServer
+) -> Registration:
+    """Read a registration answer (RFC 7591 section 3.2.1); 200 is accepted beside 201.
+
+    Raises:
+        GrantError: The server refused, or its answer makes no client.
+    """
+    document = body if isinstance(body, dict) else {}
+    client_id = document.get("client_id")
+    # threat: registration-with-an-unusable-client-id
+    if status not in (200, 201) or not _is_visible(client_id):
+        error = document.get("error")
+        unsaid = f"HTTP {status}" if status not in (200, 201) else "no usable client_id"
+        said = document.get("error_description") or error or unsaid
+        raise GrantError(
+            f"The authorization server did not register mcpnb: {quote(said)}. {_asked_for(asked)} "
+            "If it has to be registered by hand, give its client id (client_id=, --client-id).",
+            error=error if isinstance(error, str) else "",
+            status=status,
+        )
+    secret = document.get("client_secret")
+    secret = secret if _is_visible(secret) else None
+    method = document.get("token_endpoint_auth_method")
+    # threat: registration-with-an-unknown-method
+    if method not in ("none", "client_secret_basic", "client_secret_post"):
+        # RFC 7591 section 2: omitted means client_secret_basic, if there is a secret to send.
+        method = _auth_method(server, has_secret=True) if secret else "none"
+    expires = document.get("client_secret_expires_at")
+    scope = document.get("scope", asked.get("scope"))
+    return Registration(
+        issuer=server.issuer,
+        client_id=client_id,
+        method="dcr",
+        auth_method=method if secret else "none",
+        client_secret=Secret(secret) if secret and method != "none" else None,
+        secret_expires_at=float(expires)
+        # threat: registration-with-an-absurd-end
+        if isinstance(expires, int | float) and 0 < expires < _NO_END
+        else None,
+        redirect_uri=next(iter(asked["redirect_uris"]), None),
+        # threat: command-in-a-scope
+        scopes=(named(scope) or None) if isinstance(scope, str) else None,
+    )
+
+
+def _is_visible(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _VISIBLE.fullmatch(value) is not None
+
+
+def _asked_for(asked: dict[str, Any]) -> str:
+    if asked["redirect_uris"]:
+        return f"The redirect address was {asked['redirect_uris'][0]}."
+    return "It was to be a client for the sign-in on another device."
+
+
+def metadata_document(url: str, callback_urls: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Give the client ID metadata document to host at `url` (draft-ietf-oauth-client-id-metadata).
+
+    Args:
+        url: Where it will be, which is the client id.
+        callback_urls: Redirect addresses beside the loopback ones.
+
+    Raises:
+        ConfigError: `url` is no https address with a path.
+    """
+    return {
+        "client_id": _document_address(url),
+        "client_name": CLIENT_NAME,
+        "client_uri": CLIENT_URI,
+        "redirect_uris": [*LOOPBACK_REDIRECTS, *callback_urls],
+        "grant_types": ["authorization_code", "refresh_token", GRANT],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+        "application_type": "native",
+    }
+
+
+def _document_address(url: str) -> str:
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and is_loopback_host(parts.hostname)
+    dots = {".", ".."} & set(parts.path.split("/"))
+    if (
+        # threat: client-metadata-document-address
+        (parts.scheme != "https" and not local)
+        or not parts.path.strip("/")
+        or dots
+        # threat: client-metadata-document-address
+        or "@" in parts.netloc
+        or "#" in url
+    ):
+        raise ConfigError(
+            f"client_metadata_url has to be an https address with a path, not {quote(url)}: "
+            "no user name, fragment or dots for a folder."
+        )
+    return url
+
+
+def preregistered(
+    config: ServerConfig, server: AuthorizationServer, *, pinned_issuer: str | None
+) -> Registration:
+    """Make the registration of a client id that the person gave, bound to its issuer (SEP-2352).
+
+    Args:
+        config: Holds the client id, its secret and, if given, its issuer.
+        server: The authorization server found now.
+        pinned_issuer: The issuer these credentials were used at before, if any.
+
+    Raises:
+        LoginError: The server now names another issuer: the secret is not sent there.
+    """
+    bound = config.issuer or pinned_issuer
+    # threat: client-secret-to-a-new-issuer
+    if bound is not None and not same_issuer(bound, server.issuer):
+        raise LoginError(
+            f"The client id belongs to the authorization server {quote(bound)}, but the server "
+            f"now names {quote(server.issuer)}. Nothing was sent there. If this move is right, "
+            "give issuer=, and credentials of the new one."
+        )
+    if config.client_id is None:
+        raise ConfigError("client_id is missing.")
+    has_secret = config.client_secret is not None
+    return Registration(
+        issuer=server.issuer,
+        client_id=config.client_id,
+        method="preregistered",
+        auth_method=_auth_method(server, has_secret=True) if has_secret else "none",
+        client_secret=config.client_secret,
+    )
+
+
+def via_metadata_document(config: ServerConfig, server: AuthorizationServer) -> Registration:
+    """Make the registration whose client id is the address of our metadata document (SEP-991).
+
+    Raises:
+        ConfigError: The address is no https URL with a path.
+    """
+    url = _document_address(config.client_metadata_url or "")
+    return Registration(issuer=server.issuer, client_id=url, method="cimd")

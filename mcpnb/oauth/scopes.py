@@ -1,0 +1,92 @@
+"""Which scopes to ask for (specification, scope selection strategy and step-up)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+
+from mcpnb.errors import ConfigError
+from mcpnb.oauth.models import AuthorizationServer
+from mcpnb.text import quote
+
+__all__ = ["as_option", "chosen", "covers", "named", "scopes_from", "union"]
+
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_MOST, _LONGEST = 200, 6_000
+"""Scopes that a server may name at once, and their length: an address has to carry them."""
+
+
+def named(text: str) -> tuple[str, ...]:
+    """Read the scopes that a server names: scope tokens alone (RFC 6749 section 3.3), once each.
+
+    No more of them than an address can carry.
+    """
+    kept: list[str] = []
+    room = _LONGEST
+    # threat: flood-of-scopes
+    for scope in dict.fromkeys(filter(_SCOPE.fullmatch, text.split())):
+        # threat: flood-of-scopes
+        if len(kept) == _MOST:
+            break
+        # threat: flood-of-scopes
+        if len(scope) < room:
+            kept.append(scope)
+            room -= len(scope) + 1
+    return tuple(kept)
+
+
+def as_option(scopes: Iterable[str]) -> str:
+    """Write scopes as an option of ``mcpnb login``, for a line that a person may copy.
+
+    A server chose them, and to a shell ``;``, ``$()`` and backticks are commands; RFC 6749 section
+    3.3 allows all of these in a scope.
+    """
+    # threat: command-in-a-scope
+    return f"--scopes {shlex.quote(','.join(scopes))}"
+
+
+def scopes_from(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Read scopes a person gave: a string with spaces or commas, or a sequence.
+
+    Raises:
+        ConfigError: One of them is no scope token (RFC 6749 section 3.3).
+    """
+    if value is None:
+        return None
+    parts = value.replace(",", " ").split() if isinstance(value, str) else [str(v) for v in value]
+    for part in parts:
+        if not _SCOPE.fullmatch(part):
+            raise ConfigError(f"{quote(part)} is not a scope: no spaces, quotes or backslashes.")
+    return tuple(dict.fromkeys(parts))
+
+
+def union(*sets: Iterable[str] | None) -> tuple[str, ...]:
+    """Join scopes, in order and once each (SEP-2350)."""
+    return tuple(dict.fromkeys(s for one in sets for s in (one or ())))
+
+
+def covers(held: Iterable[str] | None, wanted: Iterable[str]) -> bool:
+    """Whether all wanted scopes are among those held; no bound covers everything."""
+    return held is None or set(wanted) <= set(held)
+
+
+def chosen(
+    explicit: tuple[str, ...] | None,
+    challenged: tuple[str, ...] | None,
+    supported: tuple[str, ...],
+    server: AuthorizationServer,
+) -> tuple[tuple[str, ...], bool]:
+    """Choose the scopes of a first sign-in, and say whether they were discovered.
+
+    Explicit or configured ones, else the 401 challenge's, else the protected resource's, else none.
+    To discovered ones ``offline_access`` is added where the authorization server announces it
+    (SEP-2207); what a person asked for is never added to.
+    """
+    # threat: scope-widening
+    if explicit is not None:
+        return explicit, False
+    found = challenged or supported
+    if found and "offline_access" in server.scopes_supported:
+        found = union(found, ("offline_access",))
+    return tuple(found), bool(found)

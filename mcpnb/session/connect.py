@@ -1,0 +1,246 @@
+"""The functions a person begins with."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, suppress
+from dataclasses import replace
+from typing import Literal
+
+from mcpnb.config import read_configuration
+from mcpnb.environment import is_voila
+from mcpnb.errors import ConfigError, McpnbError, StoreError
+from mcpnb.oauth.models import Discovery, Secret, ServerConfig, Via, via_from
+from mcpnb.oauth.scopes import scopes_from
+from mcpnb.oauth.urls import canonical_server, is_loopback_host, require_callback
+from mcpnb.scrub import scrub_traceback
+from mcpnb.session import Session
+from mcpnb.storage import TokenStore, open_store
+from mcpnb.text import sanitize
+
+_LAST_PORT = 65_535
+
+__all__ = ["allow_nested_asyncio", "connect", "discover", "resolve"]
+
+
+@scrub_traceback
+def connect(  # noqa: PLR0913  each an option of its own
+    server: str,
+    *,
+    account: str | None = None,
+    scopes: str | list[str] | tuple[str, ...] | None = None,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    issuer: str | None = None,
+    registration: Literal["auto", "preregistered", "cimd", "dcr"] = "auto",
+    client_metadata_url: str | None = None,
+    resource: str | None = None,
+    callback_port: int | None = None,
+    callback_url: str | None = None,
+    store: str | TokenStore = "auto",
+    config: str | os.PathLike[str] | None = None,
+    via: Via = "auto",
+) -> Session:
+    """Give the session of one MCP server. Never blocks, contacts nobody.
+
+    Args:
+        server: The server's address, or the name of a configured one.
+        account: A label, to keep several logins at one server apart.
+        scopes: Scopes to ask for, instead of those the server announces.
+        client_id: The id of a client that you registered at the authorization server.
+        client_secret: Its secret, sent to `issuer` only, or to the first issuer it was used at.
+        issuer: The authorization server that the client id belongs to.
+        registration: Which way to a client id to take; ``auto`` takes the first that works.
+        client_metadata_url: Where you host your client ID metadata document.
+        resource: The resource indicator (RFC 8707) to send instead of the discovered one.
+        callback_port: The loopback port for the answer; 0 for any free one. Usually 27182.
+        callback_url: The full callback address, where a proxy or an ingress leads to this machine.
+        store: Where the login rests. Encrypted files with their key in the system's keyring, or
+            where that cannot be used, in ``MCPNB_STORE_KEY`` or a file (``auto``); in the keyring
+            or not at all (``keyring``); never in the keyring (``file``); in ``memory``; or in a
+            `mcpnb.stores.TokenStore`. Left out, or ``auto``: as ``mcp_oauth_credentials_store`` of
+            the configuration says; and in Voilà, where all visitors are one system user, in memory.
+        config: A configuration file to read first.
+        via: How the answer of a sign-in comes back, where the choice is not to be mcpnb's: see
+            `Session.login`.
+
+    Raises:
+        ConfigError: An argument or a configuration file is wrong.
+    """
+    if registration not in ("auto", "preregistered", "cimd", "dcr"):
+        raise ConfigError(
+            f"registration has to be auto, preregistered, cimd or dcr, not {registration!r:.80}."
+        )
+    given = {
+        "account": account,
+        "scopes": scopes_from(scopes),
+        "client_id": client_id,
+        "client_secret": Secret(client_secret) if client_secret else None,
+        "issuer": issuer,
+        "client_metadata_url": client_metadata_url,
+        "resource": resource,
+        "callback_port": callback_port,
+        "callback_url": callback_url,
+        "via": via_from(via),
+    }
+    known = {name: value for name, value in given.items() if value is not None}
+    configured = resolve(server, config)
+    if client_id not in (None, configured.client_id):
+        # Configured credentials belong together: another id takes neither secret nor issuer along.
+        configured = replace(configured, client_secret=None, issuer=None)
+    elif configured.issuer is not None and issuer not in (None, configured.issuer):
+        configured = replace(configured, client_secret=None)
+    resolved = replace(configured, registration=registration, **known)  # type: ignore[arg-type]
+    _check_callback(resolved.callback_port, resolved.callback_url)
+    return Session(resolved, open_store(_where(resolved, store) if store == "auto" else store))
+
+
+def _where(config: ServerConfig, store: str | TokenStore) -> str | TokenStore:
+    """Say where logins rest if nobody said so here.
+
+    Each visitor of a Voilà page has a kernel of their own, and all of these are one system user's:
+    on its disk, the first one's login would be everybody's.
+    """
+    chosen = config.store or store
+    return "memory" if chosen == "auto" and is_voila() else chosen
+
+
+def _check_callback(port: object, url: object) -> None:
+    if port is not None and (not isinstance(port, int) or not 0 <= port <= _LAST_PORT):
+        raise ConfigError(
+            f"callback_port has to be a port number (0 to {_LAST_PORT}), not {port!r:.80}."
+        )
+    if url is None:
+        return
+    require_callback(url)
+
+
+@scrub_traceback
+def resolve(server: str, config: str | os.PathLike[str] | None = None) -> ServerConfig:
+    """Give what is known of a server: an address, or the name of a configured one.
+
+    Raises:
+        ConfigError: Neither.
+    """
+    if not isinstance(server, str) or not server.strip():  # type: ignore[redundant-expr]
+        raise ConfigError("Give the address of an MCP server (https://...), or a configured name.")
+    if "://" not in server:
+        named = _named(server.strip(), config)
+        return _sound(replace(named, url=canonical_server(named.url)))
+    url = canonical_server(server)
+    configuration = read_configuration(config)
+    # What is configured for an address holds for it under its own name, too. Of several entries,
+    # one that is not disabled; and with several accounts the address alone is none of them.
+    found = [known for known in configuration.servers.values() if _same(known.url, url)]
+    if not found:
+        for broken in configuration.broken.values():
+            # What it limits would be without limits: it stands in the way.
+            if _same(broken.url, url):
+                raise ConfigError(broken.problem)
+        return configuration.bare(url)
+    found.sort(key=lambda known: not known.enabled)
+    one_account = len({known.account for known in found}) == 1
+    return _sound(replace(found[0], url=url, account=found[0].account if one_account else None))
+
+
+def _sound(config: ServerConfig) -> ServerConfig:
+    if config.callback_url is not None:
+        require_callback(config.callback_url)
+    return config
+
+
+def _named(name: str, config: str | os.PathLike[str] | None) -> ServerConfig:
+    configuration = read_configuration(config)
+    if not configuration.knows(name) and ("." in name or "/" in name or ":" in name):
+        host = name.partition("/")[0]
+        host = host.rpartition(":")[0] or host
+        scheme = "http" if is_loopback_host(host) else "https"
+        raise ConfigError(
+            f"“{sanitize(name, 100)}” is not a configured name. Did you mean {scheme}://…?"
+        )
+    return configuration.server(name)
+
+
+def _same(configured: str, url: str) -> bool:
+    try:
+        return canonical_server(configured) == url
+    except ConfigError:
+        return False
+
+
+@scrub_traceback
+def discover(server: str, *, config: str | os.PathLike[str] | None = None) -> Discovery:
+    """Look how one would sign in to a server, without signing in or registering.
+
+    Raises:
+        ServerError: It cannot be reached, understood or trusted.
+    """
+    from mcpnb.oauth.client import discover as look
+    from mcpnb.oauth.http import Http
+
+    resolved = resolve(server, config)
+    with closing(Http(resolved.url, allow_private=resolved.allow_private_network)) as http:
+        return look(resolved, http)
+
+
+@scrub_traceback
+def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str | None, str]]:
+    """Sign out of every stored login, also of those that cannot be read.
+
+    Returns:
+        Server, account, and what became of it: ``revoked``, ``forgotten`` (the server did not
+        confirm), ``unread`` (so that nothing could be revoked), or what went wrong.
+    """
+    opened = open_store(store)
+    names = {key.name for kind in ("login", "pending") for key in opened.keys(kind)}
+    damaged = opened.damaged("login")
+    done: list[tuple[str, str | None, str]] = []
+    for name in sorted(names):
+        server, _, account = name.partition("\n")
+        config = _of_login(server)
+        try:
+            outcome = _signed_out(Session(_bare(config, account), opened))
+        except McpnbError as error:
+            outcome = str(error)
+        done.append((server, account or None, outcome))
+    if damaged:
+        opened.clear("login")
+    return done + [("a login that could not be named", None, "unread") for _ in damaged]
+
+
+def _of_login(name: str) -> ServerConfig:
+    """Give what is known of the server of a stored login; it is not always its address."""
+    with suppress(ConfigError):  # no reason to stay signed in
+        if "#" not in name:  # no canonical address has one
+            return resolve(name)
+        for known in read_configuration().servers.values():
+            with suppress(ConfigError):
+                config = replace(known, url=canonical_server(known.url))
+                if config.name_in_store == name:
+                    return config
+    return ServerConfig(url=name)
+
+
+def _bare(config: ServerConfig, account: str) -> ServerConfig:
+    # Whatever a headers helper gives, or fails to: it is the stored login that is to end.
+    return replace(config, account=account or None, headers_helper=None)
+
+
+def _signed_out(session: Session) -> str:
+    try:
+        readable = session.status is not None
+    except StoreError:
+        readable = False
+    revoked = session.logout()
+    return "revoked" if revoked else ("forgotten" if readable else "unread")
+
+
+def allow_nested_asyncio() -> None:
+    """Let ``asyncio.run(...)`` work in a cell, for copied examples. mcpnb itself never needs it.
+
+    It patches asyncio for the whole process, with nest-asyncio2, which ipykernel itself uses; the
+    archived nest-asyncio makes newer kernels drop queued cells (measured).
+    """
+    import nest_asyncio2
+
+    nest_asyncio2.apply()

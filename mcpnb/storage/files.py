@@ -1,0 +1,300 @@
+"""Records as encrypted files, one each."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mcpnb.concurrency import ProcessBound, file_lock
+from mcpnb.errors import NewerFormat, StoreBusy, StoreError
+from mcpnb.storage.atomic import (
+    TEMPORARY,
+    check_owner,
+    check_private,
+    read_file,
+    remove_file,
+    write_file,
+)
+from mcpnb.storage.base import Record, RecordName
+from mcpnb.storage.keys import KeyChoice, StoreKey, StoreKeys
+from mcpnb.text import sanitize
+
+__all__ = ["FileStore"]
+
+_FORMAT = 1
+_SUFFIX = ".mcpnb"
+_KEY_LOCK = 10.0
+_MARKS_STAY = 30 * 86_400.0
+_LEFTOVERS_STAY = 3600.0
+_END_OF_TIME = 1e12
+"""Seconds since the epoch: what is beyond was never written here."""
+
+
+class FileStore(ProcessBound):
+    """Keeps each record in a file of mode 0600, encrypted with AES-GCM.
+
+    The head of a file (its kind, its name, the key's id) is authenticated with it, so that a record
+    cannot be given another's place. A write is: temporary file, fsync, rename, fsync of the folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, key: KeyChoice = "file") -> None:
+        """Use a folder; nothing is made or read before the first record.
+
+        Args:
+            folder: Made with mode 0700 when first needed.
+            key: Where the key rests: in the system's ``keyring`` only; in ``MCPNB_STORE_KEY``, else
+                a ``file`` beside the records; or ``auto``, the keyring if there is a usable one.
+        """
+        self._folder = Path(folder)
+        self._keys = StoreKeys(
+            self._folder, key, lambda: self.lock(RecordName("key", "key"), _KEY_LOCK)
+        )
+        self._paths: dict[RecordName, Path] = {}
+        self._checked = False
+
+    def __repr__(self) -> str:
+        return f"<FileStore {self._folder}>"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds records and, without a better place, their key."""
+        return self._folder
+
+    def kept(self, key: RecordName) -> str:
+        """See `TokenStore.kept`."""
+        return f"encrypted in {self._folder}, {self.protection(key)}"
+
+    def protection(self, key: RecordName) -> str:
+        """See `TokenStore.protection`. Only the file's head is read for it, and no key."""
+        with contextlib.suppress(StoreError):
+            head, sealed = self._load(self._path(key))
+            if head is not None and sealed and "where" in head:
+                return sanitize(head["where"], 80)
+        return self._keys.where
+
+    def read(self, key: RecordName) -> Record | None:
+        """See `TokenStore.read`."""
+        head, sealed = self._load(self._path(key))
+        if head is None:
+            return None
+        # threat: record-moved
+        if RecordName(str(head.get("kind")), str(head.get("name"))) != key:
+            raise StoreError(
+                f"The file {self._path(key)} holds another record. It was left as it is."
+            )
+        if "deleted_at" in head:
+            return None
+        store_key = self._keys.opening(
+            str(head.get("key_id")),
+            what=sanitize(key.name.partition("\n")[0]),
+            where=sanitize(head.get("where", ""), 80),
+        )
+        opened = store_key.open(sealed, _associated(head))
+        record: Record | None = None
+        with contextlib.suppress(ValueError, RecursionError):
+            record = json.loads(opened)
+        if not isinstance(record, dict):
+            raise StoreError(
+                f"The file {self._path(key)} holds something else than a record. It was left as it "
+                "is; sign out of that server and in again."
+            )
+        return record
+
+    def write(self, key: RecordName, record: Record) -> None:
+        """See `TokenStore.write`."""
+        self._make_folder()
+        store_key = self._sealing(self._path(key))
+        head = {
+            "format": _FORMAT,
+            "kind": key.kind,
+            "name": key.name,
+            "key_id": store_key.key_id,
+            "where": store_key.where,
+            # threat: plain-text-at-rest
+        }
+        sealed = store_key.seal(json.dumps(record).encode(), _associated(head))
+        self._replace(key, {**head, "sealed": base64.b64encode(sealed).decode()})
+
+    def delete(self, key: RecordName, *, leave_mark: bool = False) -> None:
+        """See `TokenStore.delete`. No key is needed for it."""
+        path = self._path(key)
+        if not path.exists() and not path.is_symlink():
+            return
+        mark = {"format": _FORMAT, "kind": key.kind, "name": key.name, "deleted_at": time.time()}
+        try:
+            if leave_mark:
+                self._sweep_marks()
+                with contextlib.suppress(StoreError):  # a full disk still takes a deletion
+                    self._replace(key, mark)
+                    return
+            remove_file(path)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None
+
+    def deleted_at(self, key: RecordName) -> float | None:
+        """See `TokenStore.deleted_at`."""
+        with contextlib.suppress(StoreError):
+            head, _ = self._load(self._path(key))
+            at = head.get("deleted_at") if head is not None else None
+            if isinstance(at, int | float) and abs(at) < _END_OF_TIME:
+                return float(at)
+        return None
+
+    def keys(self, kind: str) -> list[RecordName]:
+        """See `TokenStore.keys`. Damaged files are left out; `read` tells about them."""
+        found = []
+        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
+            with contextlib.suppress(StoreError):
+                head, _ = self._load(path)
+                if head is not None and head.get("kind") == kind and "deleted_at" not in head:
+                    found.append(RecordName(kind, str(head.get("name"))))
+        return sorted(found)
+
+    def damaged(self, kind: str) -> list[str]:
+        """See `TokenStore.damaged`."""
+        found = []
+        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
+            try:
+                self._load(path)
+            except StoreError as error:
+                found.append(str(error))
+        return found
+
+    def clear(self, kind: str) -> None:
+        """See `TokenStore.clear`."""
+        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
+            with contextlib.suppress(StoreError):
+                head, _ = self._load(path)
+                if head is None or "deleted_at" in head:
+                    continue
+            try:
+                remove_file(path)
+            except OSError as error:
+                raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None
+
+    def version(self, key: RecordName) -> object:
+        """See `TokenStore.version`."""
+        try:
+            stat = self._path(key).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            return error.errno  # not “no record”: reading it says what is wrong
+        # A rename gives every write an inode of its own, also within one tick of the clock.
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+    @contextmanager
+    def lock(self, key: RecordName, timeout: float) -> Iterator[None]:
+        """See `TokenStore.lock`. A holder that dies frees it."""
+        self._make_folder()
+        path = self._path(key).with_suffix(".lock")
+        try:
+            lock = file_lock(path, timeout)
+        except TimeoutError:
+            raise StoreBusy(
+                f"Another program has held this login for more than {timeout:.0f} seconds ({path})."
+            ) from None
+        except OSError as error:
+            raise StoreError(
+                f"No lock can be had in {self._folder} ({error}). Without one, two programs could "
+                "lose a login to each other: set MCPNB_HOME to a folder on a local disk, or use "
+                "store=“memory”."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _path(self, key: RecordName) -> Path:
+        path = self._paths.get(key)
+        if path is None:  # remembered: it is asked for with every request, to notice siblings
+            digest = hashlib.sha256(key.name.encode()).hexdigest()[:40]
+            path = self._paths[key] = self._folder / f"{key.kind}-{digest}{_SUFFIX}"
+        return path
+
+    def _load(self, path: Path) -> tuple[dict[str, Any] | None, bytes]:
+        try:
+            text, _ = read_file(path)
+        except FileNotFoundError:
+            return None, b""
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}.") from None
+        try:
+            head = json.loads(text)
+            if head["format"] > _FORMAT:
+                raise NewerFormat(
+                    f"{path} was written by a newer mcpnb (format {head['format']!r:.20}). Update "
+                    "mcpnb; the file was left as it is."
+                )
+            if "deleted_at" in head:
+                return head, b""
+            sealed = base64.b64decode(head.pop("sealed"), validate=True)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise StoreError(
+                f"{path} is damaged. It was left as it is; sign out of that server and in again."
+            ) from None
+        return head, sealed
+
+    def _sealing(self, path: Path) -> StoreKey:
+        try:
+            head, sealed = self._load(path)
+        except NewerFormat:
+            raise
+        except StoreError:  # what cannot be read is replaced
+            head, sealed = None, b""
+        kept = self._keys.for_existing(str(head.get("key_id"))) if head and sealed else None
+        return kept or self._keys.for_new()
+
+    def _make_folder(self) -> None:
+        try:
+            # threat: readable-by-others
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._checked:
+                found = self._folder.stat()
+                check_owner(found)
+                check_private(found)
+                self._checked = True
+                self._sweep_leftovers()
+        except OSError as error:
+            raise StoreError(
+                f"The folder {self._folder} cannot be used: {error.strerror}. Set MCPNB_HOME to "
+                "one that can be written, or use store=“memory”."
+            ) from None
+
+    def _replace(self, key: RecordName, content: dict[str, Any]) -> None:
+        path = self._path(key)
+        try:
+            write_file(path, json.dumps(content).encode())
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror}. What was stored before is as it was."
+            ) from None
+
+    def _sweep_leftovers(self) -> None:
+        """Remove what killed writers left behind."""
+        for path in self._folder.glob(f"{TEMPORARY}*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - _LEFTOVERS_STAY:
+                    path.unlink()
+
+    def _sweep_marks(self) -> None:
+        now = time.time()
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            with contextlib.suppress(StoreError, OSError):
+                head, _ = self._load(path)
+                at = head.get("deleted_at") if head is not None else None
+                if isinstance(at, int | float) and at < now - _MARKS_STAY:
+                    path.unlink()
+
+
+def _associated(head: dict[str, Any]) -> bytes:
+    # threat: record-moved, head-tampered, pending-sign-in-poisoned
+    return json.dumps(head, sort_keys=True).encode()

@@ -1,0 +1,306 @@
+"""The key of stored records in the system's own keyring: bounded in time, and known by name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import functools
+import importlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mcpnb.concurrency import ForkSafeLock
+from mcpnb.errors import StoreError, StoreLocked
+from mcpnb.text import sanitize
+
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
+
+__all__ = ["SERVICE", "SystemKeyring", "system_keyring"]
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+SERVICE = "mcpnb"
+_DEFAULT_COLLECTION = "/org/freedesktop/secrets/aliases/default"
+_PATIENCE = 3.0
+"""Seconds; a prompt that nobody can see makes the Secret Service silent for ever (measured)."""
+_GLANCE = 0.5
+"""Seconds to see whether it is locked: a fiftieth of that, unless the service hangs (measured)."""
+_NO_MORE_PROMPTS = 60.0
+
+# Concrete backends that keep a secret from other users and from a thief of the disk, best first.
+# Whatever else `keyring` would choose is not one: keyrings.alt, installed by accident, brings
+# plaintext files, and backends that ask for a password on the terminal (measured).
+_BACKENDS = {
+    "keyring.backends.macOS.Keyring": "macOS Keychain",
+    "keyring.backends.Windows.WinVaultKeyring": "Windows Credential Manager",
+    "keyring.backends.SecretService.Keyring": "Secret Service",
+    "keyring.backends.kwallet.DBusKeyring": "KWallet",
+    "keyring.backends.libsecret.Keyring": "Secret Service",
+}
+
+
+class SystemKeyring:
+    """The one keyring of this system, asked one question at a time, in a thread with a bound.
+
+    Every question to a locked keyring is one more prompt on somebody's screen. So while one has no
+    answer, and for a while after one was not answered by unlocking, the next is asked only once
+    the keyring is seen to be open.
+    """
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._open: _Question[object] | None = None
+        self._looks: dict[Callable[[], object], _Question[object]] = {}
+        self._refused_at: float | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What the keyring is called, or `None` where there is none. It is not unlocked for this.
+
+        Raises:
+            StoreLocked: It does not answer.
+        """
+        with self._lock:
+            earlier = self._open
+        if earlier is not None and earlier.overdue and self._seen() is not False:
+            raise _silent()
+        return self._looked(_name).answer()
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether it would have to be unlocked first, as far as can be seen without asking."""
+        return self._seen() is True
+
+    def find(self, username: str) -> bytes | None:
+        """Give the key kept under a name, or `None` if there is none.
+
+        Raises:
+            StoreLocked: The keyring is locked or does not answer.
+            StoreError: There is no keyring, or the entry is no key.
+        """
+        text = self._asked(lambda: _usable().get_password(SERVICE, username))
+        return None if text is None else _decoded(text)
+
+    def keep(self, username: str, key: bytes) -> bytes:
+        """Keep a key; give what the keyring holds afterwards, which is what counts.
+
+        Raises:
+            StoreLocked: The keyring is locked or does not answer.
+            StoreError: There is no keyring, or it does not keep what it is given.
+        """
+        text = base64.urlsafe_b64encode(key).decode().rstrip("=")
+
+        def keep() -> str | None:
+            backend = _usable()
+            backend.set_password(SERVICE, username, text)
+            return backend.get_password(SERVICE, username)
+
+        kept = self._asked(keep)
+        if kept is None:
+            raise StoreError("The system keyring did not keep the key that it was given.")
+        return _decoded(kept)
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        with self._lock:
+            earlier, refused_at = self._open, self._refused_at
+        if earlier is not None and earlier.is_of_this_process:
+            earlier.wait()
+            if earlier.overdue and self._seen() is not False:
+                raise _silent()
+        elif (
+            refused_at is not None
+            and time.monotonic() < refused_at + _NO_MORE_PROMPTS
+            and self._seen() is True
+        ):
+            raise _locked()
+        question = _Question(ask)
+        with self._lock:
+            self._open = question  # type: ignore[assignment]
+        try:
+            answer = question.answer()
+        except StoreLocked:
+            with self._lock:
+                self._refused_at = time.monotonic()
+            raise
+        finally:
+            with self._lock:
+                if self._open is question and not question.overdue:
+                    self._open = None
+        return answer
+
+    def _seen(self) -> bool | None:
+        """Look whether it is locked, without a prompt; `None`: that cannot be seen."""
+        try:
+            return self._looked(_is_locked).answer(_GLANCE)
+        except StoreError:
+            return None
+
+    def _looked(self, look: Callable[[], T]) -> _Question[T]:
+        """Begin a look that opens no prompt, or join one: whoever finds it overdue goes on."""
+        with self._lock:
+            known = self._looks.get(look)
+            if known is None or not known.is_of_this_process or known.is_answered:
+                known = self._looks[look] = _Question(look)
+            return known  # type: ignore[return-value]
+
+
+class _Question(Generic[T]):
+    """Something asked in a thread of its own: the one who asks need not wait for ever."""
+
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._process = os.getpid()
+        self._asked_at = time.monotonic()
+        self._future: Future[T] = Future()
+        threading.Thread(target=self._run, args=(ask,), name="mcpnb-keyring", daemon=True).start()
+
+    def _run(self, ask: Callable[[], T]) -> None:
+        try:
+            self._future.set_result(ask())
+        except BaseException as error:  # noqa: BLE001  it belongs to the one who asked
+            self._future.set_exception(error)
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """A fork has its parent's questions, and nobody who answers them."""
+        return self._process == os.getpid()
+
+    @property
+    def is_answered(self) -> bool:
+        return self._future.done()
+
+    @property
+    def overdue(self) -> bool:
+        return not self._future.done() and time.monotonic() >= self._asked_at + _PATIENCE
+
+    def wait(self) -> None:
+        """Wait until it is answered or overdue."""
+        with contextlib.suppress(StoreError):
+            self.answer()
+
+    def answer(self, patience: float = _PATIENCE) -> T:
+        """Give the answer.
+
+        Args:
+            patience: Seconds, counted from when it was asked.
+
+        Raises:
+            StoreLocked: There is none in time, or the keyring is locked.
+            StoreError: There is no keyring, or it failed.
+        """
+        try:
+            left = self._asked_at + patience - time.monotonic()
+            return self._future.result(timeout=max(left, 0.0))
+        except TimeoutError:
+            failure: StoreError = _silent()
+        except StoreError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  backends raise what their libraries raise
+            failure = _explained(error)
+        raise failure
+
+
+@functools.lru_cache(maxsize=1)
+def system_keyring() -> SystemKeyring:
+    """Give the one of this process."""
+    return SystemKeyring()
+
+
+def _locked() -> StoreLocked:
+    return StoreLocked("The system keyring is locked. Unlock it, and go on.")
+
+
+def _silent() -> StoreLocked:
+    return StoreLocked(
+        f"The system keyring has not answered within {_PATIENCE:.0f} seconds. It may be waiting "
+        "for somebody to unlock it on another screen."
+    )
+
+
+def _explained(error: Exception) -> StoreError:
+    from keyring.errors import InitError, KeyringLocked, NoKeyringError
+
+    if isinstance(error, KeyringLocked):
+        return _locked()
+    if isinstance(error, NoKeyringError):
+        return _none()
+    if isinstance(error, InitError):
+        return StoreError(f"The system keyring cannot be used: {sanitize(error, 120)}")
+    return StoreError(
+        f"The system keyring failed ({type(error).__name__}: {sanitize(error, 120)})."
+    )
+
+
+def _none() -> StoreError:
+    return StoreError("There is no system keyring that can be used here.")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return b""  # the caller tells a key by its length
+
+
+def _usable() -> KeyringBackend:
+    backend = _backend()
+    if backend is None:
+        raise _none()
+    return backend
+
+
+def _backend() -> KeyringBackend | None:
+    """Choose the backend: the person's own choice if it is one of ours, else the first that works.
+
+    Plug-ins are not even loaded.
+    """
+    from keyring.core import load_config, load_env
+
+    try:
+        chosen = load_env() or load_config()
+    except Exception as error:  # noqa: BLE001  a name that cannot be imported, a backend that cannot start
+        _log.info("The configured keyring cannot be used: %s", sanitize(error, 120))
+        return None
+    if chosen is not None:  # a chain counts as its first member that we know
+        members = list(getattr(chosen, "backends", [chosen]))
+        return next((member for member in members if _name_of(member)), None)
+    for dotted in _BACKENDS:
+        module, _, name = dotted.rpartition(".")
+        kind = getattr(importlib.import_module(module), name)
+        try:
+            _ = kind.priority  # raises where it cannot work
+        except Exception:  # noqa: BLE001, S112  that is how `keyring` has it
+            continue
+        return kind()  # type: ignore[no-any-return]
+    return None
+
+
+def _name_of(backend: KeyringBackend | None) -> str | None:
+    # The class itself and not a base of it: a plug-in may derive from a backend of ours.
+    kind = type(backend)
+    # threat: keyring-plug-in
+    return _BACKENDS.get(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _name() -> str | None:
+    return _name_of(_backend())
+
+
+def _is_locked() -> bool | None:
+    """Whether the Secret Service's collection is locked; asking `keyring` would open a prompt."""
+    backend = _backend()
+    if backend is None or type(backend).__module__ != "keyring.backends.SecretService":
+        return None
+    # The library that the backend itself uses, in the version that it was made for.
+    secretstorage = sys.modules["keyring.backends.SecretService"].secretstorage
+    with contextlib.closing(secretstorage.dbus_init()) as bus:
+        path = getattr(backend, "preferred_collection", _DEFAULT_COLLECTION)
+        return bool(secretstorage.Collection(bus, path).is_locked())

@@ -1,0 +1,278 @@
+"""The doctor looks at this machine: port, store, keyring, environment."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+import mcpnb
+from mcpnb.doctor import examine_machine
+from mcpnb.storage import open_store
+from mcpnb.stores import FileStore, MemoryStore
+from tests.fakes.ailments import wrong
+from tests.fakes.kernels import Kernel
+from tests.fakes.people import connect, free_port, sign_in, until, waiting
+from tests.fakes.server import FakeServer
+
+OUR_KEY = "A" * 43
+
+
+@contextlib.contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Let another program listen on a port, as soon as no other test's does."""
+    with contextlib.ExitStack() as held:
+
+        def listens() -> bool:
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                return True
+            return False
+
+        until(listens)
+        yield
+
+
+class TestPort:
+    def test_one_that_is_in_use_is_a_warning_where_another_will_do(self, fake: FakeServer) -> None:
+        port = free_port()
+        with taken(port):
+            report = connect(fake.url, callback_port=port).doctor()
+
+        assert wrong(report) == {"port": "warning"}
+        assert f"lsof -i :{port}" in str(report["port"].fix)
+
+    def test_and_a_problem_where_the_client_is_registered_with_it(self, fake: FakeServer) -> None:
+        port = free_port()
+        with taken(port):
+            report = connect(fake.url, callback_port=port, client_id="mine").doctor()
+
+        assert wrong(report) == {"port": "problem"}
+        assert report["port"].side == "this machine"
+
+    def test_and_where_a_configured_address_has_it(self, fake: FakeServer) -> None:
+        port = free_port()
+        own = f"http://127.0.0.1:{port}/callback"
+        with taken(port):
+            report = connect(fake.url, callback_port=None, callback_url=own).doctor()
+
+        assert wrong(report) == {"port": "problem"}
+
+    def test_a_sign_in_of_ones_own_may_wait_there(self, fake: FakeServer) -> None:
+        session = connect(fake.url, callback_port=free_port())
+        login, _ = waiting(session)
+        try:
+            report = session.doctor()
+        finally:
+            login.cancel()
+
+        assert wrong(report) == {}
+        assert "a sign-in that waits" in report["port"].answer
+
+    @pytest.mark.xdist_group("desk")
+    def test_the_usual_port_is_looked_at_without_a_server(self) -> None:
+        with taken(27182):
+            assert wrong(examine_machine(MemoryStore())) == {"port": "warning"}
+
+
+class TestStore:
+    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way")
+
+        report = examine_machine(FileStore(tmp_path / "file" / "logins"))
+
+        assert report["store"].verdict == "problem"
+        assert "MCPNB_HOME" in str(report["store"].fix)
+
+    def test_a_folder_without_locks_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As some network file systems are; none is at hand here."""
+
+        def no_locks(*_: object) -> None:
+            raise OSError(38, "Function not implemented")
+
+        monkeypatch.setattr("fcntl.flock", no_locks)
+
+        report = examine_machine(FileStore(tmp_path))
+
+        assert report["store"].verdict == "problem"
+        assert "local disk" in str(report["store"].fix)
+
+    def test_looking_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        examine_machine(FileStore(tmp_path))
+
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_login_whose_key_is_malformed_is_named(
+        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MCPNB_STORE_KEY", OUR_KEY)
+        sign_in(session := kernel())
+        monkeypatch.setenv("MCPNB_STORE_KEY", "short")
+
+        report = kernel().doctor()
+
+        assert session.signed_in
+        assert wrong(report) == {"login": "problem", "store": "problem"}
+
+    def test_a_key_that_is_none_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MCPNB_STORE_KEY", "short")
+
+        assert examine_machine(open_store("file"))["store"].verdict == "problem"
+
+
+class TestKeyring:
+    def test_without_one_a_file_is_a_warning(self) -> None:
+        report = examine_machine(open_store("auto"))
+
+        assert report["keyring"].verdict == "warning"
+        assert "MCPNB_STORE_KEY" in str(report["keyring"].fix)
+
+    def test_and_a_problem_for_who_wants_nothing_else(self) -> None:
+        assert examine_machine(open_store("keyring"))["keyring"].verdict == "problem"
+
+    def test_a_key_of_the_environment_does_as_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MCPNB_STORE_KEY", OUR_KEY)
+
+        assert examine_machine(open_store("auto"))["keyring"].verdict == "ok"
+
+    def test_who_chose_a_file_is_not_told_about_keyrings(self) -> None:
+        assert "keyring" not in {check.id for check in examine_machine(open_store("file"))}
+
+
+class TestEnvironment:
+    def test_a_proxy_is_named_without_its_password(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://me:pass-word@proxy.example:3128")
+
+        report = examine_machine(MemoryStore())
+
+        assert "https by proxy.example:3128" in report["network"].answer
+        assert "pass-word" not in repr(report)
+
+    def test_a_socks_proxy_without_its_package_is_named(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example:1080")
+
+        assert "socksio" in str(examine_machine(MemoryStore())["network"].fix)
+
+    @pytest.mark.parametrize("proxy", ["socks5://proxy.example:1080", "gopher://me:word@x.example"])
+    def test_a_proxy_that_cannot_be_used_is_why_nothing_is_reached(
+        self, monkeypatch: pytest.MonkeyPatch, proxy: str
+    ) -> None:
+        monkeypatch.setenv("ALL_PROXY", proxy)
+
+        report = connect("https://mcp.example/mcp").doctor()
+
+        assert report["reach"].answer.startswith("Proxy: the one that is set cannot be used")
+        assert "me:word" not in repr(report)
+
+    def test_certificates_that_are_not_there_are_named(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+
+        report = examine_machine(MemoryStore())
+
+        assert report["network"].verdict == "problem"
+        assert "SSL_CERT_FILE" in str(report["network"].fix)
+
+    def test_what_is_installed_is_listed(self) -> None:
+        report = examine_machine(MemoryStore())
+
+        assert f"mcpnb {mcpnb.__version__}" in report["python"].answer
+        assert "mcp 2." in report["python"].answer
+        assert "imported" in report["notebook"].answer
+
+
+class TestClock:
+    def test_one_servers_clock_among_several_is_its_operators(
+        self, fake: FakeServer, fakes: Callable[[], FakeServer]
+    ) -> None:
+        other = fakes()
+        other.clock_ahead = 600
+        fake.describe(authorization_servers=[other.base])
+
+        report = connect(fake.url).doctor()
+
+        assert wrong(report) == {"clock": "warning"}
+        assert report["clock"].side == "server operator"
+        assert "ahead" in report["clock"].answer
+
+    def test_a_minute_is_no_matter(self, fake: FakeServer) -> None:
+        fake.clock_ahead = 50
+
+        assert wrong(connect(fake.url).doctor()) == {}
+
+
+@contextlib.contextmanager
+def self_signed(folder: Path, *, days: int) -> Iterator[str]:
+    """Serve TLS with a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=30))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    (folder / "certificate.pem").write_bytes(pem)
+    encoded = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (folder / "both.pem").write_bytes(pem + encoded)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "both.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+
+        def greet() -> None:
+            try:
+                connection, _ = listening.accept()
+                with context.wrap_socket(connection, server_side=True):
+                    pass
+            except OSError:
+                pass  # the client hangs up
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        yield f"https://localhost:{listening.getsockname()[1]}/mcp"
+        thread.join(10)
+
+
+class TestCertificates:
+    def test_one_of_an_unknown_authority_is_this_machines(self, tmp_path: Path) -> None:
+        with self_signed(tmp_path, days=1) as url:
+            check = connect(url).doctor()["reach"]
+
+        assert check.answer.startswith("TLS: the server's certificate is not trusted")
+        assert check.side == "this machine"
+
+    def test_one_that_has_ended_is_the_operators(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with self_signed(tmp_path, days=-1) as url:
+            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+            check = connect(url).doctor()["reach"]
+
+        assert check.answer.startswith("TLS: the server's certificate has ended")
+        assert check.side == "server operator"

@@ -1,0 +1,1 @@
+"""Tests of what stands on the ground: text, errors, environment."""

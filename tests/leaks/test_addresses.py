@@ -1,0 +1,391 @@
+"""A secret that an environment variable put into a server's address: used, and never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mcpnb
+from mcpnb import errors
+from mcpnb.config import claude, review
+from mcpnb.oauth.models import ServerConfig, host_of
+from mcpnb.session.connect import resolve, sign_out_everywhere
+from mcpnb.stores import FileStore, MemoryStore, RecordName
+from mcpnb.text import redact, sanitize
+from tests.fakes.mcp import answer_to
+from tests.fakes.meanwhile import Meanwhile
+from tests.fakes.people import answer_of, connect, sign_in, waiting
+from tests.fakes.server import PRM, FakeServer
+from tests.fakes.wire import Reply, Request
+from tests.terminal import run
+
+SECRET = "pLanted-k3y-0f-the-address"
+Write = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM_KEY", SECRET)
+    # What one test has concealed is no business of the next one.
+    monkeypatch.setattr("mcpnb.text._secrets", ())
+
+
+@pytest.fixture
+def write(world: Path) -> Write:
+    """Configure a server as ``team`` in a file that is trusted; give the file."""
+
+    def writing(url: str) -> Path:
+        file = world / "work" / ".mcp.json"
+        file.write_text(json.dumps({"mcpServers": {"team": {"type": "http", "url": url}}}))
+        for each in review():
+            each.agree()
+        return file
+
+    return writing
+
+
+@pytest.fixture
+def keyed(fake: FakeServer) -> FakeServer:
+    """A fake whose MCP endpoint has the secret in its path and in its query."""
+    fake.url = f"{fake.base}/{SECRET}/mcp?key={SECRET}"
+    fake.routes[f"/{SECRET}/mcp"] = fake.routes["/mcp"]
+    fake.describe(resource=fake.url)
+    fake.challenge = {"resource_metadata": fake.base + PRM}
+    return fake
+
+
+def template(fake: FakeServer) -> str:
+    return f"{fake.base}/${{TEAM_KEY}}/mcp?key=${{TEAM_KEY}}"
+
+
+def opened(fake: FakeServer) -> None:
+    def answer(request: Request) -> Reply:
+        return answer_to(request.json) if request.method == "POST" else Reply(405)
+
+    fake.routes[f"/{SECRET}/mcp"] = answer
+
+
+class TestShown:
+    def test_it_is_used_and_the_variable_is_shown(self, keyed: FakeServer, write: Write) -> None:
+        write(template(keyed))
+        session = connect("team")
+        sign_in(session)
+
+        assert session.call("echo", text="hi").text == "hi"
+        assert session.tools()
+        assert keyed.asked(f"/{SECRET}/mcp")[-1].query == {"key": [SECRET]}
+        for text in (repr(session), repr(session.auth), repr(session.login), repr(session._config)):  # noqa: SLF001
+            assert SECRET not in text
+        assert template(keyed).partition("://")[2] in repr(session)
+        assert repr(session.auth) == f"<BearerAuth for {template(keyed)}>"
+
+    def test_so_it_is_in_a_sign_in_that_is_under_way(self, keyed: FakeServer, write: Write) -> None:
+        """But for the address to open, which has to say for which server it is."""
+        write(template(keyed))
+        login = connect("team").login()
+        login.until("waiting", 10)
+        try:
+            assert SECRET not in repr(login).partition("open: ")[0]
+            assert SECRET in str(login.url)
+        finally:
+            login.cancel()
+
+    @pytest.mark.slow
+    def test_no_error_has_it(self, keyed: FakeServer, write: Write) -> None:
+        """Nor what was raised on the way to it, whatever it is."""
+        write(template(keyed))
+        session = connect("team")
+        faults: list[tuple[Reply | None, type[Exception]]] = [
+            (None, errors.LoginRequired),
+            (Reply(drop=True), errors.ServerUnreachable),
+            (Reply(500, f"no such key: {SECRET}"), errors.McpnbError),
+            (Reply(404, {"error": SECRET}), errors.McpnbError),
+        ]
+        for reply, kind in faults:
+            if reply is not None:
+                keyed.always(f"/{SECRET}/mcp", reply)
+            uses: list[Callable[[], object]] = [
+                session.tools,
+                lambda: asyncio.run(_listed(session)),
+            ]
+            for use in uses:
+                with pytest.raises(kind) as caught:
+                    use()
+                assert SECRET not in str(caught.value) + repr(caught.value)
+        with pytest.raises(errors.McpnbError) as caught:
+            mcpnb.discover("team")
+        assert SECRET not in str(caught.value)
+
+    @pytest.mark.slow
+    def test_list_and_get_show_the_variable(self, keyed: FakeServer, write: Write) -> None:
+        write(template(keyed))
+        (row,) = mcpnb.servers()
+
+        assert row["url"] == row["transport"]["url"] == template(keyed)
+        assert row["auth_status"] == "oauth_available"
+        assert SECRET not in json.dumps(row) + repr(mcpnb.servers())
+        for command in (["list"], ["get", "team"], ["discover", "team"], ["doctor", "team"]):
+            for form in ([], ["--json"]):
+                done = run(*command, *form)
+                assert SECRET not in done.out + done.err, command
+                assert "TEAM_KEY" in done.out, command
+
+    def test_the_host_is_shown(self, monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+        """A person has to see who is talked to; DNS and TLS tell it everybody anyway."""
+        monkeypatch.setenv("BASE", f"https://mcp.example.com/{SECRET}")
+        write("${BASE}/mcp")
+        config = resolve("team")
+
+        assert config.url == f"https://mcp.example.com/{SECRET}/mcp"
+        assert config.shown == "https://mcp.example.com/${BASE}/mcp"
+        monkeypatch.setenv("BASE", "https://mcp.example.com")
+        assert resolve("team").shown == "https://mcp.example.com/mcp"
+
+    def test_a_default_is_no_secret(self, monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+        """It stands in the file."""
+        monkeypatch.delenv("TEAM_KEY")
+        write("https://mcp.example.com/${TEAM_KEY:-public}/mcp")
+        assert resolve("team").shown == "https://mcp.example.com/public/mcp"
+
+    @pytest.mark.parametrize("value", ["a", "mcp", "ab.c"])
+    def test_a_short_one_is_left_in_other_texts(
+        self, monkeypatch: pytest.MonkeyPatch, write: Write, value: str
+    ) -> None:
+        """Every message would lose letters."""
+        monkeypatch.setenv("TEAM_KEY", value)
+        write("https://mcp.example.com/x/${TEAM_KEY}")
+        config = resolve("team")
+
+        assert config.shown == "https://mcp.example.com/x/${TEAM_KEY}"
+        assert redact(f"{value}: see {config.url}") == f"{value}: see {config.shown}"
+
+    @pytest.mark.slow
+    def test_user_and_password_are_hidden_where_they_are_refused(
+        self, monkeypatch: pytest.MonkeyPatch, write: Write
+    ) -> None:
+        monkeypatch.setenv("USER_PART", f"me:{SECRET}")
+        write("https://${USER_PART}@mcp.example.com/mcp")
+        done = run("list", "--json")
+
+        assert SECRET not in done.out + done.err
+        assert json.loads(done.out)[0]["url"] == "https://${USER_PART}@mcp.example.com/mcp"
+        with pytest.raises(errors.ConfigError, match="user name or password"):
+            resolve("team")
+
+    def test_it_is_hidden_before_a_text_is_cut(self, write: Write) -> None:
+        write("https://mcp.example.com/${TEAM_KEY}")
+        resolve("team")
+        assert SECRET[:5] not in sanitize("x" * 10 + SECRET, 15)
+
+    @pytest.mark.threat("project-named-by-a-variable")
+    def test_a_file_that_nobody_trusts_puts_nothing_in(self, world: Path) -> None:
+        file = world / "work" / ".mcp.json"
+        url = "https://evil.example/${TEAM_KEY}"
+        file.write_text(json.dumps({"mcpServers": {"team": {"type": "http", "url": url}}}))
+        assert mcpnb.servers(probe=False)[0]["url"] == url
+
+
+async def _listed(session: mcpnb.Session) -> object:
+    async with session.client() as client:
+        return await client.list_tools()
+
+
+class TestStored:
+    """Names of records stand in clear in their files: none holds a secret."""
+
+    @pytest.mark.slow
+    def test_no_file_has_it(self, keyed: FakeServer, write: Write, world: Path) -> None:
+        write(template(keyed))
+        store = FileStore(world / "mcpnb")
+        session = connect("team", store=store)
+        begun = session.login()
+        begun.until("waiting", 10)
+        files = [path.read_bytes() for path in (world / "mcpnb").iterdir()]
+        begun.cancel()
+        sign_in(session)
+        files += [path.read_bytes() for path in (world / "mcpnb").iterdir()]
+
+        assert not any(SECRET.encode() in content for content in files)
+        (key,) = store.keys("login")
+        assert key.name.startswith(f"{template(keyed)}#")
+        (row,) = json.loads(run("list", "--json").expect(0).out)
+        assert (row["name"], row["auth_status"]) == ("team", "authenticated")
+
+    def test_another_value_is_another_login(
+        self, keyed: FakeServer, write: Write, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is another server: a tenant's, say."""
+        write(template(keyed))
+        store = MemoryStore()
+        sign_in(connect("team", store=store))
+
+        monkeypatch.setenv("TEAM_KEY", "another-tenant")
+        assert not connect("team", store=store).signed_in
+        monkeypatch.setenv("TEAM_KEY", SECRET)
+        assert connect("team", store=store).signed_in
+        assert connect(keyed.url, store=store).signed_in, "by its address, too"
+
+    def test_one_from_before_is_found_and_loses_the_secret(
+        self, keyed: FakeServer, write: Write, world: Path
+    ) -> None:
+        """Records had the whole address for a name once."""
+        store = FileStore(world / "mcpnb")
+        sign_in(connect(keyed.url, store=store))
+        (former,) = store.keys("login")
+        assert former == RecordName("login", keyed.url)
+        write(template(keyed))
+
+        session = connect("team", store=store)
+
+        assert session.signed_in
+        assert session.call("echo", text="hi").text == "hi"
+        (key,) = store.keys("login")
+        assert SECRET not in key.name
+        assert not any(SECRET.encode() in p.read_bytes() for p in (world / "mcpnb").iterdir())
+        assert connect("team", store=FileStore(world / "mcpnb")).signed_in
+
+    @pytest.mark.parametrize("known", [True, False], ids=["configured", "not any more"])
+    def test_it_can_be_ended_with_all_others(
+        self, keyed: FakeServer, write: Write, monkeypatch: pytest.MonkeyPatch, *, known: bool
+    ) -> None:
+        write(template(keyed))
+        store = MemoryStore()
+        sign_in(connect("team", store=store))
+        if not known:
+            monkeypatch.setenv("TEAM_KEY", "rotated-since-then")
+
+        ((server, account, outcome),) = sign_out_everywhere(store)
+
+        assert (account, outcome) == (None, "revoked")
+        assert server.startswith(template(keyed))
+        assert store.keys("login") == []
+        assert keyed.asked("/revoke")
+
+    @pytest.mark.slow
+    def test_one_that_is_not_configured_any_more_is_listed(
+        self, keyed: FakeServer, write: Write, world: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = write(template(keyed))
+        sign_in(connect("team", store=FileStore(world / "mcpnb")))
+        file.unlink()
+        monkeypatch.delenv("TEAM_KEY")
+        (row,) = json.loads(run("list", "--json").expect(0).out)
+
+        assert row["auth_status"] == "authenticated"
+        assert row["url"].startswith(f"{template(keyed)}#")
+
+
+class TestUnderTheFormerName:
+    """Records had the whole address for a name once, and some programs write such ones still."""
+
+    @pytest.fixture
+    def record(self, keyed: FakeServer) -> dict[str, Any]:
+        """Give the login that such a program stored."""
+        store = MemoryStore()
+        sign_in(connect(keyed.url, store=store))
+        found = store.read(RecordName("login", keyed.url))
+        assert found is not None
+        return found
+
+    def test_signing_out_deletes_it_though_its_key_is_out_of_reach(
+        self, keyed: FakeServer, write: Write, world: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else it would be back as soon as the key is."""
+        sign_in(connect(keyed.url, store=FileStore(world / "mcpnb")))
+        write(template(keyed))
+        with monkeypatch.context() as without:
+            without.setenv("MCPNB_STORE_KEY", "no key at all")
+            (world / "mcpnb" / "key").rename(world / "key")
+            session = connect("team", store=FileStore(world / "mcpnb"))
+            with pytest.raises(errors.StoreError):
+                _ = session.signed_in
+            session.logout()
+        (world / "key").rename(world / "mcpnb" / "key")
+
+        assert not connect("team", store=FileStore(world / "mcpnb")).signed_in
+        assert not connect(keyed.url, store=FileStore(world / "mcpnb")).signed_in
+        assert not any(SECRET.encode() in p.read_bytes() for p in (world / "mcpnb").iterdir())
+
+    def test_it_does_not_come_back_after_a_sign_out(
+        self, keyed: FakeServer, write: Write, record: dict[str, Any]
+    ) -> None:
+        """Signed out of under the new name, where the former one could not be deleted."""
+        write(template(keyed))
+        store = MemoryStore()
+        session = connect("team", store=store)
+        sign_in(session)
+        session.logout()
+        store.write(RecordName("login", keyed.url), record)
+
+        again = connect("team", store=store)
+        assert not again.signed_in
+        assert not again.signed_in
+        assert store.keys("login") == []
+
+    @pytest.mark.parametrize("which", ["former", "new"])
+    def test_nor_does_who_can_read_it_bring_it_back_meanwhile(
+        self, keyed: FakeServer, write: Write, record: dict[str, Any], which: str
+    ) -> None:
+        """Another kernel has its key, and looks before one of a sign-out's two deletions."""
+        write(template(keyed))
+        store, former = Meanwhile(), RecordName("login", keyed.url)
+        session, other = (connect("team", store=store) for _ in range(2))
+        store.write(former, record)
+        store.locked_away = former
+        key = former if which == "former" else session._source.key  # noqa: SLF001
+        store.then("delete", key, lambda: other.signed_in)
+        session.logout()
+        store.join()
+
+        assert store.at is None, "it happened"
+        assert not other.signed_in
+        assert store.keys("login") == []
+
+    def test_a_newer_login_is_not_overwritten_with_it(
+        self, keyed: FakeServer, write: Write, record: dict[str, Any]
+    ) -> None:
+        """Another kernel signs in just when this one has seen that nobody has."""
+        write(template(keyed))
+        store = Meanwhile()
+        session, other = (connect("team", store=store) for _ in range(2))
+        login, url = waiting(other)
+        answer = answer_of(url)
+        store.write(RecordName("login", keyed.url), record)
+        store.then("read", session._source.key, lambda: login.submit(answer))  # noqa: SLF001
+
+        assert session.signed_in
+        store.join()
+        assert login.wait(10).signed_in
+        newer = other.access_token()
+        assert newer != record["tokens"]["access_token"]
+        assert session.access_token() == newer
+        (key,) = store.keys("login")
+        assert SECRET not in key.name
+
+
+class TestTheHost:
+    @pytest.mark.parametrize(
+        ("url", "host"),
+        [
+            ("https://h.example/mcp", "h.example"),
+            ("https://h.example:8443?x", "h.example:8443"),
+            ("https://me:word@h.example#x", "h.example"),
+            ("https://[::1]:80/", "[::1]:80"),
+            ("https://h.example/@x", "h.example"),
+            ("h.example/mcp", "h.example"),
+            ("", ""),
+        ],
+    )
+    def test_is_found(self, url: str, host: str) -> None:
+        begin, end = host_of(url)
+        assert url[begin:end] == host
+
+    def test_an_address_with_nothing_hidden_is_shown_as_it_is(self) -> None:
+        config = ServerConfig(url="https://h.example/mcp")
+        assert config.shown == config.name_in_store == config.url
+        assert claude.variables_in(config.url) == []

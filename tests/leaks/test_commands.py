@@ -1,0 +1,324 @@
+"""Marked secrets are planted everywhere, every command is run, and every byte is searched.
+
+What `demo`, `relay` and `jupyter` do beyond their usage is searched where they are tested.
+
+What is searched: stdout, stderr, the argv of every process that a command starts, what `ps` shows
+meanwhile, and the names and content of the files that are left. `token` and `relay` print one
+secret, alone on stdout: that is what they are for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpnb.cli.group import cli
+from mcpnb.config import review
+from mcpnb.demo.browser import approve
+from mcpnb.stores import FileStore
+from tests.fakes.helper import Helper
+from tests.fakes.people import answer_of, connect, free_port, query_of, sign_in
+from tests.fakes.secrets import Secrets, files_in
+from tests.fakes.server import PRM, FakeServer
+from tests.fakes.wire import Reply, Request
+from tests.terminal import Ended, OnTerminal, Running, run
+
+pytestmark = pytest.mark.slow
+posix = pytest.mark.skipif(sys.platform == "win32", reason="ps and terminals of POSIX")
+
+# Notes the argv of whatever is started, however it is.
+AUDIT = """
+import os, sys
+def note(event, arguments):
+    if event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"):
+        with open(os.environ["STARTED"], "a") as started:
+            started.write(f"{event} {arguments[:2]!r}\\n")
+sys.addaudithook(note)
+"""
+STORE_KEY = base64.urlsafe_b64encode(b"pLanted-store-key-of-32-bytes-ok").decode()
+PLANTED = {
+    "MCPNB_STORE_KEY": STORE_KEY,
+    "CLIENT_SECRET": "pLanted-client-secret",
+    "BEARER": "pLanted-bearer-token",
+    "HEADER": "pLanted-header-of-the-environment",
+    "URL_KEY": "pLanted-key-in-the-address",
+}
+WRITTEN = "pLanted-header-in-the-file"
+HELPED = "pLanted-header-of-the-helper"
+
+
+@dataclass
+class Planted:
+    """A world full of secrets."""
+
+    fake: FakeServer
+    folder: Path
+    servers: tuple[str, ...] = ("pre", "static", "headers", "keyed", "helped")
+    secrets: Secrets = field(default_factory=Secrets)
+
+    def search(self, done: Ended, *, allowed: str = "") -> None:
+        """Look through what a command wrote and started.
+
+        Args:
+            done: The command.
+            allowed: The one secret that it is there to print, on stdout.
+        """
+        started = self.folder / "started"
+        texts = {
+            "stdout": done.out.replace(allowed, "") if allowed else done.out,
+            "stderr": done.err,
+            "argv": started.read_text() if started.exists() else "",
+        }
+        assert "Traceback" not in done.err
+        self.secrets.absent_from(texts)
+
+    def search_files(self) -> None:
+        """Look through the store: names, and the heads that are not encrypted."""
+        self.secrets.absent_from(files_in(self.folder.parent / "mcpnb"))
+
+
+@pytest.fixture
+def planted(
+    fake: FakeServer, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Planted:
+    """Configure a server for each way in which a secret comes in, and sign in to all of them."""
+    for name, value in PLANTED.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("mcpnb.text._secrets", ())
+    folder = world / "audited"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(AUDIT)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("STARTED", str(folder / "started"))
+    port = free_port()
+    helper = Helper(tmp_path)
+    helper.says(**{"X-Key": HELPED})
+    fake.clients["own"] = {
+        "client_id": "own",
+        "client_secret": PLANTED["CLIENT_SECRET"],
+        "redirect_uris": [f"http://127.0.0.1:{port}/callback"],
+        "token_endpoint_auth_method": "client_secret_basic",
+    }
+    fake.announce(
+        token_endpoint_auth_methods_supported=["none", "client_secret_basic"],
+        device_authorization_endpoint=f"{fake.base}/device_authorization",
+    )
+    own = world / "xdg" / "config" / "mcpnb" / "config.toml"
+    own.parent.mkdir()
+    own.write_text(
+        f'[mcp_servers.pre]\nurl = "{fake.url}"\naccount = "pre"\n'
+        'oauth = {client_id = "own", client_secret_env_var = "CLIENT_SECRET", '
+        f'issuer = "{fake.base}", callback_port = {port}}}\n'
+        f'[mcp_servers.static]\nurl = "{fake.url}"\nbearer_token_env_var = "BEARER"\n'
+        f'[mcp_servers.headers]\nurl = "{fake.url}"\naccount = "headers"\n'
+        f'http_headers = {{X-Written = "{WRITTEN}"}}\nenv_http_headers = {{X-Env = "HEADER"}}\n'
+        f'[mcp_servers.helped]\nurl = "{fake.url}"\naccount = "helped"\n'
+        f"http_headers_helper = {json.dumps(helper.command)}\n"
+    )
+    keyed = f"{fake.base}/mcp?key=${{URL_KEY}}"
+    (world / "work" / ".mcp.json").write_text(
+        json.dumps({"mcpServers": {"keyed": {"type": "http", "url": keyed}}})
+    )
+    for each in review():
+        each.agree()
+    fake.describe(resource=fake.base)
+    fake.challenge = {"resource_metadata": fake.base + PRM}
+    store = FileStore(world / "mcpnb", key="auto")
+    for name in ("pre", "headers", "keyed", "helped"):
+        callback = {"callback_port": None} if name == "pre" else {}
+        sign_in(connect(name, store=store, **callback))
+    known = Secrets(fake).add("planted", *PLANTED.values(), WRITTEN, HELPED)
+    return Planted(fake, folder, secrets=known)
+
+
+def commands(server: str) -> dict[str, list[str]]:
+    """Give one command line for each command, about a server."""
+    return {
+        "login": [server, "--begin", "--json"],
+        "logout": [server],
+        "list": [],
+        "tools": [server],
+        "call": [server, "echo", "text=hi"],
+        "token": [server],
+        "add": ["another", "--url", "http://127.0.0.1:9/mcp"],
+        "get": [server],
+        "remove": [server],
+        "trust": ["--withdraw"],
+        "discover": [server],
+        "doctor": [server, "--call"],
+        "relay": ["https://as.example/authorize?response_type=code"],
+        "jupyter": ["--help"],
+        "client-metadata": ["--url", "https://example.com/mcpnb.json"],
+        "demo": ["--help"],
+    }
+
+
+def fail_all(fake: FakeServer) -> None:
+    """Have every endpoint repeat what it was sent, in an error."""
+
+    def parrot(request: Request) -> Reply:
+        said = f"no such thing: {request.body.decode()} {request.target}"
+        for values in request.form.values():
+            said += f" {' '.join(values)}"
+        return Reply(400, {"error": "invalid_grant", "error_description": said})
+
+    for path in ("/token", "/revoke", "/register", "/device_authorization"):
+        fake.routes[path] = parrot
+
+
+def end_logins(fake: FakeServer) -> None:
+    fake.end()
+
+
+def parrot_all(fake: FakeServer) -> None:
+    fail_all(fake)
+    fake.expire()
+
+
+def go_away(fake: FakeServer) -> None:
+    fake.always("/mcp", Reply(drop=True))
+    for path in ("/token", "/revoke"):
+        fake.always(path, Reply(drop=True))
+
+
+def expire(fake: FakeServer) -> None:
+    fake.expire()
+
+
+STATES: dict[str, Callable[[FakeServer], None]] = {
+    "well": lambda _: None,
+    "expired": expire,
+    "ended": end_logins,
+    "parrots": parrot_all,
+    "gone": go_away,
+}
+
+
+def test_every_command_is_run_here() -> None:
+    """A new one has to be added above."""
+    assert set(cli.commands) <= set(commands("x"))
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_no_command_shows_one_whatever_the_server_does(planted: Planted, state: str) -> None:
+    """Each for each server; those that end a login or change a file come last."""
+    STATES[state](planted.fake)
+    last = ("logout", "remove", "trust")
+    for server in planted.servers:
+        for name, rest in commands(server).items():
+            if name not in last and name in cli.commands:
+                one_command(planted, name, *rest)
+    for more in (["tools", "--json"], ["token", "--header"], ["get", "--json"]):
+        one_command(planted, more[0], planted.servers[0], *more[1:])
+    for more in (["list", "--json"], ["doctor", "--json"], ["--help"], ["--version"]):
+        one_command(planted, *more)
+    planted.search_files()
+    for name in last:
+        for server in planted.servers:
+            one_command(planted, name, *commands(server)[name])
+    one_command(planted, "logout", "--all")
+    planted.search_files()
+
+
+def one_command(planted: Planted, *words: str) -> None:
+    done = run(*words)
+    allowed = done.out.strip().removeprefix("Authorization: Bearer ") if words[0] == "token" else ""
+    planted.search(done, allowed=allowed)
+
+
+@pytest.mark.parametrize("server", ["headers", "keyed", "pre"])
+def test_no_sign_in_shows_one(planted: Planted, server: str) -> None:
+    """The whole of it, through pipes; the address that is opened says for which server it is."""
+    with Running("login", server, "--no-browser") as command:
+        address = command.address()
+        answer = answer_of(address)
+        (code,) = query_of(answer)["code"]
+        planted.secrets.add("code", code)
+        command.type(answer.replace("state=", "state=x"))
+        command.says("Not used")
+        command.type(code)
+        command.says("alone is refused")
+        command.type(answer)
+        done = command.end().expect(0)
+
+    planted.search(Ended(done.code, done.out, done.err.replace(address, "")))
+    planted.search_files()
+
+
+@pytest.mark.parametrize("fault", ["denied", "parrots", "gone"])
+def test_no_failed_sign_in_shows_one(planted: Planted, fault: str) -> None:
+    fake = planted.fake
+    with Running("login", "keyed", "--no-browser", "--port", "0") as command:
+        address = command.address()
+        if fault == "denied":
+            fake.authorize_error = {"error": "access_denied", "error_description": "never"}
+        elif fault == "parrots":
+            fail_all(fake)
+        else:
+            fake.always("/token", Reply(drop=True))
+        command.type(approve(address, follow=False))
+        done = command.end().expect(1)
+
+    planted.search(Ended(done.code, done.out, done.err.replace(address, "")))
+
+
+@posix
+def test_ps_shows_none_while_a_sign_in_waits(planted: Planted) -> None:
+    """Nor does the terminal, after the paste."""
+    with OnTerminal("login", "keyed", "--no-browser", "--port", "0") as terminal:
+        answer = answer_of(terminal.address())
+        planted.secrets.add("code", query_of(answer)["code"][0])
+        terminal.shows("Paste the address here: ")
+        terminal.type(answer[:40])
+        listed = subprocess.run(
+            ["ps", "-A", "-ww", "-o", "args="],  # noqa: S607  the one of this machine
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        terminal.type(f"{answer[40:]}\n")
+        assert terminal.end() == 0
+        shown = re.sub(r"^http\S+/authorize\?\S+$", "", terminal.shown, flags=re.MULTILINE)
+
+    planted.search(Ended(0, listed, shown))
+    assert "mcpnb login keyed" in listed
+
+
+@posix
+@pytest.mark.parametrize("wrong", ["short", "other"])
+def test_no_trouble_with_the_store_shows_one(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    other = base64.urlsafe_b64encode(os.urandom(32)).decode()
+    key = "pLanted-short-key" if wrong == "short" else other
+    planted.secrets.add("store key", key)
+    monkeypatch.setenv("MCPNB_STORE_KEY", key)
+    for words in (["token", "headers"], ["list"], ["doctor", "headers"], ["logout", "headers"]):
+        one_command(planted, *words)
+
+
+def test_what_is_searched_for_is_really_there(planted: Planted) -> None:
+    """Or finding nothing would mean nothing."""
+    fake = planted.fake
+    for server in planted.servers:
+        # The fake has no use for the configured token; whoever is signed in is served.
+        run("call", server, "echo", "text=x").expect(1 if server == "static" else 0)
+    sent: list[Any] = [dict(request.headers) | {"t": request.target} for request in fake.requests]
+    everything = json.dumps(sent) + " ".join(planted.secrets.known())
+    for secret in (*PLANTED.values(), WRITTEN, HELPED):
+        assert secret in everything
+    assert fake.access
+    assert fake.refresh
+    started = (planted.folder / "started").read_text()
+    assert shlex.split(started.splitlines()[0])

@@ -1,0 +1,179 @@
+"""The whole story of `mcpnb relay`: begun on one machine, approved on another, pasted back."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from tests.fakes import wire
+from tests.fakes.people import free_port, query_of
+from tests.fakes.server import FakeServer
+from tests.login.test_relay import browse
+from tests.peers.machines import Machine, machine
+from tests.terminal import Running, run
+
+pytestmark = pytest.mark.slow
+
+
+def begun(fake: FakeServer) -> str:
+    """Begin a sign-in that nobody waits for; give the authorization URL."""
+    done = run("login", fake.url, "--begin", "--port", str(free_port())).expect(0)
+    return done.out.strip()
+
+
+def relayed(address: str, code: int = 0) -> str:
+    """Relay it with a browser of this machine; give the line to paste."""
+    with Running("relay", address, "--no-browser") as command:
+        assert command.address() == address
+        browse(address)
+        return command.end().expect(code).out
+
+
+class TestOnOneMachine:
+    def test_what_was_begun_is_finished_with_the_line(self, fake: FakeServer) -> None:
+        line = relayed(begun(fake))
+        assert fake.token_requests("authorization_code") == [], "only the code passes through"
+        done = run("login", fake.url, "--finish", "-", given=line).expect(0)
+
+        assert "Signed in" in done.err
+        assert run("token", fake.url).expect(0).out.strip() in fake.access
+
+    def test_relaying_contacts_and_stores_nothing(self, fake: FakeServer) -> None:
+        address = begun(fake)
+        asked = len(fake.requests)
+        with Running("relay", address, "--no-browser") as command:
+            command.address()
+            command.says("where it is caught")
+            assert len(fake.requests) == asked
+            browse(address)
+            command.end().expect(0)
+
+        assert [request.path for request in fake.requests[asked:]] == ["/authorize"]
+
+    def test_a_refusal_ends_the_sign_in_that_waits(self, fake: FakeServer) -> None:
+        fake.authorize_error = {"error": "access_denied", "error_description": "Not today"}
+        line = relayed(begun(fake), code=1)
+        done = run("login", fake.url, "--finish", "-", given=line).expect(1)
+
+        assert "declined: “Not today”" in done.err
+
+    @pytest.mark.threat("relayed-answer-of-another")
+    def test_the_answer_to_another_sign_in_is_not_relayed(self, fake: FakeServer) -> None:
+        """A page that somebody else had the browser open, say."""
+        address = begun(fake)
+        fake.state = "another"
+        with Running("relay", address, "--no-browser") as command:
+            command.address()
+            assert browse(address).status_code == 400
+            command.says("belongs to another sign-in")
+            fake.state = "default"
+            browse(address)
+            line = command.end().expect(0).out
+        run("login", fake.url, "--finish", "-", given=line).expect(0)
+
+    def test_a_sign_in_that_waits_here_needs_none(self, fake: FakeServer) -> None:
+        """Its port is the one in use; it goes on undisturbed."""
+        with Running("login", fake.url, "--no-browser", "--port", "0") as command:
+            address = command.address()
+            port = urlsplit(query_of(address)["redirect_uri"][0]).port
+            done = run("relay", address, "--no-browser").expect(1)
+            assert f"Port {port} of this machine" in done.err
+            browse(address)
+            command.end().expect(0)
+
+
+# Two machines
+
+
+@contextlib.contextmanager
+def reaching(machine: Machine, fake: FakeServer) -> Iterator[None]:
+    """Have the server reachable from a machine, under the address that it has everywhere.
+
+    One and the same server, with a listening socket in each network. Its address has to be a
+    loopback one, because any other would have to be https.
+    """
+    with machine.inside():
+        door = wire._Listening(("127.0.0.1", fake.port), wire._Connection)  # noqa: SLF001
+    door.wire = fake
+    thread = threading.Thread(target=door.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        door.shutdown()
+        door.server_close()
+        thread.join(5)
+
+
+@pytest.fixture
+def machines(fake: FakeServer) -> Iterator[tuple[Machine, Machine]]:
+    """Give a laptop with a browser and a kernel's machine; both reach only the server."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for _ in range(2):
+            made.append(stack.enter_context(machine()))
+            stack.enter_context(reaching(made[-1], fake))
+        yield made[0], made[1]
+
+
+def test_the_machines_have_nothing_in_common(machines: tuple[Machine, Machine]) -> None:
+    """So that the next tests test something."""
+    laptop, kernel = machines
+    with laptop.inside():
+        assert [name for _, name in socket.if_nameindex()] == ["lo"]
+        listening = socket.create_server(("127.0.0.1", 0))
+    with listening:
+        with kernel.inside(), pytest.raises(ConnectionRefusedError):
+            socket.create_connection(listening.getsockname(), timeout=10)
+        with laptop.inside(), socket.create_connection(listening.getsockname(), timeout=10):
+            pass
+
+
+def test_a_sign_in_that_waits_on_another_machine_is_completed_by_the_line(
+    fake: FakeServer, machines: tuple[Machine, Machine]
+) -> None:
+    laptop, kernel = machines
+    with kernel.inside():
+        waiting = Running("login", fake.url, "--no-browser")
+    with waiting:
+        address = waiting.address()
+        with laptop.inside():
+            with pytest.raises(httpx2.ConnectError):
+                browse(address)  # what the person sees without it
+            line = relayed(address)
+        assert waiting.is_running
+        assert fake.token_requests("authorization_code") == []
+        waiting.type(line)
+        done = waiting.end().expect(0)
+
+    assert "Signed in" in done.err
+    assert line.strip() not in done.err
+    with kernel.inside():
+        assert run("token", fake.url).expect(0).out.strip() in fake.access
+
+
+def test_what_the_relay_listens_at_is_out_of_reach_of_the_other_machine(
+    fake: FakeServer, machines: tuple[Machine, Machine]
+) -> None:
+    laptop, kernel = machines
+    with kernel.inside():
+        address = run("login", fake.url, "--begin").expect(0).out.strip()
+    callback = query_of(address)["redirect_uri"][0]
+    with laptop.inside():
+        command = Running("relay", address, "--no-browser")
+    with command:
+        command.address()
+        with kernel.inside(), pytest.raises(httpx2.ConnectError):
+            browse(callback)
+        with laptop.inside():
+            assert browse(callback).status_code == 400
+            browse(address)
+        line = command.end().expect(0).out
+    with kernel.inside():
+        run("login", fake.url, "--finish", "-", given=line).expect(0)

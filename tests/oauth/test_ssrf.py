@@ -1,0 +1,317 @@
+"""Where our own traffic may go: addresses are checked, pinned, and never a private surprise.
+
+Only name resolution is faked. The guard of `conftest` refuses every connection that is not to
+loopback and names the address: so it also tells which one would have been contacted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from mcpnb import errors
+from mcpnb.oauth.http import Http
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply
+
+PUBLIC = "93.184.216.34"
+PRIVATE = [
+    "10.0.0.1",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.1",
+    "127.0.0.1",
+    "127.8.8.8",
+    "100.64.0.1",
+    "0.0.0.0",  # noqa: S104  an address to be refused
+    "0.1.2.3",
+    "192.0.0.1",
+    "198.18.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "fc00::1",
+    "fd12:3456::1",
+    "2001:db8::1",
+]
+NEVER = [
+    "169.254.169.254",
+    "169.254.0.1",
+    "224.0.0.1",
+    "fe80::1",
+    "fd00:ec2::254",
+    "ff02::1",
+    "::ffff:169.254.169.254",
+    "2002:a9fe:a9fe::1",
+    "64:ff9b::a9fe:a9fe",
+    "::a9fe:a9fe",
+]
+EMBEDDED = [
+    "::ffff:10.0.0.1",
+    "::ffff:127.0.0.1",
+    "2002:a00:1::",
+    "2002:7f00:1::1",
+    "64:ff9b::a00:1",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::a00:1",
+    "2001:0:a00:1::1",
+    "::10.0.0.1",
+    "::127.0.0.1",
+]
+
+
+class Names:
+    """A name service: each lookup of a name gives the next of its answers, the last one again."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[tuple[str, ...]]] = {}
+        self.looked_up: list[str] = []
+        self._real = socket.getaddrinfo
+
+    def says(self, name: str, *answers: str | tuple[str, ...]) -> None:
+        self.answers[name] = [(a,) if isinstance(a, str) else a for a in answers]
+
+    def getaddrinfo(self, host: Any, port: Any, *args: Any, **kw: Any) -> Any:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            self.looked_up.append(host)
+        else:
+            return self._real(host, port, *args, **kw)
+        answers = self.answers.get(host)
+        if answers is None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        current = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [i for a in current for i in self._real(a, port, *args, **kw)]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    service = Names()
+    service.says("public.example", PUBLIC)
+    monkeypatch.setattr(socket, "getaddrinfo", service.getaddrinfo)
+    return service
+
+
+@pytest.fixture
+def http() -> Iterator[Callable[..., Http]]:
+    opened: list[Http] = []
+
+    def make(server: str = "https://public.example/mcp", **given: Any) -> Http:
+        opened.append(Http(server, **given))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def url_of(address: str, port: int = 9) -> str:
+    return f"http://[{address}]:{port}/x" if ":" in address else f"http://{address}:{port}/x"
+
+
+@pytest.mark.threat("ssrf-private-address", "ssrf-ipv4-in-ipv6")
+@pytest.mark.threat("metadata-leads-inside")
+@pytest.mark.parametrize("address", PRIVATE + NEVER + EMBEDDED)
+def test_a_public_servers_metadata_leads_to_no_private_network(
+    names: Names, http: Callable[..., Http], fake: FakeServer, address: str
+) -> None:
+    """Neither by name nor as a literal; loopback counts as private here."""
+    names.says("inside.example", address)
+    policy = http()
+    for url in (f"http://inside.example:{fake.port}/x", url_of(address, fake.port)):
+        with pytest.raises(errors.ProtocolError, match="allow_private_network"):
+            policy.get(url)
+        with pytest.raises(errors.ProtocolError):
+            policy.post_form(url, "a=1", {})
+
+    assert fake.requests == []
+
+
+@pytest.mark.threat("ssrf-cloud-metadata", "ssrf-ipv4-in-ipv6")
+@pytest.mark.parametrize("address", NEVER)
+def test_where_cloud_machines_keep_credentials_is_never_contacted(
+    names: Names, http: Callable[..., Http], address: str
+) -> None:
+    """Not for a private server, not with the override, not even as the server itself."""
+    names.says("metadata.internal", address)
+    for policy in (
+        http("http://127.0.0.1/mcp"),
+        http(allow_private=True),
+        http("http://metadata.internal/mcp"),
+        http(url_of(address)),
+    ):
+        for url in ("http://metadata.internal/x", url_of(address)):
+            with pytest.raises(errors.ProtocolError):
+                policy.get(url)
+
+
+# The guard leaves the socket that it stopped to be collected.
+@pytest.mark.threat("ssrf-one-of-several")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_of_several_addresses_only_those_allowed_are_tried(
+    names: Names, http: Callable[..., Http]
+) -> None:
+    names.says("mixed.example", ("10.0.0.1", "::ffff:127.0.0.1", PUBLIC))
+
+    with pytest.raises(AssertionError, match=f"connect to {PUBLIC}"):
+        http().get("http://mixed.example/x")
+
+
+@pytest.mark.threat("dns-rebinding-at-connect")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_the_checked_address_is_the_one_connected_to(
+    names: Names, http: Callable[..., Http], fake: FakeServer
+) -> None:
+    """DNS rebinding: public when it is checked, this machine when it would be looked up again."""
+    names.says("rebinding.example", PUBLIC, "127.0.0.1")
+
+    with pytest.raises(AssertionError, match=f"connect to {PUBLIC}"):
+        http().get(f"http://rebinding.example:{fake.port}/x")
+    assert names.looked_up.count("rebinding.example") == 1
+
+    with pytest.raises(errors.ProtocolError):
+        http().get(f"http://rebinding.example:{fake.port}/x")
+    assert fake.requests == []
+
+
+@pytest.mark.threat("private-server-locked-out")
+def test_a_name_is_looked_up_once_per_request_and_sent_as_host(
+    names: Names, http: Callable[..., Http], fake: FakeServer
+) -> None:
+    """The person's own server may be on a private network: it was named on purpose."""
+    names.says("dev.example", "127.0.0.1", PUBLIC)
+    policy = http(f"http://dev.example:{fake.port}/mcp")
+
+    assert policy.get(f"http://dev.example:{fake.port}/mcp").status == 405
+    assert names.looked_up == ["dev.example"]
+    assert fake.requests[0].headers["host"] == f"dev.example:{fake.port}"
+
+
+@pytest.mark.threat("private-server-locked-out")
+def test_a_private_servers_metadata_may_lead_to_its_own_network(
+    names: Names, http: Callable[..., Http], fake: FakeServer
+) -> None:
+    names.says("dev.example", "10.1.2.3")
+    names.says("as.internal", "127.0.0.1")
+
+    policy = http("https://dev.example/mcp")
+
+    assert policy.get(f"http://as.internal:{fake.port}/nothing").status == 404
+
+
+@pytest.mark.threat("private-server-locked-out")
+def test_the_persons_override_allows_private_networks(
+    names: Names, http: Callable[..., Http], fake: FakeServer
+) -> None:
+    names.says("as.internal", "127.0.0.1")
+
+    assert http(allow_private=True).get(f"http://as.internal:{fake.port}/x").status == 404
+
+
+def test_a_next_address_is_tried_where_the_first_does_not_listen(
+    names: Names, http: Callable[..., Http], fake: FakeServer
+) -> None:
+    names.says("two.example", ("::1", "127.0.0.1"))
+
+    assert http("http://two.example").get(f"http://two.example:{fake.port}/x").status == 404
+
+
+@pytest.mark.parametrize("host", ["unknown.example", "x" * 64 + ".example", "a..example"])
+def test_a_name_that_nobody_knows_is_unreachable(
+    names: Names, http: Callable[..., Http], host: str
+) -> None:
+    del names
+    with pytest.raises((errors.ServerUnreachable, errors.DiscoveryError)) as caught:
+        http().get(f"http://{host}/x")
+
+    assert not getattr(caught.value, "sent", False)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "/x", "ftp://h/x", "file:///etc/passwd", "http://", "http://h:x/"]
+)
+def test_what_is_no_http_address_is_a_clear_error(http: Callable[..., Http], url: str) -> None:
+    with pytest.raises(errors.DiscoveryError, match="not a usable address"):
+        http().get(url)
+
+
+class TestProxies:
+    """Through a proxy, names are the proxy's; loopback and private literals still are not."""
+
+    @pytest.mark.threat("proxy-sees-loopback")
+    def test_loopback_is_always_reached_directly(
+        self, monkeypatch: pytest.MonkeyPatch, http: Callable[..., Http], fake: FakeServer
+    ) -> None:
+        """A proxy's loopback is another machine."""
+        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+        for host in ("127.0.0.1", "localhost"):
+            own = f"http://{host}:{fake.port}/mcp"
+            assert http(own).get(own).status == 405
+
+    @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+    def test_a_public_name_is_resolved_by_the_proxy(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        names: Names,
+        http: Callable[..., Http],
+        fake: FakeServer,
+        variable: str,
+    ) -> None:
+        monkeypatch.setenv(variable, fake.base)
+        fake.routes["/x"] = lambda _: Reply(200, {"from": "proxy"})
+
+        assert http().get("http://as.example/x").json() == {"from": "proxy"}
+        assert fake.requests[0].target == "http://as.example/x"
+        assert names.looked_up == []
+
+    @pytest.mark.threat("ssrf-by-proxy")
+    @pytest.mark.parametrize("address", ["10.0.0.1", "169.254.169.254", "fd00::1"])
+    def test_a_private_literal_is_refused_all_the_same(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        http: Callable[..., Http],
+        fake: FakeServer,
+        address: str,
+    ) -> None:
+        monkeypatch.setenv("http_proxy", fake.base)
+
+        with pytest.raises(errors.ProtocolError):
+            http().get(url_of(address))
+        assert fake.requests == []
+
+    def test_no_proxy_is_honoured(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        names: Names,
+        http: Callable[..., Http],
+        fake: FakeServer,
+    ) -> None:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", "dev.example")
+        names.says("dev.example", "127.0.0.1")
+
+        own = f"http://dev.example:{fake.port}/mcp"
+        assert http(own).get(own).status == 405
+
+    def test_a_proxy_that_is_down_is_named_as_unreachable(
+        self, monkeypatch: pytest.MonkeyPatch, http: Callable[..., Http]
+    ) -> None:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+        with pytest.raises(errors.ServerUnreachable) as caught:
+            http().get("http://as.example/x")
+        assert not caught.value.sent
+
+
+def test_closing_twice_is_no_error() -> None:
+    with closing(Http("https://public.example")) as policy:
+        policy.close()

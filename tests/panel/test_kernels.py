@@ -1,0 +1,235 @@
+"""The panel while kernels are busy, restarted or several, and pages are reloaded or several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from mcpnb.demo.servers import DemoServers
+from tests.fakes.panels import approve, connected, says, sign_in, sign_in_link, signed_in
+from tests.peers.browsers import Window
+from tests.peers.jupyter import Jupyter
+from tests.peers.jupyter_fixtures import ipykernel
+from tests.peers.jupyter_page import Notebook
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def demo() -> Iterator[DemoServers]:
+    """Give servers whose consent page a person clicks."""
+    with DemoServers() as servers:
+        yield servers
+
+
+def awaited(demo: DemoServers) -> list[str]:
+    """Write the notebook that is run as a whole."""
+    return [f"import mcpnb\nsession = await mcpnb.connect({demo.mcp_url!r})", "session.tools()"]
+
+
+def patiently(cells: list[str]) -> list[str]:
+    """Have the cell wait for the panel for as long as a busy machine may take to load it."""
+    return [f"import mcpnb.session.session as p; p._PATIENCE = 60\n{cells[0]}", *cells[1:]]
+
+
+class TestRunAll:
+    @pytest.mark.parametrize("version", ["7.3", "7.4"])
+    def test_it_goes_on_after_the_click(
+        self, window: Window, lab: Jupyter, demo: DemoServers, version: str
+    ) -> None:
+        kernel = lab.kernelspec(**ipykernel(version))
+        notebook = Notebook.of(window.context, lab, patiently(awaited(demo)), kernel=kernel)
+        notebook.run_all(wait=False)
+        sign_in(notebook)
+        notebook.front().shows(1, "harbour_traffic")
+
+    def test_where_a_running_cell_hears_nothing_the_address_is_asked_for(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        """With ipykernel 6; the answer comes to the port, or is pasted, and Enter goes on."""
+        demo.authorization_server.auto_consent = True
+        kernel = lab.kernelspec(**ipykernel("6.31"))
+        notebook = Notebook.of(window.context, lab, awaited(demo), kernel=kernel)
+        notebook.run_all(wait=False)
+        self.ask_in_the_cell(notebook)
+        notebook.shows(1, "harbour_traffic")
+
+    @pytest.mark.parametrize("version", ["6.31", "7.4"])
+    def test_a_cell_that_blocks_asks_in_itself(
+        self, window: Window, lab: Jupyter, demo: DemoServers, version: str
+    ) -> None:
+        demo.authorization_server.auto_consent = True
+        cells = [f"import mcpnb\nmcpnb.connect({demo.mcp_url!r}).wait().tools()"]
+        kernel = lab.kernelspec(**ipykernel(version))
+        notebook = Notebook.of(window.context, lab, cells, kernel=kernel).run(0, wait=False)
+        self.ask_in_the_cell(notebook)
+        notebook.shows(0, "harbour_traffic")
+
+    def test_a_cell_that_blocks_hears_the_panel_where_the_kernel_does(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        cells = [f"import mcpnb\nmcpnb.connect({demo.mcp_url!r}).wait().tools()"]
+        kernel = lab.kernelspec(**ipykernel("7.3"))
+        notebook = Notebook.of(window.context, lab, patiently(cells), kernel=kernel)
+        notebook.run(0, wait=False)
+        sign_in(notebook)
+        notebook.front().shows(0, "harbour_traffic")
+
+    @staticmethod
+    def ask_in_the_cell(notebook: Notebook) -> None:
+        """Open the address that the cell printed, and go on in the cell."""
+        notebook.shows(0, re.compile("To sign in to"))
+        field = notebook.page.locator(".jp-Stdin-input")
+        field.wait_for()
+        address = re.search(r"http://\S+/authorize\?\S+", notebook.text(0))
+        assert address is not None
+        tab = notebook.page.context.new_page()
+        tab.goto(address.group())
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
+        notebook.front()
+        field.press("Enter")
+
+
+class TestWithoutALogin:
+    def test_a_call_shows_a_panel_and_one_line(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        call = f"import mcpnb\nsession = mcpnb.connect({demo.mcp_url!r})\nsession.tools()"
+        notebook = Notebook.of(window.context, lab, [call, "session.tools()"]).run(0)
+        notebook.shows(0, "LoginRequired: Not signed in")
+        notebook.shows(0, "Sign in in the panel below, then run this cell again.")
+        assert "Traceback" not in notebook.text(0)
+        says(notebook.panel(0), "Nothing is contacted")
+        notebook.run(1).shows(1, "Sign in in the panel above")
+        expect(notebook.panel(1)).to_have_count(0)
+
+        sign_in(notebook)
+        notebook.front().run(1).shows(1, "harbour_traffic")
+
+    def test_the_panel_of_a_login_that_is_there_is_one_line(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url), "session"]).run(0)
+        sign_in(notebook)
+        notebook.front().run(1)
+        signed_in(notebook.panel(1))
+        box = notebook.panel(1).bounding_box()
+        assert box is not None
+        assert box["height"] < 90, "collapsed"
+
+
+class TestWhileWaiting:
+    def test_the_page_is_reloaded(self, window: Window, lab: Jupyter, demo: DemoServers) -> None:
+        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+        tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
+        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
+        notebook.front().reload()
+        says(notebook.panel(0), "Waiting for you to approve")
+        tab.bring_to_front()
+        approve(tab)
+        signed_in(notebook.front().panel(0))
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
+
+    def test_the_kernel_is_restarted(self, window: Window, lab: Jupyter, demo: DemoServers) -> None:
+        cells = [connected(demo.mcp_url), "session.tools()"]
+        notebook = Notebook.of(window.context, lab, cells).run(0)
+        tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
+        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
+        notebook.front().restart()
+        says(notebook.panel(0), "The kernel was restarted or has ended: run the cell again.")
+        notebook.run(0)
+        says(notebook.panel(0), "Waiting for you to approve")
+        tab.bring_to_front()
+        approve(tab)
+        signed_in(notebook.front().panel(0))
+        notebook.run(1).shows(1, "harbour_traffic")
+
+    def test_a_second_tab_of_the_notebook_says_the_same(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+        notebook.save()
+        second = notebook.again()
+        says(second.panel(0), "Nothing is contacted before you click.")
+        tab = second.opened_by(sign_in_link(second.panel(0)))
+        says(notebook.front().panel(0), "Waiting for you to approve")
+        tab.bring_to_front()
+        approve(tab)
+        signed_in(notebook.front().panel(0))
+        signed_in(second.front().panel(0))
+
+    def test_a_second_notebook_follows(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        kernel = lab.kernelspec()
+        cells = [connected(demo.mcp_url), "session.tools()"]
+        first = Notebook.of(window.context, lab, cells, kernel=kernel).run(0)
+        tab = first.opened_by(sign_in_link(first.panel(0)))
+        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
+        second = Notebook.of(window.context, lab, cells, kernel=kernel, name="b.ipynb").run(0)
+        says(second.panel(0), "Being signed in in another notebook")
+        tab.bring_to_front()
+        approve(tab)
+        signed_in(first.front().panel(0))
+        signed_in(second.front().panel(0))
+        second.run(1).shows(1, "harbour_traffic")
+        assert demo.authorization_server.grants["authorization_code"] == 1
+
+    def test_the_cell_is_busy_when_it_is_clicked(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        busy = "import time\nuntil = time.time() + 6\nwhile time.time() < until: time.sleep(0.1)"
+        kernel = lab.kernelspec(**ipykernel("6.31"))
+        cells = [connected(demo.mcp_url), busy]
+        notebook = Notebook.of(window.context, lab, cells, kernel=kernel).run(0)
+        says(notebook.panel(0), "Nothing is contacted before you click.")
+        notebook.run(1, wait=False)
+        tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
+        says(notebook.front().panel(0), "The kernel is busy.")
+        tab.bring_to_front()
+        approve(tab)
+        signed_in(notebook.front().panel(0))
+
+
+class TestSignedIn:
+    def test_signing_out_here_is_seen_in_the_other_notebook(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        kernel = lab.kernelspec()
+        cells = [connected(demo.mcp_url), "session.tools()"]
+        first = Notebook.of(window.context, lab, cells, kernel=kernel).run(0)
+        sign_in(first)
+        second = Notebook.of(window.context, lab, cells, kernel=kernel, name="b.ipynb").run(0)
+        signed_in(second.panel(0))
+        first.front()
+        first.panel(0).get_by_role("button", name="Sign out").click()
+        says(first.panel(0), "Sign in to")
+        says(second.front().panel(0), "Sign in to")
+
+    def test_the_tools_are_listed_with_their_descriptions(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+        sign_in(notebook)
+        panel = notebook.front().panel(0)
+        panel.locator("summary", has_text="Tools").click()
+        says(panel, "harbour_traffic")
+        says(panel, "Give ships, cargo and waiting times")
+
+    def test_a_refused_call_offers_the_permissions_that_it_needed(
+        self, window: Window, lab: Jupyter, demo: DemoServers
+    ) -> None:
+        publish = "session.call('publish', title='Fog in March')"
+        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url), publish]).run(0)
+        sign_in(notebook)
+        notebook.front().run(1).shows(1, re.compile("LoginRequired"))
+        panel = notebook.panel(0)
+        says(panel, "data:write")
+        tab = notebook.opened_by(panel.get_by_role("link", name="Add permissions"))
+        approve(tab)
+        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
+        notebook.front().run(1)
+        assert "LoginRequired" not in notebook.text(1)

@@ -1,0 +1,228 @@
+"""What every store promises: one suite for all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcpnb import errors
+from mcpnb.storage import open_store
+from mcpnb.stores import FileStore, MemoryStore, RecordName, TokenStore
+
+KEY = RecordName("login", "https://mcp.example/mcp")
+RECORD: dict[str, Any] = {"tokens": {"access_token": "a-secret", "scopes": ["a", "b"]}, "n": 1.5}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(params=["memory", "files"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
+    return MemoryStore() if request.param == "memory" else FileStore(tmp_path / "logins")
+
+
+def test_it_is_a_token_store(store: TokenStore) -> None:
+    assert isinstance(store, TokenStore)
+
+
+def test_what_was_written_is_read(store: TokenStore) -> None:
+    store.write(KEY, RECORD)
+
+    assert store.read(KEY) == RECORD
+
+
+def test_what_was_never_written_is_none(store: TokenStore) -> None:
+    assert store.read(KEY) is None
+    assert store.keys("login") == []
+
+
+def test_the_last_write_counts(store: TokenStore) -> None:
+    store.write(KEY, RECORD)
+    store.write(KEY, {"n": 2})
+
+    assert store.read(KEY) == {"n": 2}
+    assert store.keys("login") == [KEY]
+
+
+def test_a_record_is_a_value_that_nobody_shares(store: TokenStore) -> None:
+    """Changing what was given or got changes nothing that is stored."""
+    given_record: dict[str, Any] = {"tokens": {"scopes": ["a"]}}
+    store.write(KEY, given_record)
+    given_record["tokens"]["scopes"].append("b")
+    got = store.read(KEY)
+    assert got is not None
+    got["tokens"]["scopes"].append("c")
+
+    assert store.read(KEY) == {"tokens": {"scopes": ["a"]}}
+
+
+def test_what_was_deleted_is_gone_and_can_be_written_again(store: TokenStore) -> None:
+    store.write(KEY, RECORD)
+    store.delete(KEY)
+    assert store.read(KEY) is None
+    assert store.keys("login") == []
+    store.write(KEY, RECORD)
+
+    assert store.read(KEY) == RECORD
+
+
+def test_deleting_what_is_not_there_is_no_error(store: TokenStore) -> None:
+    store.delete(KEY)
+
+
+def test_keys_are_listed_by_kind(store: TokenStore) -> None:
+    """Two accounts of a server are two records; kinds do not mix."""
+    work = RecordName("login", f"{KEY.name}\nwork")
+    client = RecordName("client", KEY.name)
+    for key in (work, client, KEY):
+        store.write(key, {"name": key.name, "kind": key.kind})
+
+    assert store.keys("login") == [KEY, work]
+    assert store.keys("client") == [client]
+    assert store.keys("issuer") == []
+    assert store.read(client) == {"name": KEY.name, "kind": "client"}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/passwd", "a/b\\c", "x" * 5000, "é\u202e\0", "\n\n", "CON"]
+)
+def test_any_name_is_only_a_name(store: TokenStore, name: str) -> None:
+    """No name leads out of the store or stands for another one."""
+    store.write(RecordName("login", name), {"name": name})
+    store.write(KEY, RECORD)
+
+    assert store.read(RecordName("login", name)) == {"name": name}
+    assert store.read(RecordName("login", name + "x")) is None
+
+
+def test_the_version_changes_with_every_change(store: TokenStore) -> None:
+    seen = [store.version(KEY)]
+    for number in range(5):
+        store.write(KEY, {"n": number})
+        assert store.version(KEY) == store.version(KEY)
+        seen.append(store.version(KEY))
+    store.delete(KEY)
+    seen.append(store.version(KEY))
+
+    assert all(one != following for one, following in pairwise(seen))
+
+
+@pytest.mark.slow
+def test_the_lock_excludes_other_threads(store: TokenStore) -> None:
+    """Read, think, write: no count is lost."""
+    store.write(KEY, {"n": 0})
+
+    def add_one(_: int) -> None:
+        with store.lock(KEY, 20):
+            record = store.read(KEY)
+            assert record is not None
+            store.write(KEY, {"n": record["n"] + 1})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add_one, range(40)))
+
+    assert store.read(KEY) == {"n": 40}
+
+
+def test_a_lock_that_is_not_free_in_time_is_a_clear_error(store: TokenStore) -> None:
+    with (
+        store.lock(KEY, 1),
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(errors.StoreError, match="seconds"),
+    ):
+        pool.submit(lambda: store.lock(KEY, 0.05).__enter__()).result()
+    with store.lock(KEY, 1):
+        pass
+
+
+def test_locks_of_two_logins_do_not_wait_for_each_other(store: TokenStore) -> None:
+    reached = threading.Event()
+
+    def other() -> None:
+        with store.lock(RecordName("login", "another"), 5):
+            reached.set()
+
+    with store.lock(KEY, 5), ThreadPoolExecutor(1) as pool:
+        pool.submit(other)
+        assert reached.wait(5)
+
+
+def test_the_lock_is_freed_when_its_holder_fails(store: TokenStore) -> None:
+    with pytest.raises(RuntimeError), store.lock(KEY, 1):
+        raise RuntimeError
+    with store.lock(KEY, 1):
+        pass
+
+
+def test_it_says_where_records_rest_and_shows_none(store: TokenStore) -> None:
+    store.write(KEY, RECORD)
+
+    assert "memory" in store.kept(KEY) or "encrypted" in store.kept(KEY)
+    assert "a-secret" not in repr(store) + store.kept(KEY) + store.protection(KEY)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenStore, TokenStore]:
+    return MemoryStore(), FileStore(tmp_path_factory.mktemp("any") / "logins")
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(name=st.text(), record=st.dictionaries(st.text(), JSON, max_size=4))
+def test_any_json_object_under_any_name_comes_back(
+    both: tuple[TokenStore, TokenStore], name: str, record: dict[str, Any]
+) -> None:
+    for one in both:
+        one.write(RecordName("login", name), record)
+        assert one.read(RecordName("login", name)) == record
+
+
+@pytest.mark.parametrize("word", ["auto", "file"])
+def test_the_usual_store_is_in_mcpnb_home(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCPNB_HOME", str(tmp_path / "elsewhere"))
+    opened = open_store(word)
+    assert not (tmp_path / "elsewhere").exists(), "made before the first record"
+    opened.write(KEY, RECORD)
+
+    assert open_store(word) is opened
+    assert list((tmp_path / "elsewhere").glob("login-*"))
+
+
+def test_a_store_of_ones_own_is_taken_as_it_is(store: TokenStore) -> None:
+    assert open_store(store) is store
+
+
+def test_an_unknown_word_is_a_clear_error() -> None:
+    with pytest.raises(errors.ConfigError, match="memory"):
+        open_store("keychain of my own")
+
+
+def test_two_threads_that_make_the_first_key_agree(tmp_path: Path) -> None:
+    """Each through a store object of its own, as two kernels would."""
+    together = threading.Barrier(4)
+
+    def write(number: int) -> None:
+        own = FileStore(tmp_path / "logins")
+        together.wait(10)
+        own.write(RecordName("login", str(number)), {"n": number})
+
+    work: Callable[[int], None] = write
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+
+    reader = FileStore(tmp_path / "logins")
+    assert [reader.read(RecordName("login", str(n))) for n in range(4)] == [
+        {"n": n} for n in range(4)
+    ]

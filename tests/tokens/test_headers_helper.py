@@ -1,0 +1,348 @@
+"""`http_headers_helper`: a local command prints the headers, and takes effect beside the others."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+import mcpnb
+from mcpnb import errors
+from mcpnb.config import read_configuration
+from mcpnb.stores import FileStore
+from mcpnb.tokens import static
+from tests.fakes.helper import Helper, wanting
+from tests.fakes.people import connect, sign_in
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import redirect
+from tests.terminal import run
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def helper(tmp_path: Path) -> Helper:
+    return Helper(tmp_path)
+
+
+@pytest.fixture
+def config(fake: FakeServer, helper: Helper) -> Write:
+    """Write a file that configures the fake as ``team``, with the helper; give its name."""
+    return functools.partial(helper.configured, fake.url)
+
+
+def shown_with_locals(error: BaseException) -> str:
+    """Give the traceback as those print it who want to see local variables, without the test's."""
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    report.stack = traceback.StackSummary(f for f in report.stack if f.filename != __file__)
+    return "".join(report.format())
+
+
+class TestHeaders:
+    def test_they_go_with_every_request_beside_the_token_of_the_sign_in(
+        self, fake: FakeServer, config: Write, helper: Helper
+    ) -> None:
+        """Its own take the place of those written down; it runs once."""
+        helper.says(**{"X-Key": "from-helper", "X-Both": "helped"})
+        session = connect("team", config=config('http_headers = {X-Both = "a", X-Own = "b"}'))
+        sign_in(session)
+        fake.requests.clear()
+
+        assert session.call("echo", text="hi").text == "hi"
+        session.tools()
+
+        names = ("x-key", "x-both", "x-own", "authorization")
+        sent = {tuple(r.headers.get(n) for n in names) for r in fake.asked("/mcp", "POST")}
+        assert sent == {("from-helper", "helped", "b", f"Bearer {session.access_token()}")}
+        assert session.status == "authenticated"
+        assert len(helper.runs) == 1
+
+    def test_an_authorization_header_counts_as_a_bearer_token(
+        self, fake: FakeServer, config: Write, helper: Helper
+    ) -> None:
+        """It is used wherever a token is, and nobody is asked to sign in."""
+        helper.says(authorization="Bearer s3cret")
+        wanting(fake, "authorization", "Bearer s3cret")
+        session = connect("team", config=config())
+
+        assert (session.status, session.signed_in) == ("bearer_token", True)
+        assert "http_headers_helper" in repr(session)
+        assert "s3cret" not in repr(session) + repr(session._config)  # noqa: SLF001
+        assert session.call("echo", text="hi").text == "hi"
+        assert asyncio.run(_acalled(session)) == "hi"
+        assert session.headers() == {"Authorization": "Bearer s3cret"}
+        assert session.access_token() == "s3cret"
+        with httpx2.Client(auth=session.auth, trust_env=False) as client:
+            assert client.get(fake.url).status_code == 405
+        with pytest.raises(errors.ConfigError, match=r"no sign-in to .*http_headers_helper"):
+            session.login()
+        assert {request.path for request in fake.requests} == {"/mcp"}
+        assert len(helper.runs) == 1
+
+    def test_a_login_beside_them_is_renewed_as_ever(
+        self, fake: FakeServer, config: Write, helper: Helper
+    ) -> None:
+        helper.says(**{"X-Key": "k"})
+        session = connect("team", config=config())
+        sign_in(session)
+        for _ in range(2):
+            fake.expire()
+            assert session.call("echo", text="hi").text == "hi"
+        assert len(fake.token_requests("refresh_token")) == 2
+        assert len(helper.runs) == 2
+
+    @pytest.mark.threat("header-forwarding")
+    def test_no_other_origin_gets_them(
+        self, fake: FakeServer, fakes: Callable[[], FakeServer], config: Write, helper: Helper
+    ) -> None:
+        helper.says(**{"Authorization": "Bearer s3cret", "X-Key": "k"})
+        other = fakes()
+        fake.always("/mcp", redirect(other.url, 307))
+        session = connect("team", config=config())
+
+        with pytest.raises(errors.McpnbError):
+            session.call("echo", text="hi")
+        with httpx2.Client(auth=session.auth, trust_env=False, follow_redirects=True) as client:
+            client.get(f"{other.base}/direct")
+            client.get(fake.url)
+
+        assert fake.asked("/mcp")
+        assert other.requests
+        for request in other.requests:
+            assert {"authorization", "x-key"} & set(request.headers) == set()
+
+    def test_connecting_runs_nothing(self, config: Write, helper: Helper) -> None:
+        helper.says(Authorization="Bearer s3cret")
+        session = connect("team", config=config())
+        assert session.server
+        assert helper.runs == []
+
+    def test_a_variable_with_a_token_comes_first(
+        self, config: Write, helper: Helper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TEAM_TOKEN", "from-env")
+        helper.says(Authorization="Bearer from-helper")
+        session = connect("team", config=config('bearer_token_env_var = "TEAM_TOKEN"'))
+        assert session.access_token() == "from-env"
+
+
+async def _acalled(session: mcpnb.Session) -> str:
+    return (await session.acall("echo", text="hi")).text
+
+
+class TestARefusal:
+    @pytest.mark.parametrize("status", [401, 403])
+    @pytest.mark.parametrize("name", ["Authorization", "X-Key"])
+    def test_it_runs_once_more_and_the_call_goes_through(
+        self, fake: FakeServer, config: Write, helper: Helper, name: str, status: int
+    ) -> None:
+        """With whatever header; nobody notices but the command."""
+        helper.says(**{name: "Bearer one"})
+        seen = wanting(fake, name.lower(), "Bearer one", "Bearer two", status=status)
+        session = connect("team", config=config())
+        assert session.call("echo", text="1").text == "1"
+
+        helper.says(**{name: "Bearer two"})
+        assert session.call("echo", text="2").text == "2"
+
+        assert len(helper.runs) == 2
+        assert seen[-2:] == ["Bearer one", "Bearer two"]
+
+    def test_it_runs_once_for_all_who_are_refused(
+        self, fake: FakeServer, config: Write, helper: Helper
+    ) -> None:
+        helper.says(Authorization="Bearer one")
+        wanting(fake, "authorization", "Bearer one", "Bearer two")
+        session = connect("team", config=config())
+        session.call("echo", text="1")
+        helper.says(Authorization="Bearer two")
+
+        async def many() -> list[str]:
+            calls = [session.acall("echo", text=str(n)) for n in range(10)]
+            return [result.text for result in await asyncio.gather(*calls)]
+
+        assert asyncio.run(many()) == [str(n) for n in range(10)]
+        assert len(helper.runs) == 2
+
+    def test_a_second_refusal_is_the_answer(
+        self, fake: FakeServer, config: Write, helper: Helper
+    ) -> None:
+        """The same headers are not sent again, and the command is not run for each request."""
+        helper.says(Authorization="Bearer old")
+        wanting(fake, "authorization", "Bearer new")
+        session = connect("team", config=config())
+
+        for _ in range(2):
+            with pytest.raises(errors.CallError, match=r"not accept the token.*headers_helper"):
+                session.call("echo", text="x")
+        assert len(helper.runs) == 2
+
+    def test_a_refusal_elsewhere_is_none_of_its_business(
+        self, fakes: Callable[[], FakeServer], config: Write, helper: Helper
+    ) -> None:
+        helper.says(Authorization="Bearer old")
+        session = connect("team", config=config())
+        with httpx2.Client(auth=session.auth, trust_env=False) as client:
+            assert client.post(fakes().url, json={}).status_code == 401
+        assert len(helper.runs) <= 1
+
+    def test_a_client_of_ones_own_is_asked_again_too(
+        self, fake: FakeServer, config: Write, helper: Helper
+    ) -> None:
+        helper.says(Authorization="Bearer one")
+        wanting(fake, "authorization", "Bearer two")
+        session = connect("team", config=config())
+        assert session.access_token() == "one"
+        helper.says(Authorization="Bearer two")
+        with httpx2.Client(auth=session.auth, trust_env=False) as client:
+            assert client.post(fake.url, json={"method": "ping"}).status_code == 202
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("code", "said"),
+        [
+            (
+                "import sys; print('s3cret'); sys.exit('no key\\x1b[2J here')",
+                "exit code 1: “no key",
+            ),
+            ("import sys; print('s3cret'); sys.exit(3)", "exit code 3."),
+            ("print('s3cret')", "did not print a JSON object"),
+            ("print('[\"s3cret\"]')", "did not print a JSON object"),
+            ('print(\'{"X-Key": ["s3cret"]}\')', "a value for X-Key that no header has"),
+            (
+                'print(\'{"X-Key": "s3cret\\\\r\\\\nX: y"}\')',
+                "a value for X-Key that no header has",
+            ),
+            ('print(\'{"Host": "s3cret"}\')', "“Host”, which is no header that can be set"),
+            ("print('s3cret' * 20_000)", "more than 64 KiB"),
+            ("import sys\nwhile True: sys.stdout.write('s3cret' * 1000)", "more than 64 KiB"),
+        ],
+    )
+    def test_what_went_wrong_is_told_and_nothing_that_it_printed(
+        self, fake: FakeServer, config: Write, helper: Helper, code: str, said: str
+    ) -> None:
+        """Before anything is sent; its stderr is quoted, capped and harmless."""
+        helper.script.write_text(code)
+        session = connect("team", config=config())
+
+        with pytest.raises(errors.ConfigError, match=r"http_headers_helper in .*toml") as caught:
+            session.call("echo", text="x")
+
+        assert said in str(caught.value)
+        assert str(caught.value).isprintable()
+        assert "s3cret" not in str(caught.value) + repr(session)
+        assert "s3cret" not in shown_with_locals(caught.value)
+        assert fake.requests == []
+
+    def test_a_long_complaint_is_cut(self, config: Write) -> None:
+        code = "import sys; sys.exit('x' * 1_000_000)"
+        session = connect("team", config=config(command=shlex.join([sys.executable, "-c", code])))
+        with pytest.raises(errors.ConfigError) as caught:
+            session.headers()
+        assert len(str(caught.value)) < 700
+
+    @pytest.mark.slow
+    def test_one_that_does_not_end_is_ended_with_all_it_started(
+        self, config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A grandchild that holds the pipes would hold the call as well."""
+        monkeypatch.setattr(static, "_LASTS", 1.0)
+        pipe = tmp_path / "ended"
+        code = (
+            "import subprocess, sys\n"
+            "code = 'import signal, sys; print(flush=True); signal.pause()'\n"
+            f"lock = open({str(pipe)!r}, 'w')\n"
+            "import fcntl; fcntl.flock(lock, fcntl.LOCK_EX)\n"
+            "subprocess.Popen([sys.executable, '-c', code], pass_fds=[lock.fileno()])\n"
+        )
+        session = connect("team", config=config(command=shlex.join([sys.executable, "-c", code])))
+        with pytest.raises(errors.ConfigError, match="did not end within 1 seconds"):
+            session.call("echo", text="x")
+        import fcntl
+
+        with pipe.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # held until the grandchild, too, has gone
+
+    def test_a_program_that_is_not_there_is_named(self, config: Write) -> None:
+        for command, said in (
+            ("no-such-program-here --x", "no-such-program-here is not on the PATH"),
+            ("/no/such/program", "No such file"),
+        ):
+            session = connect("team", config=config(command=command))
+            with pytest.raises(errors.ConfigError, match=f"cannot be run: .*{said}"):
+                session.headers()
+
+    def test_it_runs_again_for_who_asks_next(self, config: Write, helper: Helper) -> None:
+        session = connect("team", config=config())
+        with pytest.raises(errors.ConfigError):
+            session.headers()
+        helper.says(Authorization="Bearer s3cret")
+        assert session.access_token() == "s3cret"
+
+    @pytest.mark.slow
+    def test_a_login_can_be_ended_all_the_same(
+        self, fake: FakeServer, config: Write, world: Path
+    ) -> None:
+        store = FileStore(world / "mcpnb")
+        for out in (["team"], ["--all"]):
+            sign_in(connect(fake.url, store=store))
+            file = config(command="/no/such/program")
+            done = run("logout", *out, MCPNB_CONFIG=file).expect(0)
+            assert "revoked at the server" in done.err
+            assert store.keys("login") == []
+
+
+class TestTheCommand:
+    @pytest.mark.threat("helper-by-a-shell")
+    def test_it_runs_in_the_folder_of_its_file_and_with_no_shell(
+        self, config: Write, helper: Helper, tmp_path: Path
+    ) -> None:
+        """Whatever folder somebody happens to be in, and whatever a shell would make of a word."""
+        helper.says(Authorization="Bearer s3cret")
+        command = f"{shlex.quote(sys.executable)} helper/give.py '$(touch x)' ; touch y"
+        session = connect("team", config=config(command=command))
+        assert session.access_token() == "s3cret"
+        assert helper.runs == [str(tmp_path)]
+        assert not list(tmp_path.glob("[xy]"))
+
+    def test_its_program_may_be_beneath_that_folder(
+        self, config: Write, helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However the file was named, and from wherever."""
+        helper.says(Authorization="Bearer s3cret")
+        program = helper.folder / "give"
+        program.write_text(f"#!/bin/sh\nexec {helper.command}\n")
+        program.chmod(0o755)
+        monkeypatch.chdir(tmp_path.parent)
+        named = Path(config(command="./helper/give")).relative_to(tmp_path.parent)
+        session = connect("team", config=str(named))
+        monkeypatch.chdir(helper.folder)
+        assert session.access_token() == "s3cret"
+        assert helper.runs == [str(tmp_path)]
+
+    @pytest.mark.threat("helper-of-the-working-folder")
+    def test_a_name_is_not_looked_for_in_the_working_folder(
+        self, config: Write, helper: Helper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        helper.script.chmod(0o755)
+        monkeypatch.chdir(helper.folder)
+        monkeypatch.setenv("PATH", f".:{helper.folder.name}")
+        session = connect("team", config=config(command="give.py"))
+        with pytest.raises(errors.ConfigError, match="not on the PATH"):
+            session.headers()
+        assert helper.runs == []
+
+    @pytest.mark.parametrize("wrong", ['""', "5", '"it\'s"', '"a\\u0000b"'])
+    def test_what_is_no_command_is_told_with_its_line(self, tmp_path: Path, wrong: str) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text(f'[mcp_servers.x]\nurl = "https://x"\nhttp_headers_helper = {wrong}')
+        with pytest.raises(errors.ConfigError, match=r"c\.toml:3: .*helper has to be a command"):
+            read_configuration(file)
