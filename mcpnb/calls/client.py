@@ -216,9 +216,9 @@ async def connected(
         CallError: It is no MCP server, or the conversation broke.
     """
     server = config.url
-    if source.record() is not None and source.peek() is None:
+    if source.record() is not None and source.usable() is None:
         # A login that is there but spent: renewed, or refused before anything is sent.
-        await asyncio.shield(asyncio.wrap_future(source.renewal()))
+        await asyncio.shield(asyncio.wrap_future(source.refresh()))
     async with contextlib.AsyncExitStack() as stack:
         client = await _in_time(config, _connect(stack, config, auth, options))
         bounded_validation(client.session)

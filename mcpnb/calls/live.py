@@ -168,8 +168,8 @@ class LiveClient:
 
     async def _require_token(self) -> None:
         """Refuse at once when a login is there but spent; an open server needs none."""
-        if self._source.record() is not None and self._source.peek() is None:
-            await asyncio.shield(asyncio.wrap_future(self._source.renewal()))
+        if self._source.record() is not None and self._source.usable() is None:
+            await asyncio.shield(asyncio.wrap_future(self._source.refresh()))
 
     async def _answered(self, call: Coroutine[Any, Any, T], outcome: Outcome) -> T:
         # A context of its own needs no reset: what is never finished is collected in any context,

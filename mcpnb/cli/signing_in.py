@@ -78,7 +78,7 @@ def _until_the_end(login: Any, view: _View, *, pasting: bool) -> None:
     try:
         with Pasting() as lines:
             view.lines = lines
-            login.until("waiting")
+            login.wait_for("waiting")
             view.update(login)  # the whole address stands there before a prompt follows it
             if pasting:
                 _read_answers(login, lines)
@@ -98,7 +98,7 @@ def _count_down(login: Any, view: _View) -> None:
         left = max(int((login.expires_at or 0.0) - time.time()), 0)
         view.tick(login, f"Waiting; the code lasts {left // 60}:{left % 60:02d} ")
         with contextlib.suppress(LoginTimeout):
-            login.until("signed_in", timeout=1)
+            login.wait_for("signed_in", timeout=1)
     view.wipe()
 
 
@@ -121,7 +121,7 @@ def begin(
     """
     login = session.login(scopes=scopes, timeout=timeout or _BEGUN_LASTS, anew=True)
     try:
-        login.until("waiting")
+        login.wait_for("waiting")
         url, expires_at = login.url, login.expires_at
     finally:
         login.leave()

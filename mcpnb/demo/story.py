@@ -237,7 +237,7 @@ class Story:
         other = mcpnb.connect(self._demo.mcp_url, account="other", store="memory", callback_port=0)
         self._tell.typed('mcpnb.connect(url, account="other").login()      # Deny')
         login = other.login()
-        login.until("waiting", timeout=PATIENCE)
+        login.wait_for("waiting", timeout=PATIENCE)
         approve(login.url or "", deny=True)
         try:
             login.wait(timeout=PATIENCE)
@@ -265,7 +265,7 @@ class Story:
             callback_port=0,
         )
         login = other.login()
-        login.until("waiting", timeout=PATIENCE)
+        login.wait_for("waiting", timeout=PATIENCE)
         approve(login.url or "")
         login.wait(timeout=PATIENCE)
         status = status_of(self._demo.mcp_url, other.headers())
@@ -304,7 +304,7 @@ class Story:
         """Sign in through the real consent page and the loopback listener; give the URL."""
         consents = len(self._server.consents)
         login = self._session.login(scopes=scopes)
-        login.until("waiting", timeout=PATIENCE)
+        login.wait_for("waiting", timeout=PATIENCE)
         url = login.url or ""
         approve(url)
         login.wait(timeout=PATIENCE)

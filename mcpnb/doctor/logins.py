@@ -87,9 +87,9 @@ def _status(look: Look, record: LoginRecord, asked: str, where: str) -> Check:
     if expires > now:
         renewal = "renews itself" if renews else "cannot be renewed"
         return found("login", asked, f"Good until {_when(expires)}, {renewal}; {since}")
-    if (setback := _end(record)) is not None:
+    if (refresh_failure := _end(record)) is not None:
         # What was stored of its times went with it.
-        said = f"The server has ended it, as was heard {_of_setback(setback)}; {since}"
+        said = f"The server has ended it, as was heard {_of_setback(refresh_failure)}; {since}"
         return problem("login", asked, said, "your login", _sign_in(look))
     if renews:
         said = f"The token ended {_when(expires)}; the next call renews it; {since}"
@@ -100,13 +100,17 @@ def _status(look: Look, record: LoginRecord, asked: str, where: str) -> Check:
 
 def _end(record: LoginRecord) -> RefreshFailure | None:
     """Give how the server ended the login, if it did and nothing of it can be used any more."""
-    setback, expires = record.setback, record.tokens.expires_at
+    refresh_failure, expires = record.refresh_failure, record.tokens.expires_at
     over = expires is not None and expires <= time.time()
-    return setback if over and setback is not None and setback.kind == "ended" else None
+    return (
+        refresh_failure
+        if over and refresh_failure is not None and refresh_failure.kind == "ended"
+        else None
+    )
 
 
-def _of_setback(setback: RefreshFailure) -> str:
-    return f"{_when(setback.at)}: {setback.said or 'without a word'}"
+def _of_setback(refresh_failure: RefreshFailure) -> str:
+    return f"{_when(refresh_failure.at)}: {refresh_failure.said or 'without a word'}"
 
 
 def login_checks(look: Look, record: LoginRecord, at: Authorizing | None) -> list[Check]:
@@ -137,11 +141,11 @@ def _bound(look: Look, record: LoginRecord, issuer: str) -> Check:
 def _renewal(look: Look, record: LoginRecord) -> Check | None:
     if _end(record) is not None:
         return None  # the login's own line says it
-    setback, asked = record.setback, "what the last renewal left"
-    if setback is None:
+    refresh_failure, asked = record.refresh_failure, "what the last renewal left"
+    if refresh_failure is None:
         return found("renewal", asked, "Nothing went wrong")
-    said = f"{setback.said or 'no word of its end'} ({_when(setback.at)})"
-    if setback.error == "invalid_client":
+    said = f"{refresh_failure.said or 'no word of its end'} ({_when(refresh_failure.at)})"
+    if refresh_failure.error == "invalid_client":
         return problem(
             "renewal",
             asked,
@@ -151,10 +155,10 @@ def _renewal(look: Look, record: LoginRecord) -> Check | None:
             f"{_sign_in(look)} mcpnb registers anew then; a client id of your own has to be "
             "renewed at the authorization server first.",
         )
-    if setback.kind == "ended":
+    if refresh_failure.kind == "ended":
         answer = f"The server has ended the login: {said}"
         return problem("renewal", asked, answer, "your login", _sign_in(look))
-    if setback.kind == "unknown":
+    if refresh_failure.kind == "unknown":
         return warning(
             "renewal",
             asked,
@@ -167,7 +171,7 @@ def _renewal(look: Look, record: LoginRecord) -> Check | None:
         "renewal",
         asked,
         f"The last renewal failed, and will be tried again: {said}",
-        "server operator" if setback.kind == "refused" else "this machine",
+        "server operator" if refresh_failure.kind == "refused" else "this machine",
         "See whether the authorization server can be reached, above; the login is kept.",
     )
 
@@ -213,8 +217,8 @@ def _granted(record: LoginRecord) -> Check:
 def _rejections(look: Look, record: LoginRecord) -> Check | None:
     asked = "what the server said of the token, as stored"
     now = time.time()
-    vain = record.vain_at > now - _LATELY
-    if not vain and record.doubted_at is None:
+    vain = record.refresh_failed_at > now - _LATELY
+    if not vain and record.rejected_at is None:
         return None
     lacking = _lacking(look, record)
     more = f"Ask for more: sign in again with {as_option(lacking)}. " if lacking else ""
@@ -222,8 +226,8 @@ def _rejections(look: Look, record: LoginRecord) -> Check | None:
         return problem(
             "rejections",
             asked,
-            f"A token that had just been renewed was refused with 401, {_when(record.vain_at)}: "
-            "the server says 401 where a scope is missing, or takes the token for another's "
+            "A token that had just been renewed was refused with 401, "
+            f"{_when(record.refresh_failed_at)}: the server says 401 where a scope is missing, or takes the token for another's "
             "(audience)",
             "your login" if lacking else "server operator",
             f"{more}A missing scope is a 403 with insufficient_scope by the rules; see “Audience”, "
@@ -232,7 +236,7 @@ def _rejections(look: Look, record: LoginRecord) -> Check | None:
     return warning(
         "rejections",
         asked,
-        f"The token before this one was refused with 401, {_when(record.doubted_at or 0)}, and "
+        f"The token before this one was refused with 401, {_when(record.rejected_at or 0)}, and "
         "this one has not been accepted yet",
         "your login",
         f"{more}Call something: if it is refused again, sign in again.",

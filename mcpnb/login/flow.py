@@ -155,7 +155,7 @@ def _scopes(
     if added is None:
         challenged = discovery.challenged_scopes
         return chosen(config.scopes, challenged, discovery.scopes_supported, server)
-    record = source.readable()
+    record = source.load_or_none()
     if record is None and added:
         return added, False
     # Step-up (SEP-2350); where the challenge named none, all that the resource announces.
@@ -308,7 +308,7 @@ class Sharing(Polling):
             return LoginCancelled(
                 "The sign-in was ended or replaced in another notebook or terminal."
             )
-        if self._pendings.is_being_exchanged(current):
+        if self._pendings.exchange_in_progress(current):
             self._deadline = max(self._deadline, time.monotonic() + _A_MOMENT)
         elif current.claimed_at is not None:
             return LoginError(
@@ -331,7 +331,7 @@ class Sharing(Polling):
         )
 
     def _last_sign_in(self) -> float:
-        record = self._source.readable()
+        record = self._source.load_or_none()
         return record.signed_in_at if record else 0.0
 
     def _signed_in_elsewhere(self) -> bool:

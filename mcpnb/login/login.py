@@ -99,22 +99,22 @@ class Shown(Sharing):
         """How the answer comes back, once known: ``relay``, ``loopback``, ``paste``, ``device``."""
         return self._pending.via if self._pending else None
 
-    def is_by(self, way: Via) -> bool:
+    def started_via(self, way: Via) -> bool:
         """Whether it is what somebody means who wants to sign in this way."""
         return way in ("auto", self.via, self._redirect_via)
 
     @property
-    def is_past(self) -> bool:
+    def superseded(self) -> bool:
         """Whether somebody has signed in since it began: then its failure is no news."""
         return self._last_sign_in() not in (0.0, self._signed_in_before)
 
     @property
-    def found_none(self) -> bool:
+    def nothing_pending(self) -> bool:
         """Whether it was to go on with what is pending, and nothing is: nobody's failure."""
         return self._found_none
 
     @property
-    def follows(self) -> bool:
+    def is_follower(self) -> bool:
         """Whether this shows a sign-in that another notebook or terminal leads."""
         return self._follows
 
@@ -353,7 +353,7 @@ class Login(Shown, Generic[OwnerT]):
                 self._follow()
                 return
             pending = self._pendings.current()
-            exchanged = pending is not None and self._pendings.is_being_exchanged(pending)
+            exchanged = pending is not None and self._pendings.exchange_in_progress(pending)
             if self._signed_in_elsewhere():
                 return
             if exchanged:

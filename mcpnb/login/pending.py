@@ -153,7 +153,7 @@ class PendingLogins:
             self._write(replace(current, claimed_at=time.time()))
             return True
 
-    def is_being_exchanged(self, pending: PendingLogin) -> bool:
+    def exchange_in_progress(self, pending: PendingLogin) -> bool:
         """Whether somebody exchanges its code just now."""
         if pending.claimed_at is None:
             return False
@@ -178,7 +178,7 @@ class PendingLogins:
         with contextlib.suppress(StoreError), self._store.lock(self._key, _LOCK_TIMEOUT):
             current = self._read()
             other = current is not None and request is not None and not current.is_for(request)
-            if other or (current and not claimed and self.is_being_exchanged(current)):
+            if other or (current and not claimed and self.exchange_in_progress(current)):
                 return
             self._store.delete(self._key)
 

@@ -83,7 +83,7 @@ class Progress(ProcessBound):
         self._viewed = True
         self._listeners.add(lambda: listener(self))
 
-    def until(self, state: State, timeout: float | None = None) -> None:
+    def wait_for(self, state: State, timeout: float | None = None) -> None:
         """Wait until `state` is reached, or passed on the way to a login.
 
         Raises:
@@ -96,6 +96,9 @@ class Progress(ProcessBound):
         if reached:
             return
         raise error or LoginTimeout(f"The sign-in is {self._state}, not {state}.")
+
+    until = wait_for
+    """The earlier name of `wait_for`."""
 
     def _over(self) -> bool:
         # A forked child has none of the threads that would bring it about.

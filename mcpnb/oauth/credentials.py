@@ -206,11 +206,11 @@ class LoginRecord:
     revocation_endpoint: str | None = None
     signed_in_at: float = 0.0
     """When a person last signed in, seconds since the epoch; a refresh leaves it."""
-    setback: RefreshFailure | None = None
+    refresh_failure: RefreshFailure | None = None
     """Set before a renewal is sent, cleared as its answer is written."""
-    doubted_at: float | None = None
+    rejected_at: float | None = None
     """When the server rejected the generation before; until it accepts one, all are in doubt."""
-    vain_at: float = 0.0
+    refresh_failed_at: float = 0.0
     """When a renewal after a rejection was last in vain: the server rejected that token, too."""
     earlier: tuple[ReplacedLogin, ...] = ()
     """Logins whose place this one took, newest first. They end with it, at the sign-out."""
@@ -222,14 +222,14 @@ class LoginRecord:
 
     def renewed(self, tokens: Tokens) -> LoginRecord:
         """Give the record after a refresh: one generation on."""
-        return replace(self, tokens=tokens, generation=self.generation + 1, setback=None)
+        return replace(self, tokens=tokens, generation=self.generation + 1, refresh_failure=None)
 
     def in_place_of(self, replaced: LoginRecord | None, now: float) -> LoginRecord:
         """Give the record of a sign-in that remembers the login whose place it takes."""
         if replaced is None:
             return self
         found = replaced.earlier
-        if replaced.setback is None or replaced.setback.kind != "ended":
+        if replaced.refresh_failure is None or replaced.refresh_failure.kind != "ended":
             own = ReplacedLogin(
                 replaced.registration, replaced.revocation_endpoint, replaced.tokens
             )
@@ -269,9 +269,9 @@ class LoginRecord:
             "generation": self.generation,
             "signed_in_at": self.signed_in_at,
             "requested_scopes": list(self.requested_scopes),
-            "setback": asdict(self.setback) if self.setback else None,
-            "doubted_at": self.doubted_at,
-            "vain_at": self.vain_at,
+            "setback": asdict(self.refresh_failure) if self.refresh_failure else None,
+            "doubted_at": self.rejected_at,
+            "vain_at": self.refresh_failed_at,
             "earlier": [one.to_dict() for one in self.earlier],
             "tokens": self.tokens.to_dict(),
         }
@@ -285,7 +285,7 @@ class LoginRecord:
         """
         try:
             data = _upgraded(data)
-            setback = data["setback"]
+            refresh_failure = data["setback"]
             return cls(
                 server=text(data, "server"),
                 account=text_or_none(data, "account"),
@@ -296,9 +296,11 @@ class LoginRecord:
                 generation=int(number(data, "generation")),
                 signed_in_at=number_or_none(data, "signed_in_at") or 0.0,
                 requested_scopes=texts(data, "requested_scopes"),
-                setback=RefreshFailure.from_dict(setback) if setback else None,
-                doubted_at=number_or_none(data, "doubted_at"),
-                vain_at=number(data, "vain_at"),
+                refresh_failure=RefreshFailure.from_dict(refresh_failure)
+                if refresh_failure
+                else None,
+                rejected_at=number_or_none(data, "doubted_at"),
+                refresh_failed_at=number(data, "vain_at"),
                 earlier=_earlier(data.get("earlier")),
                 tokens=Tokens.from_dict(data["tokens"]),
             )

@@ -39,7 +39,7 @@ def waiting(login: Any, page_host: str, *, drawn: bool) -> dict[str, Any]:
     pasting = via is not None and via != "device"
     return {
         "url": url,
-        "way": "elsewhere" if login.follows else via,
+        "way": "elsewhere" if login.is_follower else via,
         "user_code": login.user_code,
         "expires_at": login.expires_at,
         "can_paste": pasting,
@@ -58,7 +58,7 @@ def waiting(login: Any, page_host: str, *, drawn: bool) -> dict[str, Any]:
 
 def _helps(login: Any, page_host: str) -> bool:
     """Whether a forwarded port may help: not where the notebook is surely on the same machine."""
-    if login.port is None or login.follows:
+    if login.port is None or login.is_follower:
         return False
     if page_host and page_host not in ("127.0.0.1", "localhost", "[::1]"):
         return True
@@ -99,7 +99,7 @@ def _code(url: str) -> list[str] | None:
 
 def _ways(login: Any) -> list[dict[str, str]]:
     """Give the ways out where nothing comes back; pasting stands beside all of them anyway."""
-    if login.state != "waiting" or login.follows or login.via == "loopback":
+    if login.state != "waiting" or login.is_follower or login.via == "loopback":
         return []
     return [{"via": "loopback", "label": _ERROR_PAGE}]
 
@@ -155,7 +155,7 @@ def _phase(session: Session) -> tuple[str, McpnbError | None]:
     # Asked once: it may end between two questions.
     if login is not None and (phase := _PHASES.get(login.state)):
         return phase, None
-    failed = login is not None and login.state == "failed" and not login.is_past
+    failed = login is not None and login.state == "failed" and not login.superseded
     error = login.error if login is not None and failed else None
     if session.status == "bearer_token":
         return "no_sign_in", None
@@ -241,7 +241,7 @@ def _lines(session: Session, phase: str) -> tuple[str, str]:
             "Enter the code on your other device",
             "This goes on by itself once you agreed there.",
         )
-    if phase == "waiting" and login is not None and login.follows:
+    if phase == "waiting" and login is not None and login.is_follower:
         return (
             "Being signed in in another notebook",
             "This panel follows it. You can go on here as well.",

@@ -220,7 +220,7 @@ class Calling(ProcessBound):
         """Refuse before anything is sent what configuration rules out."""
         self._require_enabled()
         if isinstance(self._source, StaticToken):
-            self._source.peek()
+            self._source.usable()
 
     @property
     def _live(self) -> LiveClient:
@@ -370,7 +370,9 @@ class Standing(Calling):
         expires = record.tokens.expires_at
         if expires is None or expires > time.time():
             return "authenticated"
-        forgotten = record.setback is not None and record.setback.error == "invalid_client"
+        forgotten = (
+            record.refresh_failure is not None and record.refresh_failure.error == "invalid_client"
+        )
         renewable = record.tokens.refresh_token is not None and not forgotten
         return "expired" if renewable else "reauth_required"
 
@@ -536,7 +538,7 @@ class SigningIn(Standing):
         with self._shared.lock:
             before = self._shared.login
             same = added is None and not (anew or choose_account)
-            if before is not None and before.under_way and same and before.is_by(way):
+            if before is not None and before.under_way and same and before.started_via(way):
                 return before
             login = self._shared.login = Login(
                 me,
@@ -594,7 +596,7 @@ class SigningIn(Standing):
 
         login = Login(cast("Session", self), self._config, self._source, only_complete=True)
         try:
-            login.until("waiting")
+            login.wait_for("waiting")
             login.submit(text)
         finally:
             login.cancel()  # unless it has ended: what is pending stays pending
@@ -654,7 +656,7 @@ def asked(session: Session) -> None:
     """
     login = session.login()
     try:
-        login.until("waiting")
+        login.wait_for("waiting")
     except NoSignInNeeded:
         return
     # threat: address-in-a-saved-notebook
@@ -703,7 +705,7 @@ class Session(SigningIn):
     def _shown_login(self, observer: Observer) -> Login[Session]:
         login = self.login(anew=True, observer=observer)
         with contextlib.suppress(McpnbError):  # it is explained
-            login.until("waiting")
+            login.wait_for("waiting")
             views.room().passing(
                 login,
                 f"To sign in to {redact(self.server)}, open:\n{login.url}\n"
@@ -777,7 +779,7 @@ class Session(SigningIn):
         login = self.latest_login
         if login is None or login.state not in ("waiting", "exchanging"):
             return not self._needs_none()
-        return not (login.follows or login.via in ("device", "loopback"))
+        return not (login.is_follower or login.via in ("device", "loopback"))
 
     def _offered(self) -> None:
         """Show a panel, if anybody can click.
@@ -817,7 +819,7 @@ class Session(SigningIn):
         if self.signed_in:
             return True
         login = self._shared.login
-        news = login is not None and login is not earlier and not login.found_none
+        news = login is not None and login is not earlier and not login.nothing_pending
         if login is not None and news and login.error is not None:
             if isinstance(login.error, NoSignInNeeded):
                 return True
@@ -857,7 +859,7 @@ class Session(SigningIn):
         self._require_usable()
         if isinstance(self._source, StaticToken):
             return self._source.token
-        return self._source.fresh(eager=True).token.reveal()
+        return self._source.get(eager=True).token.reveal()
 
     def headers(self) -> dict[str, str]:
         """Give a fresh ``Authorization`` header, for what takes headers only.

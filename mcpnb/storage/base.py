@@ -56,12 +56,12 @@ class TokenStore(Protocol):
             StoreError: It could not be written. An earlier record is as it was.
         """
 
-    def delete(self, key: RecordName, *, leave_mark: bool = False) -> None:
+    def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
         """Remove the record, if there is one, whether or not it can be read.
 
         Args:
             key: Names the record.
-            leave_mark: Leave a mark in its place, for `deleted_at`.
+            leave_tombstone: Leave a mark in its place, for `deleted_at`.
 
         Raises:
             StoreError: It could not be removed.

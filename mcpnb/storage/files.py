@@ -123,14 +123,14 @@ class FileStore(ProcessBound):
         sealed = store_key.seal(json.dumps(record).encode(), _associated(head))
         self._replace(key, {**head, "sealed": base64.b64encode(sealed).decode()})
 
-    def delete(self, key: RecordName, *, leave_mark: bool = False) -> None:
+    def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
         """See `TokenStore.delete`. No key is needed for it."""
         path = self._path(key)
         if not path.exists() and not path.is_symlink():
             return
         mark = {"format": _FORMAT, "kind": key.kind, "name": key.name, "deleted_at": time.time()}
         try:
-            if leave_mark:
+            if leave_tombstone:
                 self._sweep_marks()
                 with contextlib.suppress(StoreError):  # a full disk still takes a deletion
                     self._replace(key, mark)

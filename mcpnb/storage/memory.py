@@ -51,12 +51,12 @@ class MemoryStore(ProcessBound):
             self._marks.pop(key, None)
             self._versions[key] += 1
 
-    def delete(self, key: RecordName, *, leave_mark: bool = False) -> None:
+    def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
         """See `TokenStore.delete`."""
         with self._guard:
             if self._records.pop(key, None) is not None:
                 self._versions[key] += 1
-                if leave_mark:
+                if leave_tombstone:
                     self._marks[key] = time.time()
 
     def deleted_at(self, key: RecordName) -> float | None:

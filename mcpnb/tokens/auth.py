@@ -85,7 +85,7 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         if not self._is_ours(request):
             yield request
             return
-        held = self._obtained(request, self._source.fresh)
+        held = self._obtained(request, self._source.get)
         response = yield self._attach(request, held)
         if held is not None and self._worth_renewing(response, held):
             again = functools.partial(self._source.rejected, held.generation)
@@ -105,11 +105,11 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         if not self._is_ours(request):
             yield request
             return
-        held = self._source.at_hand()
+        held = self._source.cached()
         if held is None:  # the store has to be read, and perhaps a keyring asked: not on the loop
-            held = await self._awaited(request, self._source.looked_up)
+            held = await self._awaited(request, self._source.lookup_async)
         if held is None:
-            held = await self._awaited(request, self._source.renewal)
+            held = await self._awaited(request, self._source.refresh)
         response = yield self._attach(request, held)
         if held is not None and self._worth_renewing(response, held):
             again = functools.partial(self._source.rejected, held.generation)
@@ -186,7 +186,7 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         # Measured: some servers say 401 for too little scope. A refresh cannot widen a login.
         if challenge and challenge.error == "insufficient_scope" and wanted:
             return False
-        return self._source.worth_renewing(held.generation, wanted)
+        return self._source.should_refresh(held.generation, wanted)
 
     def _report(self, request: Any, response: Any, held: AccessToken | None) -> None:
         outcome = current_outcome.get()
@@ -226,7 +226,7 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
                 "request cannot be sent twice: send the request again.",
                 server=self._source.server,
             )
-        self._source.renewed_in_vain(held.generation, wanted)
+        self._source.refresh_did_not_help(held.generation, wanted)
         record = self._source.record()
         if lacking or (wanted and record and not set(wanted) <= set(record.tokens.scopes)):
             return self._source.insufficient(wanted)

@@ -77,7 +77,7 @@ class StoredLogin:
         self._unsaved = False
         self._quick: _Quick | None = None
 
-    def fresh(self) -> AccessToken | None:
+    def cached(self) -> AccessToken | None:
         """Give the token if it is fresh and nobody wrote since: every request comes by here."""
         quick = self._quick
         if (
@@ -140,7 +140,7 @@ class StoredLogin:
             StoreError: It could not be written.
         """
         with self.writing():
-            found = self.reread()
+            found = self.reload()
             # threat: late-refresh-after-a-sign-out
             if found is None or _identity(found) != _identity(marked):
                 return False
@@ -158,7 +158,7 @@ class StoredLogin:
                 held.enter_context(self.writing())
             with self._lock:
                 self._unsaved = False
-            self.store.delete(self.key, leave_mark=True)
+            self.store.delete(self.key, leave_tombstone=True)
 
     def keep_in_memory(self, record: LoginRecord, error: StoreError) -> None:
         """Go on with a login that could not be written: what it replaces is spent.
@@ -191,7 +191,7 @@ class StoredLogin:
         except StoreError as error:
             _log.warning("The renewed login is still kept in memory only: %s", error)
 
-    def reread(self) -> LoginRecord | None:
+    def reload(self) -> LoginRecord | None:
         """Give the login as it is on disk, whatever its version says: shared disks cache that.
 
         Raises:
@@ -216,10 +216,10 @@ def _older(found: LoginRecord | None, ours: LoginRecord) -> bool:
         found is not None
         and found.signed_in_at == ours.signed_in_at
         and found.generation < ours.generation
-        and (found.setback is None or found.setback.kind != "ended")
+        and (found.refresh_failure is None or found.refresh_failure.kind != "ended")
     )
 
 
 def _identity(record: LoginRecord) -> tuple[object, ...]:
     """What tells one state of a login from every other, whatever touched its file."""
-    return record.signed_in_at, record.generation, record.setback
+    return record.signed_in_at, record.generation, record.refresh_failure

@@ -48,11 +48,11 @@ class Refreshes:
         self._doubted: set[int] = set()
         self._unwritable_until = 0.0
 
-    def doubt(self, generation: int) -> None:
+    def mark_rejected(self, generation: int) -> None:
         """Note that the server rejects this generation: it does not count as alive any more."""
         self._doubted.add(generation)
 
-    def doubts(self, generation: int) -> bool:
+    def is_rejected(self, generation: int) -> bool:
         """Whether the server has rejected this generation."""
         return generation in self._doubted
 
@@ -76,7 +76,7 @@ class Refreshes:
             StoreError: The login cannot be read, locked or written.
         """
         with self._login.store.lock(self._login.key, LOCK_TIMEOUT):
-            record = self._login.reread()
+            record = self._login.reload()
             if record is None:
                 raise self.missing()
             # threat: refresh-token-theft-by-a-sibling
@@ -90,13 +90,15 @@ class Refreshes:
             if lives:
                 return record
             raise self.ended(record)
-        if (setback := record.setback) and self._in_the_way(setback, record, since, lives=lives):
+        if (refresh_failure := record.refresh_failure) and self._in_the_way(
+            refresh_failure, record, since, lives=lives
+        ):
             if lives:
                 return record
-            raise self._as_error(record, setback)
+            raise self._as_error(record, refresh_failure)
         now = time.time()
         sent = RefreshFailure("unknown", now, until=record.tokens.expires_at or now)
-        marked = replace(record, setback=sent)
+        marked = replace(record, refresh_failure=sent)
         try:
             # Before the refresh token is given away: can the new one be written at all? And should
             # this process die before it is, the next one knows that the answer was lost.
@@ -118,19 +120,21 @@ class Refreshes:
         """Whether the access token can still be used, though it is time to renew it."""
         expires = record.tokens.expires_at
         alive = expires is None or expires > time.time()
-        return alive and not self.doubts(record.generation)
+        return alive and not self.is_rejected(record.generation)
 
     def _in_the_way(
-        self, setback: RefreshFailure, record: LoginRecord, since: float, *, lives: bool
+        self, refresh_failure: RefreshFailure, record: LoginRecord, since: float, *, lives: bool
     ) -> bool:
-        if setback.said and since <= setback.at <= time.time() + CLOCKS_DIFFER:
+        if refresh_failure.said and since <= refresh_failure.at <= time.time() + CLOCKS_DIFFER:
             return True  # a sibling tried while this one stood in line: its answer is ours
         if lives:
             return in_backoff(record)
         # Where an answer was lost, and the server takes the old token no more, it is time for the
         # one try that else comes when that expires.
         now = time.time()
-        return setback.kind == "refused" and now < setback.until <= now + _LONGEST_WAIT
+        return (
+            refresh_failure.kind == "refused" and now < refresh_failure.until <= now + _LONGEST_WAIT
+        )
 
     def _ask(self, record: LoginRecord) -> Tokens:
         from mcpnb.oauth import (
@@ -151,11 +155,11 @@ class Refreshes:
                 return oauth_client.refresh(record, http)
 
     def _stored(self, marked: LoginRecord, tokens: Tokens) -> LoginRecord:
-        doubted = self.doubts(marked.generation)
+        doubted = self.is_rejected(marked.generation)
         renewed = replace(
             marked.renewed(tokens),
             registration=_with_secret_of(self._config, marked.registration),
-            doubted_at=time.time() if doubted else marked.doubted_at,
+            rejected_at=time.time() if doubted else marked.rejected_at,
         )
         try:
             if not self._login.replace(marked, renewed):
@@ -173,19 +177,19 @@ class Refreshes:
         return found
 
     def _set_back(self, marked: LoginRecord, error: Exception, *, lives: bool) -> LoginRecord:
-        setback = _setback(error, marked)
+        refresh_failure = _setback(error, marked)
         tokens = marked.tokens
-        if setback.kind == "ended":
+        if refresh_failure.kind == "ended":
             # threat: dead-refresh-token
             tokens = replace(tokens, refresh_token=None)
             if not lives:
                 tokens = replace(tokens, expires_at=tokens.obtained_at)
         # threat: forgotten-client
-        if setback.error == "invalid_client" and marked.registration.method == "dcr":
+        if refresh_failure.error == "invalid_client" and marked.registration.method == "dcr":
             # The server has forgotten this client: the next sign-in makes a new one.
             with contextlib.suppress(StoreError):
                 self._login.store.delete(RecordName("client", marked.registration.name))
-        kept = replace(marked, setback=setback, tokens=tokens)
+        kept = replace(marked, refresh_failure=refresh_failure, tokens=tokens)
         try:
             if not self._login.replace(marked, kept):
                 return self._of_others()
@@ -193,14 +197,14 @@ class Refreshes:
             _log.warning("What became of a renewal could not be stored: %s", unwritten)
         if lives:
             return kept
-        if setback.kind == "ended" or setback.error == "invalid_client":
-            raise self._as_error(kept, setback)
-        said = self._not_now(setback)
+        if refresh_failure.kind == "ended" or refresh_failure.error == "invalid_client":
+            raise self._as_error(kept, refresh_failure)
+        said = self._not_now(refresh_failure)
         if isinstance(error, GrantError):
             raise GrantError(
                 said, error=error.error, status=error.status, retry_after=error.retry_after
             )
-        raise ServerUnreachable(said, sent=setback.kind == "unknown")
+        raise ServerUnreachable(said, sent=refresh_failure.kind == "unknown")
 
     def revoke_later(self, record: LoginRecord) -> None:
         """Revoke a login that nobody wants any more, in the background."""
@@ -236,11 +240,11 @@ class Refreshes:
 
     def ended(self, record: LoginRecord) -> LoginRequired:
         """Say who ended the login, and when."""
-        server, setback = self._config.url, record.setback
-        if setback is not None and setback.kind == "ended":
+        server, refresh_failure = self._config.url, record.refresh_failure
+        if refresh_failure is not None and refresh_failure.kind == "ended":
             return LoginRequired(
                 f"The authorization server {quote(record.issuer)} ended the login for {server} "
-                f"{_when(setback.at)} ({setback.said}). Sign in again.",
+                f"{_when(refresh_failure.at)} ({refresh_failure.said}). Sign in again.",
                 server=server,
             )
         return LoginRequired(
@@ -249,34 +253,38 @@ class Refreshes:
             server=server,
         )
 
-    def _as_error(self, record: LoginRecord, setback: RefreshFailure) -> McpnbError:
-        if setback.kind == "ended":
+    def _as_error(self, record: LoginRecord, refresh_failure: RefreshFailure) -> McpnbError:
+        if refresh_failure.kind == "ended":
             return self.ended(record)
-        if setback.error == "invalid_client":
-            return self._unknown_client(record, setback)
-        message = self._not_now(setback)
-        if setback.kind == "refused":
-            wait = max(setback.until - time.time(), 0.0)
-            return GrantError(message, error=setback.error, retry_after=wait)
-        return ServerUnreachable(message, sent=setback.kind == "unknown")
+        if refresh_failure.error == "invalid_client":
+            return self._unknown_client(record, refresh_failure)
+        message = self._not_now(refresh_failure)
+        if refresh_failure.kind == "refused":
+            wait = max(refresh_failure.until - time.time(), 0.0)
+            return GrantError(message, error=refresh_failure.error, retry_after=wait)
+        return ServerUnreachable(message, sent=refresh_failure.kind == "unknown")
 
-    def _not_now(self, setback: RefreshFailure) -> str:
-        said = setback.said or "the answer of the authorization server was lost."
+    def _not_now(self, refresh_failure: RefreshFailure) -> str:
+        said = refresh_failure.said or "the answer of the authorization server was lost."
         said += "" if said.endswith(".") else "."
         when = ""
-        if setback.until - time.time() > 1:
-            when = f"; try again {_when(setback.until)}"
+        if refresh_failure.until - time.time() > 1:
+            when = f"; try again {_when(refresh_failure.until)}"
         elif "Try again" not in said:
             when = "; try again"
         return (
-            f"The login for {self._config.url} could not be renewed {_when(setback.at)}: {said} "
-            f"It is kept{when}."
+            f"The login for {self._config.url} could not be renewed "
+            f"{_when(refresh_failure.at)}: {said} It is kept{when}."
         )
 
-    def _unknown_client(self, record: LoginRecord, setback: RefreshFailure) -> McpnbError:
+    def _unknown_client(self, record: LoginRecord, refresh_failure: RefreshFailure) -> McpnbError:
         client, issuer = record.registration, quote(record.issuer)
         ended = client.secret_expires_at
-        why = f"its secret ended {_when(ended)}" if ended and ended < time.time() else setback.said
+        why = (
+            f"its secret ended {_when(ended)}"
+            if ended and ended < time.time()
+            else refresh_failure.said
+        )
         if client.method != "preregistered":
             return LoginRequired(
                 f"The authorization server {issuer} no longer knows this client ({why}). Sign in "
@@ -286,19 +294,19 @@ class Refreshes:
         return GrantError(
             f"The authorization server {issuer} does not accept the client id and secret that you "
             f"configured ({why}). Correct them; the login is kept.",
-            error=setback.error,
+            error=refresh_failure.error,
         )
 
 
 def in_backoff(record: LoginRecord) -> bool:
     """Whether a renewal that nobody needs yet would only repeat what went wrong the last time."""
-    setback = record.setback
+    refresh_failure = record.refresh_failure
     # One from the future is of a clock that was set back since.
-    if setback is None or setback.at > time.time() + CLOCKS_DIFFER:
+    if refresh_failure is None or refresh_failure.at > time.time() + CLOCKS_DIFFER:
         return False
     pause = min(_LATER, 0.05 * (record.tokens.lifetime or 0.0))
     # threat: refresh-token-replay
-    return time.time() < max(setback.until, setback.at + pause)
+    return time.time() < max(refresh_failure.until, refresh_failure.at + pause)
 
 
 def _with_secret_of(config: ServerConfig, registration: Registration) -> Registration:

@@ -145,36 +145,36 @@ class TokenSource(ProcessBound):
             self._adopt(self._former)
         return self._login.record()
 
-    def readable(self) -> LoginRecord | None:
+    def load_or_none(self) -> LoginRecord | None:
         """Give the login, or `None` also where it cannot be read: for signing in anew, and out."""
         try:
             return self.record()
         except StoreError:
             return None
 
-    def at_hand(self) -> AccessToken | None:
+    def cached(self) -> AccessToken | None:
         """Give the token if it is fresh and nobody wrote since; nothing is read for it."""
-        return self._login.fresh()
+        return self._login.cached()
 
-    def looked_up(self) -> Future[AccessToken | None]:
+    def lookup_async(self) -> Future[AccessToken | None]:
         """Do what `peek` does, in another thread, once for all who ask meanwhile."""
         look = self._look
         if look is None or look[0] != os.getpid() or look[1].done():
-            look = self._look = (os.getpid(), in_background(self.peek))
+            look = self._look = (os.getpid(), in_background(self.usable))
         return look[1]
 
-    def peek(self) -> AccessToken | None:
+    def usable(self) -> AccessToken | None:
         """Give the token if it is usable; renew it in the background if it is stale."""
-        if (held := self._login.fresh()) is not None:
+        if (held := self._login.cached()) is not None:
             return held
         record = self.record()
         if record is None or expired(record):
             return None
         if stale(record) and not (in_backoff(record) or self._renewals.unwritable):
-            self.renewal(record.generation)
+            self.refresh(record.generation)
         return _held(record)
 
-    def fresh(self, *, eager: bool = False) -> AccessToken:
+    def get(self, *, eager: bool = False) -> AccessToken:
         """Give a usable token, renewed if need be.
 
         Args:
@@ -186,9 +186,9 @@ class TokenSource(ProcessBound):
             ServerUnreachable: The authorization server cannot be reached now; the login is kept.
             GrantError: It cannot renew now; the login is kept.
         """
-        held = self.peek()
+        held = self.usable()
         if held is None:
-            return self.renewal().result()
+            return self.refresh().result()
         renewal = self._renewal
         if eager and renewal is not None and renewal[0][:2] == (os.getpid(), held.generation):
             with contextlib.suppress(McpnbError):  # then the stale one has to do
@@ -197,7 +197,7 @@ class TokenSource(ProcessBound):
 
     # Renewing
 
-    def renewal(self, generation: int | None = None) -> Future[AccessToken]:
+    def refresh(self, generation: int | None = None) -> Future[AccessToken]:
         """Start the one renewal of a generation, or join it.
 
         Args:
@@ -212,7 +212,7 @@ class TokenSource(ProcessBound):
             return _done(_held(record))
         # With the process: a fork has its parent's futures, and nobody who would finish them. With
         # the doubt: one that was begun before it may end with the very token that is rejected.
-        seen = (os.getpid(), record.generation, self._renewals.doubts(record.generation))
+        seen = (os.getpid(), record.generation, self._renewals.is_rejected(record.generation))
         with self._lock:
             if self._renewal is None or self._renewal[0] != seen or self._renewal[1].done():
                 future = in_background(self._renew, record.generation, time.time())
@@ -237,10 +237,10 @@ class TokenSource(ProcessBound):
         Ask `worth_renewing` first: a generation that was renewed and rejected all the same is not
         renewed again, or a server that rejects everything would be asked without end.
         """
-        self._renewals.doubt(generation)
-        return self.renewal(generation)
+        self._renewals.mark_rejected(generation)
+        return self.refresh(generation)
 
-    def worth_renewing(self, generation: int, scopes: tuple[str, ...]) -> bool:
+    def should_refresh(self, generation: int, scopes: tuple[str, ...]) -> bool:
         """Whether a renewal may help after a 401 that names these scopes.
 
         Not within a minute of one that did not: whether the server rejects everything, or one tool
@@ -249,23 +249,23 @@ class TokenSource(ProcessBound):
         now = time.time()
         if now < self._in_vain.get((generation, frozenset(scopes)), 0.0) + _DOUBT_LASTS:
             return False
-        record = self.readable()
+        record = self.load_or_none()
         if record is None or record.generation != generation:
             return True
-        if _lately(record.vain_at):
+        if _lately(record.refresh_failed_at):
             return False
         if generation == self._accepted:
             return True
         # Renewed after a rejection, here or by a sibling, and never accepted since.
-        return record.doubted_at is None or not _lately(record.doubted_at)
+        return record.rejected_at is None or not _lately(record.rejected_at)
 
-    def renewed_in_vain(self, generation: int, scopes: tuple[str, ...]) -> None:
+    def refresh_did_not_help(self, generation: int, scopes: tuple[str, ...]) -> None:
         """Note that the server rejects this generation although it was just renewed."""
         now, said = time.time(), (generation, frozenset(scopes))
         if now < self._in_vain.get(said, 0.0) + _DOUBT_LASTS:
             return  # rejected again, and not renewed in between: the minute runs from the first
         self._in_vain[said] = now
-        in_background(self._note, generation, vain_at=now)
+        in_background(self._note, generation, refresh_failed_at=now)
 
     def accepted(self, generation: int) -> None:
         """Note that the server has just accepted this generation."""
@@ -273,9 +273,9 @@ class TokenSource(ProcessBound):
             return
         self._accepted = generation
         self._refusals.accepted()
-        record = self.readable()
-        if record is not None and record.doubted_at is not None:
-            in_background(self._note, generation, doubted_at=None)
+        record = self.load_or_none()
+        if record is not None and record.rejected_at is not None:
+            in_background(self._note, generation, rejected_at=None)
 
     def _note(self, generation: int, **facts: float | None) -> None:
         """Store what the server said of a generation, for siblings."""
@@ -328,7 +328,7 @@ class TokenSource(ProcessBound):
         with self.store.lock(self.key, LOCK_TIMEOUT):
             if not wanted():
                 return False
-            record = record.in_place_of(self.readable(), time.time())
+            record = record.in_place_of(self.load_or_none(), time.time())
             with self._login.writing():
                 self._login.write(record)
             return True
@@ -348,7 +348,7 @@ class TokenSource(ProcessBound):
             # what it gets.
             with contextlib.suppress(StoreError):
                 held.enter_context(self.store.lock(self.key, _SIGN_OUT_PATIENCE))
-            record = self.readable()
+            record = self.load_or_none()
             # Forgotten first: whatever the network does, this machine holds it no longer. And first
             # what could not be read here and so not be moved: who can may be moving it just now.
             for delete in (self._forget_former, self._login.delete):

@@ -347,7 +347,7 @@ class StaticToken(TokenSource):
             )
         return whole[len(_BEARER) :].strip()
 
-    def peek(self) -> AccessToken:
+    def usable(self) -> AccessToken:
         """Give what is sent.
 
         Raises:
@@ -355,17 +355,17 @@ class StaticToken(TokenSource):
         """
         return AccessToken(self.authorization, 0)
 
-    def fresh(self, *, eager: bool = False) -> AccessToken:
+    def get(self, *, eager: bool = False) -> AccessToken:
         """Give the same: it does not age."""
         del eager
-        return self.peek()
+        return self.usable()
 
-    def renewal(self, generation: int | None = None) -> Future[AccessToken]:
+    def refresh(self, generation: int | None = None) -> Future[AccessToken]:
         """Give the same again: there is nothing to renew it with."""
         del generation
         future: Future[AccessToken] = Future()
         try:
-            future.set_result(self.peek())
+            future.set_result(self.usable())
         except McpnbError as error:
             future.set_exception(error)
         return future

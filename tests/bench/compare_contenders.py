@@ -82,11 +82,11 @@ class Contender:
 def _driven(here: Place, role: str, **environment: str) -> Iterator[Callable[[], str]]:
     command = [sys.executable, "-m", "tests.bench.compare_driver", role, here.server.url]
     with Process(here, command, environment) as process:
-        process.until(lambda text: re.search(r"^ready$", text, re.MULTILINE))
+        process.wait_for(lambda text: re.search(r"^ready$", text, re.MULTILINE))
 
         def use() -> str:
             process.say("go")
-            told = process.until(lambda text: re.search(r'^\{"told".*\}$', text, re.MULTILINE))
+            told = process.wait_for(lambda text: re.search(r'^\{"told".*\}$', text, re.MULTILINE))
             return str(json.loads(told[0])["told"])
 
         yield use
@@ -126,7 +126,7 @@ class Mcpnb(Contender):
 
     def _paste(self, here: Place) -> None:
         with Process(here, self._command("login", here.server.url, "--no-browser")) as process:
-            process.say(agreed(process.until(ADDRESS.search)[1]))
+            process.say(agreed(process.wait_for(ADDRESS.search)[1]))
             _finish(process)
 
     def _device(self, here: Place) -> None:
@@ -191,8 +191,8 @@ class Codex(Contender):
         self._configure(here)
         command = [self.program, "mcp", "login", "lab", "--no-browser"]
         with Process(here, command) as process:
-            url = process.until(ADDRESS.search)[1]
-            process.until(lambda text: "paste" in text or None)
+            url = process.wait_for(ADDRESS.search)[1]
+            process.wait_for(lambda text: "paste" in text or None)
             process.say(agreed(url))
             _finish(process)
 

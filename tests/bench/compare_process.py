@@ -93,7 +93,7 @@ class Process:
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
-    def until(self, found: Callable[[str], T | None], seconds: float = PATIENCE) -> T:
+    def wait_for(self, found: Callable[[str], T | None], seconds: float = PATIENCE) -> T:
         """Wait until something is found in what it said.
 
         Raises:
@@ -140,7 +140,7 @@ class Process:
             self.say(json.dumps(message))
         except BrokenPipeError:
             raise NoAnswer(self.last()) from None
-        return self.until(lambda text: _answer(text, number), seconds)
+        return self.wait_for(lambda text: _answer(text, number), seconds)
 
 
 def _answer(text: str, number: int) -> Any:

@@ -48,7 +48,7 @@ def sign_in(session: mcpnb.Session) -> None:
     """Sign a session in."""
     login = session.login()
     try:
-        login.until("waiting", timeout=PATIENCE)
+        login.wait_for("waiting", timeout=PATIENCE)
         assert login.url is not None
         login.submit(agree(login.url))
         login.wait(timeout=PATIENCE)

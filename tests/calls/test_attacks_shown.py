@@ -284,7 +284,7 @@ def test_what_a_panel_is_told_of_a_server_is_plain_and_short(
     front = show(connect(fake.url, callback_port=None))
     front.sign_in()
     front.act("tools")
-    state = front.until(lambda s: s["login"] and s["login"]["tools"])
+    state = front.wait_for(lambda s: s["login"] and s["login"]["tools"])
 
     assert_harmless([text for text in _texts(state) if "://" not in text], most=3_000)
     assert len(json.dumps(state)) < 50_000

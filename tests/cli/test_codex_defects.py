@@ -30,8 +30,10 @@ SHOWN_ELSEWHERE = {
     "::test_a_busy_one_is_replaced_by_a_free_one",
     "a busy callback port is an error without words": "tests/login/test_loopback.py"
     "::test_without_a_replacement_a_busy_one_is_a_clear_error",
-    "a public callback_url binds 0.0.0.0 and does not say so": "tests/login/test_loopback_sign_in.py"
-    "::test_a_public_callback_is_listened_for_everywhere_and_says_so",
+    "a public callback_url binds 0.0.0.0 and does not say so": (
+        "tests/login/test_loopback_sign_in.py"
+        "::test_a_public_callback_is_listened_for_everywhere_and_says_so"
+    ),
     "a loopback callback is listened for everywhere": "tests/login/test_loopback.py"
     "::test_only_a_public_callback_is_bound_everywhere",
     "a project's entry is used before anybody trusts it": "tests/config/test_project_files.py"
@@ -55,8 +57,9 @@ SHOWN_ELSEWHERE = {
     # Discovery
     "discovery is done twice": "tests/login/test_rules_of_requests.py"
     "::test_from_url_to_signed_in_takes_at_most_six_requests_and_none_twice",
-    "resource_metadata at another origin is ignored (#42427)": "tests/oauth/test_unusable_servers.py"
-    "::test_resource_metadata_at_another_origin_is_read",
+    "resource_metadata at another origin is ignored (#42427)": (
+        "tests/oauth/test_unusable_servers.py::test_resource_metadata_at_another_origin_is_read"
+    ),
     # Scopes
     "scopes are the authorization server's (#15643, #35253, #8889)": (
         "tests/login/test_rules_of_requests.py::test_without_any_the_parameter_is_left_out"
@@ -120,8 +123,9 @@ SHOWN_ELSEWHERE = {
     "::test_costs_one_refresh_for_all_processes_and_those_after_them",
     "nothing is refreshed before the start (#27165, #17265)": "tests/tokens/test_server_habits.py"
     "::test_an_expired_token_is_never_presented",
-    "a long session keeps an old refresh token (#14144, #6164)": "tests/tokens/test_server_habits.py"
-    "::test_sessions_that_share_a_login_refresh_once",
+    "a long session keeps an old refresh token (#14144, #6164)": (
+        "tests/tokens/test_server_habits.py::test_sessions_that_share_a_login_refresh_once"
+    ),
     "after invalid_grant nobody knows why": "tests/tokens/test_refresh.py"
     "::test_the_message_says_who_when_and_what_to_do_in_every_kernel",
     "several accounts point at the wrong one (#26586)": "tests/session/test_session.py"

@@ -42,7 +42,7 @@ def test_waiting_for_a_sign_in_ends_with_ctrl_c_all_the_same(fake: FakeServer, w
     login, _ = waiting(connect(fake.url))
     pressed_as_it_waits(login._changed)  # noqa: SLF001
     with pytest.raises(KeyboardInterrupt):
-        login.until("signed_in", 10) if wait == "until" else login.wait(10)
+        login.wait_for("signed_in", 10) if wait == "until" else login.wait(10)
 
     assert login.state == "waiting"
     login.cancel()

@@ -76,7 +76,7 @@ def sign_in(session: mcpnb.Session, scopes: tuple[str, ...] | None = None) -> No
     """Be the browser: open the authorization URL and hand the redirect back."""
     login = session.login(scopes=scopes)
     try:
-        login.until("waiting", timeout=PATIENCE)
+        login.wait_for("waiting", timeout=PATIENCE)
         assert login.url is not None
         answer = httpx2.get(login.url, follow_redirects=False, trust_env=False)
         login.submit(answer.headers["location"])

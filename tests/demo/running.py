@@ -129,7 +129,7 @@ def demo_in(folder: Path, lifetime: float = 15) -> Iterator[dict[str, DemoServer
 def sign_in(name: str) -> None:
     """Sign in to a server as in a terminal beside the notebook, which shares its logins."""
     login = mcpnb.connect(name, callback_port=0).login(via="loopback")
-    login.until("waiting")
+    login.wait_for("waiting")
     assert login.url is not None
     approve(login.url)
     login.wait(timeout=20)

@@ -200,7 +200,7 @@ class TestFailure:
 
         def begin(observer: Any) -> Any:
             login = session.login(anew=True, observer=observer)
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
             with pytest.raises(mcpnb.errors.AnswerRefused):
                 login.submit(answer_of(str(login.url)))
             login.submit(answer_of(str(login.url)))
@@ -219,7 +219,7 @@ class TestSilence:
 
         def begin(observer: Any) -> Any:
             login = session.login(anew=True, observer=observer, timeout=1)
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
             then()
             return login
 

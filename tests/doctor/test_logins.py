@@ -81,14 +81,14 @@ class TestLogin:
         self,
         kernel: Kernel,
         folder: Path,
-        setback: dict[str, str],
+        refresh_failure: dict[str, str],
         verdict: str,
         says: str,
     ) -> None:
         session = kernel()
         sign_in(session)
         usual = {"at": time.time(), "error": "", "said": "in its words", "until": 0.0}
-        change(folder, setback=usual | setback)
+        change(folder, refresh_failure=usual | refresh_failure)
 
         report = session.doctor()
 
@@ -103,7 +103,7 @@ class TestLogin:
         fake.grants_scopes = ("read",)
         session = kernel()
         sign_in(session, scopes=("read",))
-        change(folder, vain_at=time.time())
+        change(folder, refresh_failed_at=time.time())
         fake.describe(scopes_supported=["read", "write"])
 
         report = session.doctor()
@@ -116,7 +116,7 @@ class TestLogin:
     ) -> None:
         session = kernel()
         sign_in(session)
-        change(folder, doubted_at=time.time())
+        change(folder, rejected_at=time.time())
 
         assert wrong(session.doctor()) == {"rejections": "warning"}
 

@@ -95,7 +95,7 @@ class TestSecrets:
 
         def begin(observer: Any) -> Any:
             login = session.login(anew=True, observer=observer)
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
             for text in pasted:
                 with pytest.raises(mcpnb.errors.AnswerRefused):
                     login.submit(text)

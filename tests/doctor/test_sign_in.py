@@ -79,7 +79,7 @@ class TestTrace:
 
         def begin(observer: Any) -> Any:
             login = session.login(anew=True, observer=observer)
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
             answer = answer_of(str(login.url))
             with pytest.raises(mcpnb.errors.AnswerRefused):
                 login.submit(answer.replace("state=", "state=x"))
@@ -104,7 +104,7 @@ class TestEndings:
 
         def begin(observer: Any) -> Any:
             login = session.login(anew=True, observer=observer)
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
             other.finish(answer_of(str(login.url)))
             return login
 
@@ -118,7 +118,7 @@ class TestEndings:
 
         def begin(observer: Any) -> Any:
             login = session.login(anew=True, observer=observer)
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
             login.cancel()
             return login
 
@@ -138,7 +138,7 @@ class TestEndings:
             while login is None:
                 login = session._shared.login  # noqa: SLF001
                 done.wait(0.01)
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
             login.submit(answer_of(str(login.url)))
 
         done = threading.Event()

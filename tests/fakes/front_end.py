@@ -140,7 +140,7 @@ class FrontEnd:
         with self._news:
             return [m for m in self.sent if m["kind"] == "reply" and m["id"] == number]
 
-    def until(self, condition: Callable[[State], object]) -> State:
+    def wait_for(self, condition: Callable[[State], object]) -> State:
         """Wait until the state fulfils a condition; gives that state."""
         found: list[State] = []
 
@@ -153,15 +153,15 @@ class FrontEnd:
 
     def phase(self, *wanted: str) -> State:
         """Wait for one of some phases."""
-        return self.until(lambda state: state["phase"] in wanted)
+        return self.wait_for(lambda state: state["phase"] in wanted)
 
     def waiting(self) -> State:
         """Wait for an address to open."""
-        return self.until(lambda state: state["phase"] == "waiting" and state["wait"]["url"])
+        return self.wait_for(lambda state: state["phase"] == "waiting" and state["wait"]["url"])
 
     def noted(self, text: str) -> State:
         """Wait for something to be said beside the state."""
-        return self.until(lambda state: any(text in note for note in state["notes"]))
+        return self.wait_for(lambda state: any(text in note for note in state["notes"]))
 
     def heard(self, number: int) -> bool:
         """Whether a message was acknowledged."""

@@ -63,9 +63,9 @@ class Meanwhile(MemoryStore):
         self._happen("read", key)
         return found
 
-    def delete(self, key: RecordName, *, leave_mark: bool = False) -> None:
+    def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
         self._happen("delete", key)
-        super().delete(key, leave_mark=leave_mark)
+        super().delete(key, leave_tombstone=leave_tombstone)
 
     @contextmanager
     def lock(self, key: RecordName, timeout: float) -> Iterator[None]:

@@ -74,7 +74,7 @@ def sign_in(session: mcpnb.Session, *, scopes: tuple[str, ...] | None = None) ->
     """Sign a session in by pasting the answer; give the authorization URL that was opened."""
     login = session.login(scopes=scopes)
     try:
-        login.until("waiting", timeout=10)
+        login.wait_for("waiting", timeout=10)
         url = login.url
         assert url is not None
         login.submit(answer_of(url))
@@ -95,7 +95,7 @@ def until(condition: Callable[[], bool], *, timeout: float = 10) -> None:
 def waiting(session: mcpnb.Session, **given: Any) -> tuple[Any, str]:
     """Start a sign-in; give it and its authorization URL."""
     login = session.login(**given)
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
     return login, login.url
 

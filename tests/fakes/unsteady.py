@@ -164,7 +164,7 @@ def signed_in(session: mcpnb.Session) -> None:
     """Sign in as a person does in a browser; a page that does not come is loaded once more."""
     login = session.login(anew=True)
     try:
-        login.until("waiting", timeout=LIMIT)
+        login.wait_for("waiting", timeout=LIMIT)
         assert login.url is not None
         location = answer_of(login.url)
         for _ in range(2):

@@ -22,7 +22,7 @@ def by_pasting(session: mcpnb.Session, answer: Answer = answer_of, timeout: floa
     def begin(observer: Any) -> Any:
         login = session.login(anew=True, observer=observer, timeout=timeout)
         try:
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
             assert login.url is not None
             login.submit(answer(login.url))
         except McpnbError:

@@ -56,7 +56,7 @@ _RECORDS = st.one_of(
     documents(RECORD["tokens"]).map(lambda tokens: {**RECORD, "tokens": tokens}),
     documents(RECORD["registration"]).map(lambda found: {**RECORD, "registration": found}),
     documents({"kind": "unknown", "at": _NOW, "error": "", "said": "", "until": 0.0}).map(
-        lambda setback: {**RECORD, "setback": setback}
+        lambda refresh_failure: {**RECORD, "setback": refresh_failure}
     ),
     JSON,
 )
@@ -140,7 +140,7 @@ def test_json_of_any_shape_under_our_key_is_a_login_or_told_in_our_words(record:
         with only_ours(secrets=_SECRETS):
             LoginRecord.from_dict(store.read(KEY) or {})
         with only_ours(secrets=_SECRETS):
-            source.peek()
+            source.usable()
 
 
 @fuzzed(examples=100, more=objects())

@@ -71,7 +71,7 @@ def _signs_in(session: mcpnb.Session) -> None:
     """Sign in as a person does who agrees to everything; what does not lead there is told."""
     login = session.login(timeout=20)
     try:
-        login.until("waiting", timeout=20)
+        login.wait_for("waiting", timeout=20)
         if login.url is not None and login.url.startswith(session.server[:-4]):
             try:
                 answer = answer_of(login.url)
@@ -155,7 +155,7 @@ def test_a_sign_in_survives_what_is_pasted_and_takes_the_answer_that_follows(
     session = connect(server.url, store=MemoryStore())
     login = session.login(timeout=20)
     try:
-        login.until("waiting", timeout=20)
+        login.wait_for("waiting", timeout=20)
         assert login.url is not None
         answer = answer_of(login.url)
         of_another = answer.replace("state=", "state=x")

@@ -88,7 +88,7 @@ class TestShown:
         """But for the address to open, which has to say for which server it is."""
         write(template(keyed))
         login = connect("team").login()
-        login.until("waiting", 10)
+        login.wait_for("waiting", 10)
         try:
             assert SECRET not in repr(login).partition("open: ")[0]
             assert SECRET in str(login.url)
@@ -204,7 +204,7 @@ class TestStored:
         store = FileStore(world / "mcpnb")
         session = connect("team", store=store)
         begun = session.login()
-        begun.until("waiting", 10)
+        begun.wait_for("waiting", 10)
         files = [path.read_bytes() for path in (world / "mcpnb").iterdir()]
         begun.cancel()
         sign_in(session)

@@ -70,7 +70,7 @@ class Place:
     def waiting(self) -> tuple[mcpnb.Login[mcpnb.Session], str]:
         """Give a sign-in that waits for its answer, and the answer."""
         login = connect(self.fake.url).login()
-        login.until("waiting", 10)
+        login.wait_for("waiting", 10)
         return login, answer_of(str(login.url))
 
 

@@ -130,7 +130,7 @@ def test_programs_that_are_started_are_given_none(
         each.agree()
     session = connect("helped", store=FileStore(world / "mcpnb"))
     login = session.login(open_browser=True)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
     url = str(login.url)
     until(opened.exists)
     login.submit(answer_of(url))

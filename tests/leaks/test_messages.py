@@ -65,7 +65,7 @@ def test_a_whole_sign_in_with_all_that_follows(
     first = front.sign_in()
     fake.expire()
     front.act("tools")
-    front.until(lambda s: s["login"]["tools_state"] == "ready")
+    front.wait_for(lambda s: s["login"]["tools_state"] == "ready")
     front.act("another_account", page=front.page, via="auto")
     second = front.waiting()["wait"]["url"]
     front.answer(answer_of(second), kind="paste")

@@ -89,7 +89,7 @@ def test_an_exchange_that_fails(fake: FakeServer, fault: str) -> None:
     secrets = Secrets(fake)
     searched(secrets, lambda: login.submit(given.pop()))
     searched(secrets, lambda: login.wait(10))
-    searched(secrets, lambda: login.until("signed_in", 10))
+    searched(secrets, lambda: login.wait_for("signed_in", 10))
     assert {"code", "verifier", "state"} <= secrets.kinds()
 
 

@@ -62,11 +62,11 @@ class Slow(FileStore):
         super().__init__(folder)
         self.forgets, self.go_on = threading.Event(), threading.Event()
 
-    def delete(self, key: RecordName, *, leave_mark: bool = False) -> None:
+    def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
         if key.kind == "pending":
             self.forgets.set()
             assert self.go_on.wait(20)
-        super().delete(key, leave_mark=leave_mark)
+        super().delete(key, leave_tombstone=leave_tombstone)
 
 
 def test_one_that_begins_before_it_is_forgotten_is_signed_in(
@@ -80,7 +80,7 @@ def test_one_that_begins_before_it_is_forgotten_is_signed_in(
         finishing = pool.submit(connect(fake.url, store=store).finish, answer_of(url))
         assert store.forgets.wait(10)
         login = kernel().login()
-        until(lambda: login.follows)
+        until(lambda: login.is_follower)
         store.go_on.set()
         assert finishing.result(20).signed_in
 

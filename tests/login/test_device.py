@@ -75,7 +75,7 @@ def phone(fake: FakeServer) -> OtherDevice:
 def test_a_code_entered_elsewhere_signs_in_here(fake: FakeServer, phone: OtherDevice) -> None:
     session = connect(fake.url, scopes=("read",))
     login = session.login(device=True)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
     assert login.user_code == "WDJB-MJHT"
     assert login.url == f"{fake.base}/device?user_code=WDJB-MJHT"
     assert login.redirect_uri is None
@@ -178,7 +178,7 @@ def test_a_code_that_nobody_enters_ends_with_its_lifetime(
 def test_a_missing_interval_is_five_seconds(fake: FakeServer, phone: OtherDevice) -> None:
     del phone.answer["interval"]
     login = connect(fake.url).login(device=True)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
 
     request = login._pending.request  # type: ignore[union-attr]  # noqa: SLF001
 
@@ -192,7 +192,7 @@ def test_the_plain_address_serves_where_there_is_no_complete_one(
 ) -> None:
     del phone.answer["verification_uri_complete"]
     login = connect(fake.url).login(device=True)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
 
     assert login.url == f"{fake.base}/device"
     login.cancel()
@@ -223,7 +223,7 @@ def test_an_answer_that_nobody_could_use_is_refused(
 def test_a_hostile_code_is_shown_harmlessly(fake: FakeServer, phone: OtherDevice) -> None:
     phone.answer |= {"user_code": "\x1b[2J\u202eAB" + "C" * 500}
     login = connect(fake.url).login(device=True)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
 
     assert login.user_code is not None
     assert login.user_code.isprintable()
@@ -256,7 +256,7 @@ def test_a_paste_is_told_that_there_is_nothing_to_paste(
     fake: FakeServer, phone: OtherDevice
 ) -> None:
     login = connect(fake.url).login(device=True)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
 
     with pytest.raises(errors.AnswerRefused, match="enter the code"):
         login.submit("http://127.0.0.1/callback?code=x")
@@ -268,9 +268,9 @@ class TestShared:
     @pytest.mark.slow
     def test_another_notebook_follows_it(self, phone: OtherDevice, kernel: Kernel) -> None:
         first = kernel().login(device=True)
-        first.until("waiting", 10)
+        first.wait_for("waiting", 10)
         second = kernel().login()
-        second.until("waiting", 10)
+        second.wait_for("waiting", 10)
         assert second.user_code == first.user_code
 
         phone.decision = "agreed"
@@ -306,7 +306,7 @@ class TestShared:
         self, fake: FakeServer, phone: OtherDevice, kernel: Kernel
     ) -> None:
         login = kernel().login(device=True)
-        login.until("waiting", 10)
+        login.wait_for("waiting", 10)
 
         kernel().logout()
 

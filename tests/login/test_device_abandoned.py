@@ -21,11 +21,11 @@ def test_who_signs_in_with_a_browser_is_not_given_a_code_that_nobody_waits_for(
     phone: OtherDevice, kernel: Kernel, wanted: dict[str, Any]
 ) -> None:
     left = kernel().login(device=True)
-    left.until("waiting", 10)
+    left.wait_for("waiting", 10)
     left.leave()
 
     login = kernel().login(**wanted)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
 
     assert phone.begun
     assert login.user_code is None
@@ -37,13 +37,13 @@ def test_who_signs_in_with_a_browser_is_not_given_a_code_that_nobody_waits_for(
 def test_a_panel_that_is_shown_goes_on_with_it(phone: OtherDevice, kernel: Kernel) -> None:
     """Nobody has asked for another way there."""
     left = kernel().login(device=True)
-    left.until("waiting", 10)
+    left.wait_for("waiting", 10)
     left.leave()
 
     login = kernel().resume()
 
     assert login is not None
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
     assert login.user_code == "WDJB-MJHT"
     phone.decision = "agreed"
     assert login.wait(10).signed_in

@@ -165,7 +165,7 @@ def test_a_panel_that_is_shown_prolongs_no_pending_sign_in(fake: FakeServer) -> 
     """Its address was printed, perhaps into a file that others read."""
     store = MemoryStore()
     begun = mcpnb.connect(fake.url, store=store, callback_port=0).login(timeout=20, anew=True)
-    begun.until("waiting", timeout=10)
+    begun.wait_for("waiting", timeout=10)
     ends = begun.expires_at
     begun.leave()
 

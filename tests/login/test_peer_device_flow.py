@@ -22,7 +22,7 @@ def test_a_phone_signs_a_notebook_in(
     """Registered for that grant, asked for with the resource, renewed like any other."""
     session = connect(mcp_server.url)
     login = session.login(device=True)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
     assert login.url is not None
     assert login.user_code is not None
     assert login.user_code in login.url
@@ -37,7 +37,7 @@ def test_a_phone_signs_a_notebook_in(
 def test_saying_no_on_the_phone_ends_it(mcp_server: ResourceServer, browser: Browser) -> None:
     session = connect(mcp_server.url)
     login = session.login(device=True)
-    login.until("waiting", 10)
+    login.wait_for("waiting", 10)
     assert login.url is not None
 
     browser.open(login.url, cancel=True)

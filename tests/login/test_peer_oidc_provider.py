@@ -29,7 +29,7 @@ def test_the_browser_comes_back_to_the_loopback_listener_and_tools_can_be_called
     """The whole way as a person goes it: link, login page, consent, back, call."""
     session = connect(mcp_server.url)
     login = session.login()
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
 
     page = browser.open(login.url)

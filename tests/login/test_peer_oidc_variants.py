@@ -114,7 +114,7 @@ def test_a_declined_consent_is_told_in_the_browser_and_in_python(
     """`LoginDenied`, and a page that does not claim success."""
     session = connect(mcp_server.url)
     login = session.login()
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
 
     page = browser.open(login.url, cancel=True)

@@ -57,7 +57,7 @@ def test_the_loopback_listener_takes_the_answer(notes: SdkServer) -> None:
     """The browser is redirected to the listener's own path."""
     session = connect(notes.url)
     login = session.login()
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
 
     with Browser() as browser:
@@ -123,7 +123,7 @@ def test_a_denial_is_told(notes: SdkServer) -> None:
     notes.memory.denies = True
     session = connect(notes.url)
     login = session.login()
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
 
     with pytest.raises(errors.LoginDenied, match="not today"):

@@ -232,7 +232,7 @@ class TestFollowing:
 
         assert url != plain
         assert query_of(url)["prompt"] == ["select_account"]
-        assert not second.follows
+        assert not second.is_follower
         with pytest.raises(errors.LoginCancelled, match="replaced"):
             first.wait(10)
         second.submit(answer_of(url))
@@ -244,7 +244,7 @@ class TestFollowing:
         second, same = waiting(kernel(), choose_account=True)
 
         assert same == url
-        assert second.follows
+        assert second.is_follower
         second.submit(answer_of(url))
         assert first.wait(10).signed_in
 

@@ -341,7 +341,7 @@ class TestUrlSchemes:
         session = connect(fake.url)
         login = session.login()
         try:
-            login.until("waiting", timeout=10)
+            login.wait_for("waiting", timeout=10)
         except errors.ServerError:
             assert login.state == "failed"
         else:

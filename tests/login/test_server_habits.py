@@ -34,7 +34,7 @@ class TestResourceAndScope:
         """Asked without `scope`, some servers answer a bare `access_denied`."""
         fake.authorize_error = {"error": "access_denied"}
         login = connect(fake.url).login()
-        login.until("waiting", timeout=10)
+        login.wait_for("waiting", timeout=10)
         assert login.url is not None
         assert "scope" not in query_of(login.url)
 
@@ -189,7 +189,7 @@ class TestNoRedirect:
         """The listener hears of nothing, so the time-out names what may have happened."""
         session = connect(fake.url)
         login = session.login(timeout=1)
-        login.until("waiting", timeout=10)
+        login.wait_for("waiting", timeout=10)
         fake.clients.clear()
         assert login.url is not None
         with pytest.raises(AssertionError, match="HTTP 400"):
@@ -209,7 +209,7 @@ class TestNoRedirect:
         session.logout()
         fake.clients.clear()
         login = session.login()
-        login.until("waiting", timeout=10)
+        login.wait_for("waiting", timeout=10)
         login.cancel()
         with pytest.raises(errors.LoginCancelled):
             login.wait(timeout=10)

@@ -287,8 +287,14 @@ class TestRenewals:
         sign_in(kernel())
         make_expired(folder)
         day = time.time() + 86_400
-        setback = {"kind": "refused", "at": day, "error": "", "said": "busy", "until": day + 60}
-        change(folder, setback=setback)
+        refresh_failure = {
+            "kind": "refused",
+            "at": day,
+            "error": "",
+            "said": "busy",
+            "until": day + 60,
+        }
+        change(folder, refresh_failure=refresh_failure)
 
         assert kernel().call("echo", text="now").text == "now"
 

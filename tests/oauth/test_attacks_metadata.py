@@ -28,7 +28,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def lookup_async(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note every name that is looked up."""
     names: list[str] = []
     real = socket.getaddrinfo
@@ -61,7 +61,7 @@ def test_a_resource_that_looks_like_another_is_not_this_one(resource: str, serve
 @pytest.mark.threat("metadata-in-the-clear")
 @pytest.mark.parametrize("where", ["challenge", "issuer"])
 def test_a_document_that_anybody_on_the_way_could_change_is_not_asked_for(
-    fake: FakeServer, looked_up: list[str], where: str
+    fake: FakeServer, lookup_async: list[str], where: str
 ) -> None:
     """Plain http to elsewhere is refused before its name is looked up."""
     if where == "challenge":
@@ -71,7 +71,7 @@ def test_a_document_that_anybody_on_the_way_could_change_is_not_asked_for(
 
     fails_before_the_browser(fake.url, errors.ProtocolError)
 
-    assert [name for name in looked_up if name.endswith(".example")] == []
+    assert [name for name in lookup_async if name.endswith(".example")] == []
     assert fake.asked("/register") == []
 
 

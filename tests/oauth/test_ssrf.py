@@ -71,7 +71,7 @@ class Names:
 
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[str, ...]]] = {}
-        self.looked_up: list[str] = []
+        self.lookup_async: list[str] = []
         self._real = socket.getaddrinfo
 
     def says(self, name: str, *answers: str | tuple[str, ...]) -> None:
@@ -81,7 +81,7 @@ class Names:
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            self.looked_up.append(host)
+            self.lookup_async.append(host)
         else:
             return self._real(host, port, *args, **kw)
         answers = self.answers.get(host)
@@ -174,7 +174,7 @@ def test_the_checked_address_is_the_one_connected_to(
 
     with pytest.raises(AssertionError, match=f"connect to {PUBLIC}"):
         http().get(f"http://rebinding.example:{fake.port}/x")
-    assert names.looked_up.count("rebinding.example") == 1
+    assert names.lookup_async.count("rebinding.example") == 1
 
     with pytest.raises(errors.ProtocolError):
         http().get(f"http://rebinding.example:{fake.port}/x")
@@ -190,7 +190,7 @@ def test_a_name_is_looked_up_once_per_request_and_sent_as_host(
     policy = http(f"http://dev.example:{fake.port}/mcp")
 
     assert policy.get(f"http://dev.example:{fake.port}/mcp").status == 405
-    assert names.looked_up == ["dev.example"]
+    assert names.lookup_async == ["dev.example"]
     assert fake.requests[0].headers["host"] == f"dev.example:{fake.port}"
 
 
@@ -271,7 +271,7 @@ class TestProxies:
 
         assert http().get("http://as.example/x").json() == {"from": "proxy"}
         assert fake.requests[0].target == "http://as.example/x"
-        assert names.looked_up == []
+        assert names.lookup_async == []
 
     @pytest.mark.threat("ssrf-by-proxy")
     @pytest.mark.parametrize("address", ["10.0.0.1", "169.254.169.254", "fd00::1"])

@@ -253,7 +253,7 @@ def test_a_token_that_cannot_be_used_is_no_login(fake: FakeServer, changes: dict
     fake.token_changes = changes
     session = connect(fake.url)
     login = session.login()
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
 
     with pytest.raises((errors.GrantError, errors.ServerError)):
@@ -293,7 +293,7 @@ def test_a_code_that_is_not_exchanged_leaves_nothing_behind(
     fake.always("/token", answer)
     session = connect(fake.url)
     login = session.login()
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
 
     with pytest.raises((errors.GrantError, errors.ServerError)):
@@ -312,7 +312,7 @@ def test_a_redirect_of_the_token_endpoint_is_not_followed(
     fake, thief = fakes(), fakes()
     fake.always("/token", redirect(f"{thief.base}/token", status))
     login = connect(fake.url).login()
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
 
     with pytest.raises((errors.GrantError, errors.ServerError)):

@@ -102,7 +102,7 @@ class TestOtherProcesses:
         with ThreadPoolExecutor(1) as pool:
             waits = pool.submit(session.wait, 1)
             show(session)
-            until(lambda: session.latest_login is not None and session.latest_login.found_none)
+            until(lambda: session.latest_login is not None and session.latest_login.nothing_pending)
             with pytest.raises(mcpnb.errors.LoginTimeout):
                 waits.result(10)
 
@@ -129,7 +129,7 @@ class TestOtherProcesses:
         front = show(kernel(callback_port=None))
         front.waiting()
         killed(process)
-        assert front.until(lambda s: s["wait"] and s["wait"]["url"] == url)
+        assert front.wait_for(lambda s: s["wait"] and s["wait"]["url"] == url)
         assert front.answer(answer_of(url))["outcome"] == "done"
         assert front.phase("signed_in")
 

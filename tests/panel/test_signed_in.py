@@ -135,7 +135,7 @@ class TestChosenInCode:
         session.keep_in("file")
         assert "memory" not in session.kept
         front.hello()
-        front.until(lambda s: s["phase"] == "signed_out" and s["memory_only"] is False)
+        front.wait_for(lambda s: s["phase"] == "signed_out" and s["memory_only"] is False)
         front.sign_in(memory_only=False)
         home = world / "mcpnb"
         assert len(list(home.glob("login-*.mcpnb"))) == 1, "where the code said"
@@ -172,7 +172,7 @@ class TestSignedIn:
         front.sign_in()
         assert front.state["login"]["tools_state"] == "unknown"
         front.act("tools")
-        login = front.until(lambda s: s["login"]["tools_state"] == "ready")["login"]
+        login = front.wait_for(lambda s: s["login"]["tools_state"] == "ready")["login"]
         assert "echo" in [tool["name"] for tool in login["tools"]]
         assert all(set(tool) == {"name", "description"} for tool in login["tools"])
 
@@ -182,7 +182,7 @@ class TestSignedIn:
         front.sign_in()
         fake.always("/mcp", Reply(500, "broken"))
         front.act("tools")
-        login = front.until(lambda s: s["login"]["tools_state"] == "failed")["login"]
+        login = front.wait_for(lambda s: s["login"]["tools_state"] == "failed")["login"]
         assert login["tools_text"]
         assert login["tools"] is None
 
@@ -196,7 +196,7 @@ class TestSignedIn:
 
         monkeypatch.setattr(front.panel.session, "tools", broken)
         front.act("tools")
-        login = front.until(lambda s: s["login"]["tools_state"] == "failed")["login"]
+        login = front.wait_for(lambda s: s["login"]["tools_state"] == "failed")["login"]
         assert "ZeroDivisionError" in login["tools_text"]
 
     def test_signing_out_revokes(self, front: FrontEnd, fake: FakeServer) -> None:
@@ -248,7 +248,7 @@ class TestAnotherAccount:
         front.act("another_account", page=front.page, via="auto")
         first = front.waiting()["wait"]["url"]
         front.act("another_way", via="loopback")
-        url = front.until(lambda s: s["wait"] and s["wait"]["url"] not in (None, first))["wait"]
+        url = front.wait_for(lambda s: s["wait"] and s["wait"]["url"] not in (None, first))["wait"]
         assert query_of(url["url"])["prompt"] == ["select_account"]
 
 
@@ -277,8 +277,8 @@ class TestMorePermissions:
 
     def test_scopes_of_a_sign_in_in_code_survive_another_way(self, front: FrontEnd) -> None:
         login = front.panel.session.login(scopes=("read", "write"))
-        login.until("waiting", 10)
+        login.wait_for("waiting", 10)
         first = login.url
         front.act("another_way", via="paste")
-        url = front.until(lambda s: s["wait"] and s["wait"]["url"] not in (None, first))["wait"]
+        url = front.wait_for(lambda s: s["wait"] and s["wait"]["url"] not in (None, first))["wait"]
         assert query_of(url["url"])["scope"] == ["read write"]

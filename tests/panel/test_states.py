@@ -77,7 +77,7 @@ class TestWaysToWait:
         first = front.click()["wait"]
         assert [way["via"] for way in first["ways"]] == ["loopback"]
         front.act("another_way", via="loopback")
-        second = front.until(lambda s: s["wait"] and s["wait"]["way"] == "loopback")["wait"]
+        second = front.wait_for(lambda s: s["wait"] and s["wait"]["way"] == "loopback")["wait"]
         assert second["url"] != first["url"]
         assert [way["via"] for way in second["ways"]] == []
         assert front.answer(answer_of(first["url"]))["outcome"] == "refused"
@@ -276,7 +276,7 @@ class TestTrouble:
         missing = page_at(LAB, served=False)
         assert front.hello(page=missing)["jupyter"]["can_install"] is True
         front.act("install")
-        state = front.until(lambda s: not s["jupyter"]["page_missing"])
+        state = front.wait_for(lambda s: not s["jupyter"]["page_missing"])
         assert str(world / "jupyter") in state["jupyter"]["text"]
         assert (world / "jupyter" / "labextensions" / "mcpnb" / "callback.html").is_file()
 

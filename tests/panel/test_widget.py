@@ -144,7 +144,7 @@ class TestOneClick:
         front.act("sign_in", page=front.page, memory_only=True, via="auto")
         front.act("tools")  # handled after it
 
-        assert front.until(lambda s: s["login"] and s["login"]["tools"])["memory_only"] is False
+        assert front.wait_for(lambda s: s["login"] and s["login"]["tools"])["memory_only"] is False
         assert all(request.path == "/mcp" for request in fake.requests[asked:])
 
     def test_cancelling_ends_it(self, front: FrontEnd, folder: Path) -> None:
@@ -193,7 +193,7 @@ class TestPasting:
         reply = front.answer(answer_of(first))
 
         assert reply["outcome"] == "again"
-        state = front.until(lambda s: s["wait"] and s["wait"]["url"] == reply["location"])
+        state = front.wait_for(lambda s: s["wait"] and s["wait"]["url"] == reply["location"])
         assert "scope" not in query_of(reply["location"])
         assert state["permissions"] == []
         assert front.answer(answer_of(reply["location"]))["outcome"] == "done"

@@ -17,7 +17,7 @@ def sign_in(browser: Browser, session: mcpnb.Session, *, scopes: Any = None) -> 
     """Sign in by pasting the address that the browser ended at; give the authorization URL."""
     login = session.login(scopes=scopes)
     try:
-        login.until("waiting", timeout=10)
+        login.wait_for("waiting", timeout=10)
         url = login.url
         assert url is not None
         callback = query_of(url)["redirect_uri"][0]

@@ -167,10 +167,10 @@ def test_until_waiting_is_content_with_more(fake: FakeServer) -> None:
     login, url = waiting(session)
     login.submit(answer_of(url))
 
-    login.until("waiting", timeout=1)
-    login.until("signed_in", timeout=1)
+    login.wait_for("waiting", timeout=1)
+    login.wait_for("signed_in", timeout=1)
     with pytest.raises(errors.LoginTimeout):
-        connect(fake.url).login().until("signed_in", timeout=0.01)
+        connect(fake.url).login().wait_for("signed_in", timeout=0.01)
 
 
 def test_a_listener_may_call_back(fake: FakeServer) -> None:
@@ -186,7 +186,7 @@ def test_a_listener_may_call_back(fake: FakeServer) -> None:
                 heard.set()
 
     login.on_change(view)
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     with lock:
         login.cancel()
 

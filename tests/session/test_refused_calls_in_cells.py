@@ -108,7 +108,7 @@ class TestARefusedCall:
         fake.tool_scopes = {"echo": "write"}
         with pytest.raises(errors.LoginRequired, match="panel above"):
             session.call("echo", text="x")
-        assert notebook.panel.until(lambda s: s["login"]["missing"] == ["write"])
+        assert notebook.panel.wait_for(lambda s: s["login"]["missing"] == ["write"])
 
     def test_what_the_panel_itself_lists_shows_no_other_panel(
         self, session: mcpnb.Session, fake: FakeServer, monkeypatch: pytest.MonkeyPatch

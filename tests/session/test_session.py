@@ -171,7 +171,7 @@ def test_waiting_for_a_sign_in_that_fails_says_why(fake: FakeServer) -> None:
     fake.authorize_error = {"error": "access_denied"}
     session = connect(fake.url)
     login = session.login()
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert login.url is not None
     with pytest.raises(errors.LoginDenied):
         login.submit(answer_of(login.url))
@@ -190,7 +190,7 @@ def test_what_says_so_holds_no_address_with_a_state(fake: FakeServer) -> None:
     """Tracebacks are saved with notebooks, and the address is the login's to show."""
     login = connect(fake.url).login()
     try:
-        login.until("waiting", timeout=10)
+        login.wait_for("waiting", timeout=10)
         with pytest.raises(errors.LoginTimeout) as caught:
             login.wait(timeout=0)
         said = str(caught.value) + repr(caught.value)

@@ -135,7 +135,7 @@ class TestReadOnly:
         assert said.startswith("StoreError")
         assert "cannot be written: Permission denied" in said
         assert as_nobody(lambda: FileStore(of_nobody / "logins").read(KEY)) == repr(RECORD)
-        said = as_nobody(lambda: FileStore(of_nobody / "logins").delete(KEY, leave_mark=True))
+        said = as_nobody(lambda: FileStore(of_nobody / "logins").delete(KEY, leave_tombstone=True))
         assert "cannot be deleted: Permission denied" in said
 
     @root
@@ -158,7 +158,7 @@ class TestReadOnly:
 
 def _rejected(session: mcpnb.Session) -> object:
     source = session._source  # noqa: SLF001  what a 401 leads to, without the threads of a client
-    held = source.peek()
+    held = source.usable()
     assert held is not None
     return source.rejected(held.generation).result(20)
 
@@ -298,7 +298,7 @@ class TestMarks:
         store.write(KEY, RECORD)
         before = store.version(KEY)
 
-        store.delete(KEY, leave_mark=True)
+        store.delete(KEY, leave_tombstone=True)
 
         assert store.read(KEY) is None
         assert store.keys("login") == []
@@ -315,7 +315,7 @@ class TestMarks:
         other, third = RecordName("login", "other"), RecordName("login", "third")
         for key in (KEY, other, third):
             store.write(key, RECORD)
-        store.delete(other, leave_mark=True)
+        store.delete(other, leave_tombstone=True)
         (mark,) = (f for f in folder.glob("login-*") if "deleted_at" in f.read_text())
         mark.write_text(json.dumps(json.loads(mark.read_text()) | {"deleted_at": 1.0}))
         old, young = folder / ".new-old", folder / ".new-young"
@@ -323,7 +323,7 @@ class TestMarks:
             leftover.write_bytes(b"half a record")
         os.utime(old, (1, 1))
 
-        FileStore(folder).delete(third, leave_mark=True)
+        FileStore(folder).delete(third, leave_tombstone=True)
         FileStore(folder).write(KEY, RECORD)
 
         assert not mark.exists()

@@ -146,9 +146,9 @@ def test_calls_that_come_at_once_look_at_the_store_once(monkeypatch: pytest.Monk
         return version(store, key)
 
     monkeypatch.setattr(MemoryStore, "version", slow)
-    first, second = source.looked_up(), source.looked_up()
+    first, second = source.lookup_async(), source.lookup_async()
     go_on.set()
 
     assert first is second
     assert first.result(10) is None
-    assert source.looked_up() is not first
+    assert source.lookup_async() is not first

@@ -198,7 +198,7 @@ class TestErrors:
         """Text of a server never reaches a terminal as control characters."""
         session = connect(fake.url)
         login = session.login()
-        login.until("waiting", timeout=10)
+        login.wait_for("waiting", timeout=10)
         description = "\x1b[2J\u202eall is well " + "x" * 5000
         fake.authorize_error = {"error": "access_denied", "error_description": description}
         assert login.url is not None

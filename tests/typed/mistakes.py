@@ -26,7 +26,7 @@ def connects() -> None:
 async def signs_in(session: mcpnb.Session) -> None:
     session.login("read")  # type: ignore[call-arg]
     session.login().state = "signed_in"  # type: ignore[misc]
-    session.login().until("done")  # type: ignore[arg-type]
+    session.login().wait_for("done")  # type: ignore[arg-type]
     session.login().url.upper()  # type: ignore[union-attr]
     await session.login()  # type: ignore[misc]
     session.logout().url  # type: ignore[attr-defined]  # noqa: B018

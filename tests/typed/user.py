@@ -82,7 +82,7 @@ def signs_in(session: mcpnb.Session) -> None:
     assert_type(login, mcpnb.Login[mcpnb.Session])
     login.on_change(says)
     login.on_change(lambda changed: print(changed.state, *changed.notes))  # noqa: T201
-    login.until("waiting", timeout=10)
+    login.wait_for("waiting", timeout=10)
     assert_type(login.url, str | None)
     assert_type(login.user_code, str | None)
     assert_type(login.expires_at, float | None)
@@ -236,7 +236,7 @@ def keeps(folder: Path) -> None:
         assert_type(store.read(key), dict[str, Any] | None)
         assert_type(store.keys("login"), list[stores.Key])
         store.write(key, {"version": 1})
-        store.delete(key, leave_mark=True)
+        store.delete(key, leave_tombstone=True)
         with store.lock(key, 5):
             assert_type(store.kept(key), str)
     assert_type(stores.FileStore(folder).folder, Path)
