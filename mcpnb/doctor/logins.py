@@ -227,7 +227,8 @@ def _rejections(look: Look, record: LoginRecord) -> Check | None:
             "rejections",
             asked,
             "A token that had just been renewed was refused with 401, "
-            f"{_when(record.refresh_failed_at)}: the server says 401 where a scope is missing, or takes the token for another's "
+            f"{_when(record.refresh_failed_at)}: the server says 401 where a scope is "
+            "missing, or takes the token for another's "
             "(audience)",
             "your login" if lacking else "server operator",
             f"{more}A missing scope is a 403 with insufficient_scope by the rules; see “Audience”, "
