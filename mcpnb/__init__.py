@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mcpnb import views
+from mcpnb import ui
 from mcpnb.version import __version__
 
 if TYPE_CHECKING:
@@ -70,12 +70,15 @@ if not TYPE_CHECKING:  # or no misspelt name would be told to who checks types
         return value
 
 
-def _panels() -> Any:
-    return importlib.import_module("mcpnb.panel")
+class _Panels:
+    """Shows sessions as panels; loads the widget at its first use."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module("mcpnb.panel"), name)
 
 
 # The one call upwards: a session that is displayed shows a panel.
-views.room = _panels
+ui.default = _Panels()
 
 
 def __dir__() -> list[str]:

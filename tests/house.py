@@ -44,7 +44,7 @@ DOOR = "__init__"
 FLOORS = (
     ("text", "version"),
     ("errors",),
-    ("concurrency", "environment", "views"),
+    ("concurrency", "environment", "ui"),
     ("scrub",),
     ("oauth",),
     ("storage",),

@@ -18,7 +18,9 @@ from mcpnb.cli.group import asked_again, say
 from mcpnb.cli.pasting import Pasting
 from mcpnb.environment import current
 from mcpnb.errors import AnswerRefused, LoginTimeout, McpnbError
-from mcpnb.login.login import ON_ANOTHER_DEVICE
+from mcpnb.login import SignInRequest
+from mcpnb.login.flow import ON_ANOTHER_DEVICE
+from mcpnb.oauth.scopes import scopes_from
 
 __all__ = ["begin", "finish", "sign_in", "sign_in_observed", "sign_in_on_device"]
 
@@ -59,9 +61,10 @@ def sign_in_observed(
     session: Any, observer: Any, *, scopes: str | None, browser: bool, timeout: float
 ) -> Any:
     """Sign in as `sign_in` does, and give the login: how it ended is explained by somebody else."""
-    login = session.login(
-        scopes=scopes, open_browser=browser, timeout=timeout, anew=True, observer=observer
+    request = SignInRequest(
+        scopes=scopes_from(scopes), open_browser=browser, timeout=timeout, anew=True
     )
+    login = session.sign_in(request, observer=observer)
     with contextlib.suppress(McpnbError):
         _until_the_end(login, _View(browser=browser, qr=False), pasting=not browser)
     return login
@@ -119,7 +122,9 @@ def begin(
         qr: Draw the address, too.
         as_json: Print JSON.
     """
-    login = session.login(scopes=scopes, timeout=timeout or _BEGUN_LASTS, anew=True)
+    login = session.sign_in(
+        SignInRequest(scopes=scopes_from(scopes), timeout=timeout or _BEGUN_LASTS, anew=True)
+    )
     try:
         login.wait_for("waiting")
         url, expires_at = login.url, login.expires_at
@@ -153,7 +158,7 @@ def finish(session: Any, text: str) -> int:
 
 
 def _done(session: Any) -> int:
-    say(f"Signed in to {session.server}. The login is kept {session.kept}.")
+    say(f"Signed in to {session.server}. The login is kept {session.info().location}.")
     return 0
 
 

@@ -58,8 +58,8 @@ def way_back(
     if config is not None and config.callback_url is not None:
         said = f"{config.callback_url}, as you configured. {_beside(server)}"
         return found("way-back", asked, said)
-    if config is not None and config.via in _CHOSEN:
-        return found("way-back", asked, f"{_CHOSEN[config.via]}, as you configured (via)")
+    if config is not None and config.callback in _CHOSEN:
+        return found("way-back", asked, f"{_CHOSEN[config.callback]}, as you configured (via)")
     address = f"http://127.0.0.1:{port or '(any free port)'}/callback"
     page = (
         "In a notebook the panel's page decides: it knows where it is, and is the redirect itself "

@@ -2,5 +2,6 @@
 
 from mcpnb.login.login import Login
 from mcpnb.login.progress import Observer, State
+from mcpnb.login.request import Deps, SignInRequest
 
-__all__ = ["Login", "Observer", "State"]
+__all__ = ["Deps", "Login", "Observer", "SignInRequest", "State"]

@@ -1,59 +1,72 @@
-"""Asking whether a person has agreed on another device (RFC 8628)."""
+"""Ask whether a person has approved the sign-in on another device (RFC 8628)."""
 
 from __future__ import annotations
 
 import time
 
 from mcpnb.errors import GrantError, LoginDenied, LoginTimeout, ServerUnreachable
-from mcpnb.login.answers import Answering
+from mcpnb.login.answers import Completion
 from mcpnb.login.pending import PendingLogin
-from mcpnb.login.progress import Observer
+from mcpnb.login.progress import Progress
+from mcpnb.login.request import Deps
 from mcpnb.oauth import client
 from mcpnb.oauth.credentials import Tokens
 from mcpnb.oauth.device import DeviceRequest
-from mcpnb.oauth.models import ServerConfig
-from mcpnb.tokens import TokenSource
 
-__all__ = ["Polling"]
+__all__ = ["DevicePoller"]
 
 _SLOWER = 5.0
 """Seconds added to the interval by every ``slow_down`` (RFC 8628 section 3.5)."""
 _SLOWEST = 60.0
 
 
-class Polling(Answering):
-    """The half of a sign-in on another device: nothing comes back, so it is asked for."""
+class DevicePoller:
+    """Polls the token endpoint: nothing comes back from another device by itself."""
 
-    def __init__(self, config: ServerConfig, source: TokenSource, observer: Observer) -> None:
-        super().__init__(config, source, observer)
+    def __init__(self, deps: Deps, progress: Progress, completion: Completion) -> None:
+        self._deps = deps
+        self._progress = progress
+        self._completion = completion
         self._interval = 0.0
         self._ask_at = 0.0
+        self._heard = False
 
-    def _poll(self) -> None:
-        """Ask once, if it is time."""
-        pending = self._pending
+    @property
+    def heard(self) -> bool:
+        """Whether the person has approved or declined."""
+        return self._heard
+
+    def poll(self) -> None:
+        """Ask once, if it is time.
+
+        Raises:
+            LoginDenied: The person declined.
+            LoginTimeout: The code has expired.
+            GrantError: The server refuses for another reason.
+        """
+        pending = self._progress.pending
         if pending is None or not isinstance(pending.request, DeviceRequest):
             return
-        if not self._interval:  # the first question comes one interval after the code was given
+        if not self._interval:  # the first question comes one interval after the code was issued
             self._interval = pending.request.interval
             self._ask_at = time.monotonic() + self._interval
-        if self._state != "waiting" or time.monotonic() < self._ask_at:
+        if self._progress.state != "waiting" or time.monotonic() < self._ask_at:
             return
         try:
-            with self._exchange_under_way:
-                self._granted(pending, client.poll_device(pending.request, self._http))
+            with self._completion.exchanging():
+                self._complete(pending, client.poll_device(pending.request, self._deps.http))
         except ServerUnreachable:
-            # RFC 8628 section 3.5: no answer means to ask less often.
+            # RFC 8628 section 3.5: after a connection timeout, poll less often.
             self._interval = min(2 * self._interval, _SLOWEST)
         except GrantError as error:
             self._not_yet(error)
         self._ask_at = time.monotonic() + self._interval
 
-    def _granted(self, pending: PendingLogin, tokens: Tokens) -> None:
+    def _complete(self, pending: PendingLogin, tokens: Tokens) -> None:
         self._heard = True
-        with self._pendings.claimed(pending.request):
-            self._enter("exchanging")
-            self._keep(pending.request, tokens)
+        with self._deps.pending.claimed(pending.request):
+            self._progress.enter("exchanging")
+            self._completion.store(pending.request, tokens)
 
     def _not_yet(self, error: GrantError) -> None:
         if error.error == "slow_down":

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from mcpnb.errors import StoreBusy, StoreError
 from mcpnb.oauth.authorization import AuthorizationRequest
 from mcpnb.oauth.device import DeviceRequest
-from mcpnb.oauth.models import Via, number, number_or_none
+from mcpnb.oauth.models import Callback, number, number_or_none
 from mcpnb.oauth.registration import GRANT
 from mcpnb.storage import RecordName, TokenStore
 
@@ -34,8 +34,8 @@ class PendingLogin:
     """Seconds since the epoch."""
     port: int | None = None
     """Where the answer is listened for on this machine: behind a proxy the redirect tells not."""
-    via: str = "loopback"
-    """How the answer comes back: ``relay``, ``loopback``, ``paste`` or ``device``."""
+    callback: Callback = "loopback"
+    """How the response comes back: ``page``, ``loopback``, ``paste`` or ``device``."""
     retry_without_scopes: bool = False
     """Whether it may be asked once more without scopes, where the server refuses them."""
     claimed_at: float | None = None
@@ -65,16 +65,16 @@ class PendingLogins:
         """Look after the sign-in that leads to the record `login`."""
         self._store = store
         self._key = RecordName("pending", login.name)
-        self._turn = RecordName("waiting", login.name)
+        self._leader = RecordName("waiting", login.name)
         self._exchange = RecordName("exchanging", login.name)
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Hold what only one process may do: wait for the browser. It is free when that one dies.
+    def leader_lock(self) -> AbstractContextManager[None]:
+        """Hold the lock of the one process that waits for the browser. It is free if that one dies.
 
         Raises:
             StoreBusy: Another one does.
         """
-        return self._store.lock(self._turn, 0)
+        return self._store.lock(self._leader, 0)
 
     @property
     def version(self) -> object:
@@ -94,12 +94,13 @@ class PendingLogins:
         if data is None or data.get("format") != _FORMAT:
             return None
         via = data.get("via", "loopback")
+        via = "page" if via == "relay" else via  # as earlier versions wrote it
         try:
             return PendingLogin(
                 request=_request(data["request"]),
                 expires_at=number(data, "expires_at"),
                 port=number_or_none(data, "port"),
-                via=via if via in get_args(Via) else "loopback",
+                callback=via if via in get_args(Callback) else "loopback",  # type: ignore[arg-type]
                 retry_without_scopes=data["retry_without_scopes"] is True,
                 claimed_at=number_or_none(data, "claimed_at"),
             )
@@ -188,7 +189,7 @@ class PendingLogins:
             "request": pending.request.to_dict(),
             "expires_at": pending.expires_at,
             "port": pending.port,
-            "via": pending.via,
+            "via": pending.callback,
             "retry_without_scopes": pending.retry_without_scopes,
             "claimed_at": pending.claimed_at,
         }

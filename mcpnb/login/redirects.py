@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from mcpnb.errors import LoginError
 from mcpnb.login.loopback import DEFAULT_PORT, Deliver, LoopbackListener
 from mcpnb.oauth.credentials import RegistrationMethod
-from mcpnb.oauth.models import AuthorizationServer, ServerConfig, Via
+from mcpnb.oauth.models import AuthorizationServer, Callback, ServerConfig
 from mcpnb.oauth.urls import is_loopback_host
 from mcpnb.text import quote
 
@@ -25,7 +25,7 @@ __all__ = [
     "expected",
     "listen_again",
     "open_browser",
-    "require_relay",
+    "require_callback_page",
     "to_open",
 ]
 
@@ -34,7 +34,7 @@ __all__ = [
 class Redirect:
     """One way back for an answer, before a client is registered for it."""
 
-    kind: Literal["relay", "loopback", "paste"]
+    kind: Literal["page", "loopback", "paste"]
     base: str
     """The address, but for a part that depends on the authorization server."""
     known: bool
@@ -53,7 +53,7 @@ class Redirect:
     @property
     def not_covered(self) -> str:
         """Why a client that was registered beforehand is of no use."""
-        if self.kind == "relay":
+        if self.kind == "page":
             return (
                 f"This server knows mcpnb under a fixed address only, and {quote(self.base)} may "
                 "not be it. If you registered that one, say so with callback_url=."
@@ -81,37 +81,38 @@ class Redirect:
 
 
 def choices(
-    config: ServerConfig, via: Via, relay: str | None, note: Callable[[str], object]
+    config: ServerConfig, callback: Callback, page: str | None, note: Callable[[str], object]
 ) -> Iterator[Redirect]:
     """Give the ways to try, best first; a port is bound only once its turn has come.
 
     Args:
         config: May name a port or a whole callback address.
-        via: What the person chose.
-        relay: The address of the page that hands answers to a panel, where one is served.
+        callback: What the person chose.
+        page: The address of the page that hands answers to a panel, where one is served.
         note: Told what the person should know.
 
     Raises:
         LoginError: The port cannot be had, or the chosen way does not exist.
     """
     configured = config.callback_url is not None or config.callback_port is not None
-    if relay is not None and (
-        via == "relay" or (via == "auto" and (not configured or config.callback_url == relay))
+    if page is not None and (
+        callback == "page"
+        or (callback == "auto" and (not configured or config.callback_url == page))
     ):
         yield Redirect(
-            kind="relay",
-            base=relay,
-            known=via == "relay" or config.callback_url == relay,
+            kind="page",
+            base=page,
+            known=callback == "page" or config.callback_url == page,
             comes_again=True,
-            optional=via == "auto",
+            optional=callback == "auto",
         )
-    elif via == "relay":
+    elif callback == "page":
         raise LoginError(
-            "No page of this notebook can take the answer (via=“relay”). It needs a panel in "
+            "No page of this notebook can take the answer (via=“page”). It needs a panel in "
             "JupyterLab or Notebook 7, at https or on this computer; `mcpnb jupyter` puts its page "
             "in place."
         )
-    yield expected(config) if via == "paste" else _listen(config, note)
+    yield expected(config) if callback == "paste" else _listen(config, note)
 
 
 def expected(config: ServerConfig) -> Redirect:
@@ -200,10 +201,10 @@ def address(
     digest = hashlib.sha256(server.issuer.encode()).digest()[:9]
     part = base64.urlsafe_b64encode(digest).decode()
     # The page is one static file: there is nothing below it, and a query leads to it all the same.
-    return f"{redirect.base}?as={part}" if redirect.kind == "relay" else f"{redirect.base}/{part}"
+    return f"{redirect.base}?as={part}" if redirect.kind == "page" else f"{redirect.base}/{part}"
 
 
-def require_relay(url: object) -> str | None:
+def require_callback_page(url: object) -> str | None:
     """Give the address that a page says it can take answers at, if it can be a redirect.
 
     The specification wants https, or this computer; and the page is one static file.

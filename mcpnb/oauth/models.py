@@ -12,6 +12,7 @@ from mcpnb.text import sanitize
 
 __all__ = [
     "AuthorizationServer",
+    "Callback",
     "Discovery",
     "Expanded",
     "Header",
@@ -20,13 +21,13 @@ __all__ = [
     "ServerConfig",
     "Step",
     "Via",
+    "callback_from",
     "host_of",
     "number",
     "number_or_none",
     "text",
     "text_or_none",
     "texts",
-    "via_from",
 ]
 
 _LARGEST = 1e15
@@ -80,21 +81,27 @@ def _is_sendable(value: str) -> bool:
     return True
 
 
-Via = Literal["auto", "relay", "loopback", "paste", "device"]
-"""``auto`` is the first that can: handed to a panel by the notebook's page (``relay``), or sent to
-a port of this machine (``loopback``). ``paste``: the person brings it. ``device``: none comes."""
+Callback = Literal["auto", "page", "loopback", "paste", "device"]
+"""How an authorization response comes back. ``auto``: the first of the next two that works.
+``page``: the notebook's page hands it to a panel. ``loopback``: the browser sends it to a port of
+this machine. ``paste``: the person brings it. ``device``: the person signs in on another device,
+and no response comes (RFC 8628)."""
+Via = Callback | Literal["relay"]
+"""What ``via=`` takes: ``relay`` is the earlier name of ``page``."""
 
 
-def via_from(value: object) -> Via:
-    """Check what a person chose.
+def callback_from(via: object) -> Callback:
+    """Return the kind of callback that a person chose.
 
     Raises:
-        ConfigError: It is none of the ways.
+        ConfigError: There is no such kind.
     """
-    for way in get_args(Via):
-        if value == way:
-            return way  # type: ignore[no-any-return]  # typing knows no type of its arguments
-    raise ConfigError(f"via has to be one of {', '.join(get_args(Via))}, not {value!r:.80}.")
+    if via == "relay":
+        return "page"
+    for kind in get_args(Callback):
+        if via == kind:
+            return kind  # type: ignore[no-any-return]  # typing knows no type of its arguments
+    raise ConfigError(f"via has to be one of {', '.join(get_args(Callback))}, not {via!r:.80}.")
 
 
 class Secret:
@@ -294,7 +301,7 @@ class ServerConfig:
     """Replaces the discovered value in every request (``oauth_resource``)."""
     callback_port: int | None = None
     callback_url: str | None = None
-    via: Via = "auto"
+    callback: Callback = "auto"
     allow_missing_pkce: bool = False
     allow_private_network: bool = False
     tool_timeout: float | None = None

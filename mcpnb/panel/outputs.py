@@ -14,7 +14,7 @@ from mcpnb.environment import frontend
 if TYPE_CHECKING:
     from mcpnb.login import Login
 
-__all__ = ["Fallback", "passing", "show"]
+__all__ = ["Fallback", "show", "show_login_url"]
 
 _PATIENCE = 2.0
 """Seconds in which a page usually shows a panel; what stands there for less would only flicker."""
@@ -110,7 +110,7 @@ def _typed(code: str) -> str:
     return f'<pre style="{_CODE}">{html.escape(code)}</pre>'
 
 
-def passing(login: Login[Any], text: str = "") -> None:
+def show_login_url(login: Login[Any], text: str = "") -> None:
     """Show a sign-in in the running cell: its address while an answer is awaited, then how it went.
 
     Notebook files keep what cells show, and who reads an address that is still waited for can have

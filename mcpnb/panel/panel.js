@@ -803,7 +803,7 @@ class Panel {
     if (!wait?.can_paste || wait.url !== before?.url) this.#clearPaste();
     this.paste.hidden = !wait?.can_paste;
     // The relay brings the answer by itself nearly always; any other way may need the box.
-    if (wait?.way !== before?.way) this.paste.open = wait?.way !== "relay";
+    if (wait?.way !== before?.way) this.paste.open = wait?.way !== "page";
     say(this.pasteHelp, wait?.paste_help || WORDS.paste);
     this.codeBox.hidden = !wait?.user_code;
     say(this.code.text, wait?.user_code);

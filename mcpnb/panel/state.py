@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from mcpnb import environment
 from mcpnb.environment import is_voila
-from mcpnb.errors import ConfigError, McpnbError, NoSignInNeeded, StoreError
+from mcpnb.errors import McpnbError, NoSignInNeeded
 from mcpnb.login.qr import modules
 from mcpnb.oauth.urls import host_of
 from mcpnb.text import redact, sanitize
 
 if TYPE_CHECKING:
     from mcpnb.login import Login
-    from mcpnb.session import Session
+    from mcpnb.session import Session, SessionInfo
 
 __all__ = ["Extras", "described", "waiting"]
 
@@ -35,11 +35,11 @@ def waiting(login: Any, page_host: str, *, drawn: bool) -> dict[str, Any]:
         page_host: Host of the page that shows the panel, where it is known.
         drawn: Whether somebody looks at the QR code: it takes 30 ms, and most people never do.
     """
-    via, url = login.via, login.url
-    pasting = via is not None and via != "device"
+    callback, url = login.callback, login.url
+    pasting = callback is not None and callback != "device"
     return {
         "url": url,
-        "way": "elsewhere" if login.is_follower else via,
+        "way": "elsewhere" if login.is_follower else callback,
         "user_code": login.user_code,
         "expires_at": login.expires_at,
         "can_paste": pasting,
@@ -69,7 +69,7 @@ def _other_device(login: Any, url: str, *, drawn: bool) -> dict[str, Any]:
     device = login.user_code is not None
     if device:
         text = "Open this address on any device, and check or enter the code there."
-    elif login.via == "relay":
+    elif login.callback == "page":
         text = (
             "A phone that opens this ends at this notebook's page: if it can reach it, that page "
             "shows an address to copy back here; if not, so does its address bar."
@@ -99,7 +99,7 @@ def _code(url: str) -> list[str] | None:
 
 def _ways(login: Any) -> list[dict[str, str]]:
     """Give the ways out where nothing comes back; pasting stands beside all of them anyway."""
-    if login.state != "waiting" or login.is_follower or login.via == "loopback":
+    if login.state != "waiting" or login.is_follower or login.callback == "loopback":
         return []
     return [{"via": "loopback", "label": _ERROR_PAGE}]
 
@@ -141,25 +141,25 @@ def described(session: Session, extras: Extras) -> dict[str, Any]:
         session: The server, signed in to or not.
         extras: What the panel knows beside it.
     """
-    try:
-        phase, problem = _phase(session)
-        return _described(session, extras, phase, problem)
-    except (ConfigError, StoreError) as error:  # unreadable while it was looked at
-        return _described(session, extras, "unusable", error, readable=False)
+    unusable = session.problem  # a headers helper runs for it: not on an event loop
+    info = session.info()
+    phase, problem = _phase(info, session.latest_login, unusable or info.problem)
+    return _described(session, info, extras, phase, problem)
 
 
-def _phase(session: Session) -> tuple[str, McpnbError | None]:
-    if (problem := session.problem) is not None:
+def _phase(
+    info: SessionInfo, login: Login[Session] | None, problem: McpnbError | None
+) -> tuple[str, McpnbError | None]:
+    if problem is not None:
         return "unusable", problem
-    login = session.latest_login
     # Asked once: it may end between two questions.
     if login is not None and (phase := _PHASES.get(login.state)):
         return phase, None
     failed = login is not None and login.state == "failed" and not login.superseded
     error = login.error if login is not None and failed else None
-    if session.status == "bearer_token":
+    if info.status == "bearer_token":
         return "no_sign_in", None
-    if session.signed_in:
+    if info.signed_in:
         return "signed_in", error
     if isinstance(error, NoSignInNeeded):
         return "no_sign_in", None
@@ -168,20 +168,17 @@ def _phase(session: Session) -> tuple[str, McpnbError | None]:
 
 def _described(
     session: Session,
+    info: SessionInfo,
     extras: Extras,
     phase: str,
     problem: McpnbError | None,
-    *,
-    readable: bool = True,
 ) -> dict[str, Any]:
     login = session.latest_login
     under_way = phase in ("starting", "waiting", "exchanging")
-    headline, detail = _lines(session, phase)
-    issuer = (login.issuer if login and under_way else None) or (
-        session.issuer if readable else None
-    )
-    granted = readable and phase == "signed_in"
-    scopes = session.scopes if granted else session.asks_for
+    headline, detail = _lines(session, info, phase)
+    issuer = (login.issuer if login and under_way else None) or info.issuer
+    granted = phase == "signed_in"
+    scopes = info.scopes if granted else info.requested_scopes
     if login is not None and login.scopes and under_way:
         scopes = login.scopes
     return {
@@ -203,14 +200,12 @@ def _described(
             {"name": sanitize(scope, 100), "description": None} for scope in scopes[:100]
         ],
         "permissions_note": _permissions_note(phase, scopes),
-        "kept": _kept(session) if readable else "",
-        "who": _WHO_IN_VOILA if is_voila() and session.in_memory else _WHO,
-        "memory_only": session.in_memory,
+        "kept": _kept(info),
+        "who": _WHO_IN_VOILA if is_voila() and info.in_memory else _WHO,
+        "memory_only": info.in_memory,
         "memory_only_possible": phase in ("signed_out", "failed")
-        and session.status == "none"
-        and session.memory_is_a_choice
-        if readable
-        else False,
+        and info.status == "none"
+        and info.memory_is_a_choice,
         "headline": headline,
         "detail": detail,
         "notes": _notes(session, extras, under_way=under_way),
@@ -218,7 +213,7 @@ def _described(
         "wait": waiting(login, extras.relayed_from, drawn=extras.drawn)
         if login and under_way
         else None,
-        "login": _login(session, extras) if granted else None,
+        "login": _login(info, extras) if granted else None,
         "jupyter": _jupyter(extras),
     }
 
@@ -232,7 +227,7 @@ def _host(url: str) -> str:
     return sanitize(host if len(host) <= _LONGEST_HOST else f"…{host[-_LONGEST_HOST:]}", 100)
 
 
-def _lines(session: Session, phase: str) -> tuple[str, str]:
+def _lines(session: Session, info: SessionInfo, phase: str) -> tuple[str, str]:
     """Give the headline, and a sentence below it."""
     host = _host(session.server)
     login = session.latest_login
@@ -259,7 +254,7 @@ def _lines(session: Session, phase: str) -> tuple[str, str]:
         "no_sign_in": (f"{host} needs no sign-in", "Just call it."),
         "unusable": (f"{host} cannot be used", ""),
     }
-    if phase == "no_sign_in" and session.status == "bearer_token":
+    if phase == "no_sign_in" and info.status == "bearer_token":
         return lines[phase][0], "The configuration has a token for it: just call it."
     return lines[phase]
 
@@ -272,15 +267,17 @@ def _permissions_note(phase: str, scopes: tuple[str, ...]) -> str:
     return "will be asked for" if scopes else "The server says which ones, once you click."
 
 
-def _kept(session: Session) -> str:
-    words = sanitize(session.kept, 200)
-    return f"The login is kept {words}." if session.signed_in else f"It would be kept {words}."
+def _kept(info: SessionInfo) -> str:
+    if not info.location:
+        return ""
+    words = sanitize(info.location, 200)
+    return f"The login is kept {words}." if info.signed_in else f"It would be kept {words}."
 
 
 def _notes(session: Session, extras: Extras, *, under_way: bool) -> list[str]:
     login = session.latest_login
-    redact = [_elsewhere(login), *login.notes[-4:]] if login is not None and under_way else []
-    return [sanitize(note, 400) for note in [*redact, extras.note] if note]
+    shown = [_elsewhere(login), *login.notes[-4:]] if login is not None and under_way else []
+    return [sanitize(note, 400) for note in [*shown, extras.note] if note]
 
 
 def _elsewhere(login: Login[Any]) -> str:
@@ -304,22 +301,22 @@ def _next(phase: str) -> str:
     return "Sign in again, or have it explained with session.doctor()."
 
 
-def _login(session: Session, extras: Extras) -> dict[str, Any]:
+def _login(info: SessionInfo, extras: Extras) -> dict[str, Any]:
     listed = extras.tools
     return {
-        "renews": _renews(session),
-        "expires_at": session.expires_at,
+        "renews": _renews(info),
+        "expires_at": info.expires_at,
         "tools": None if listed is None else [{"name": n, "description": d} for n, d in listed],
         "tools_state": extras.tools_state,
         "tools_text": extras.tools_text,
-        "missing": [sanitize(scope, 100) for scope in session.wanted_scopes[:50]],
+        "missing": [sanitize(scope, 100) for scope in info.wanted_scopes[:50]],
     }
 
 
-def _renews(session: Session) -> str:
-    if session.renews_itself:
+def _renews(info: SessionInfo) -> str:
+    if info.refreshes:
         return "It renews itself."
-    ends = session.expires_at
+    ends = info.expires_at
     if ends is None:
         return "The server did not say how long it lasts."
     return f"It ends {_in(ends - time.time())}; sign in again then."

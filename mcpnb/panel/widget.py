@@ -18,9 +18,10 @@ import anywidget
 
 from mcpnb.environment import frontend
 from mcpnb.errors import ConfigError, McpnbError
+from mcpnb.login import SignInRequest
 from mcpnb.login.loopback import Reply
-from mcpnb.login.redirects import require_relay
-from mcpnb.oauth.models import Via, via_from
+from mcpnb.login.redirects import require_callback_page
+from mcpnb.oauth.models import Via, callback_from
 from mcpnb.oauth.urls import host_of
 from mcpnb.panel import jupyter
 from mcpnb.panel.outputs import Fallback, show
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mcpnb.login import Login
     from mcpnb.session import Session
 
-__all__ = ["Panel", "add", "display", "hears", "offer", "panels_of"]
+__all__ = ["Panel", "add", "is_responsive", "panels_of", "show_panel", "show_session"]
 
 _choosing = threading.Lock()
 _LISTED = 500
@@ -59,10 +60,10 @@ class Panel(anywidget.AnyWidget):
                 `mcpnb.Session.login`.
         """
         self._views: dict[str, str | None] = {}  # what closes it, when it is collected, looks here
-        chosen = None if via is None else via_from(via)
+        chosen = None if via is None else callback_from(via)
         super().__init__()
         self.session = session
-        self._via = chosen
+        self._callback = chosen
         self._extras = Extras()
         self._lock = threading.RLock()
         self._serial = 0
@@ -150,21 +151,21 @@ class Panel(anywidget.AnyWidget):
         threading.Thread(target=run, name="mcpnb-panel", daemon=True).start()
 
     def _hello(self, view: str, message: dict[str, Any]) -> None:
-        relay = self._page(message)
+        callback_page = self._page(message)
         with self._lock:
             if view in self._views:  # else it has gone since
-                self._views[view] = relay
+                self._views[view] = callback_page
             self._fallback.vanish()
-        self._go_on(relay)
+        self._go_on(callback_page)
         with self._lock:
             self._watch(self.session.latest_login)
             self._tell(described(self.session, self._extras))
 
-    def _go_on(self, relay: str | None) -> None:
+    def _go_on(self, callback_page: str | None) -> None:
         """Show a sign-in that is pending: begun before a restart, or in another notebook."""
         with contextlib.suppress(McpnbError):
             if not self.session.signed_in:
-                self.session.resume(relay)
+                self.session.resume(callback_page)
 
     def _page(self, message: dict[str, Any]) -> str | None:
         """Take what a page says of itself; give its address, where that can be a redirect."""
@@ -176,7 +177,7 @@ class Panel(anywidget.AnyWidget):
             page_missing=isinstance(page.get("callback"), str) and not served,
             relayed_from=_host(page.get("origin")),
         )
-        return require_relay(page.get("callback")) if served else None
+        return require_callback_page(page.get("callback")) if served else None
 
     def _act(self, view: str, message: dict[str, Any]) -> None:
         acts: dict[str, Callable[[dict[str, Any], str | None], object]] = {
@@ -194,20 +195,21 @@ class Panel(anywidget.AnyWidget):
         if act is None:
             return
         self._change(note="")
-        relay = self._page(message) if "page" in message else self._views.get(view)
-        act(message, relay)
+        callback_page = self._page(message) if "page" in message else self._views.get(view)
+        act(message, callback_page)
 
     # What a person does
 
-    def _sign_in(self, message: dict[str, Any], relay: str | None) -> None:
+    def _sign_in(self, message: dict[str, Any], callback_page: str | None) -> None:
         if self.session.signed_in:
             return  # signed in elsewhere while the click was on its way
         with _choosing:  # where it is kept, and the sign-in that ends there
             self._keep(in_memory=message.get("memory_only") is True)
-            self._begin(message, relay)
+            self._begin(message, callback_page)
 
     def _keep(self, *, in_memory: bool) -> None:
-        if in_memory == self.session.in_memory or not self.session.memory_is_a_choice:
+        info = self.session.info()
+        if in_memory == info.in_memory or not info.memory_is_a_choice:
             return
         login = self.session.latest_login
         if login is not None and login.under_way:
@@ -218,19 +220,32 @@ class Panel(anywidget.AnyWidget):
         self.session.keep_in("memory" if in_memory else None)
 
     def _begin(
-        self, message: dict[str, Any], relay: str | None, *, choose_account: bool = False
+        self, message: dict[str, Any], callback_page: str | None, *, choose_account: bool = False
     ) -> None:
         given = message.get("via")
-        via = via_from(given) if given not in (None, "auto") else self._via
+        chosen = callback_from(given) if given not in (None, "auto") else self._callback
         self._change(tools=None, tools_state="unknown", tools_text="")
-        login = self.session.login(via=via, relay=relay, choose_account=choose_account)
+        request = SignInRequest(
+            callback=chosen or self.session.callback,
+            page=callback_page,
+            choose_account=choose_account,
+        )
+        login = self.session.sign_in(request)
         with self._lock:
             self._watch(login)
 
-    def _another_way(self, message: dict[str, Any], relay: str | None) -> None:
+    def _another_way(self, message: dict[str, Any], callback_page: str | None) -> None:
         login = self.session.latest_login
-        asked = login.asked_for if login is not None else {}
-        self.session.login(via=via_from(message.get("via")), relay=relay, anew=True, **asked)
+        earlier = login.request if login is not None else SignInRequest()
+        self.session.sign_in(
+            SignInRequest(
+                scopes=earlier.scopes,
+                callback=callback_from(message.get("via")),
+                page=callback_page,
+                anew=True,
+                choose_account=earlier.choose_account,
+            )
+        )
 
     def _cancel(self, _: dict[str, Any], __: str | None) -> None:
         login = self.session.latest_login
@@ -381,7 +396,7 @@ def _look_at(panel: Panel, seen: weakref.WeakKeyDictionary[Any, tuple[object, fl
 _SLICE = 0.25
 
 
-def display(session: Session) -> None:
+def show_session(session: Session) -> None:
     """Show a session in the running cell: as a panel where somebody can click, else as a line."""
     where = frontend()
     if where == "notebook":
@@ -396,7 +411,7 @@ def display(session: Session) -> None:
         sys.stdout.write(f"{session!r}\n")
 
 
-def offer(session: Session) -> str:
+def show_panel(session: Session) -> str:
     """Show a panel unless a live one is on the page.
 
     Returns:
@@ -407,11 +422,11 @@ def offer(session: Session) -> str:
         for panel in live:
             panel.refresh()
         return "above"
-    display(session)
+    show_session(session)
     return "below"
 
 
-def hears(session: Session, timeout: float) -> bool:
+def is_responsive(session: Session, timeout: float) -> bool:
     """Whether a panel of this session answers while the cell is running.
 
     Args:

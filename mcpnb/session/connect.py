@@ -10,7 +10,7 @@ from typing import Literal
 from mcpnb.config import read_configuration
 from mcpnb.environment import is_voila
 from mcpnb.errors import ConfigError, McpnbError, StoreError
-from mcpnb.oauth.models import Discovery, Secret, ServerConfig, Via, via_from
+from mcpnb.oauth.models import Discovery, Secret, ServerConfig, Via, callback_from
 from mcpnb.oauth.scopes import scopes_from
 from mcpnb.oauth.urls import canonical_server, is_loopback_host, require_callback
 from mcpnb.scrub import scrub_traceback
@@ -81,7 +81,7 @@ def connect(  # noqa: PLR0913  each an option of its own
         "resource": resource,
         "callback_port": callback_port,
         "callback_url": callback_url,
-        "via": via_from(via),
+        "callback": callback_from(via),
     }
     known = {name: value for name, value in given.items() if value is not None}
     configured = resolve(server, config)

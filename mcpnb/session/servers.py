@@ -14,14 +14,13 @@ from typing import Any
 from mcpnb.calls import display
 from mcpnb.calls.display import Grid
 from mcpnb.config import Broken, Configuration, read_configuration
-from mcpnb.errors import ConfigError, McpnbError, StoreError, StoreLocked
+from mcpnb.errors import ConfigError, McpnbError, StoreLocked
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.oauth.urls import canonical_server
 from mcpnb.scrub import scrub_traceback
 from mcpnb.session import Session
 from mcpnb.storage import RecordName, TokenStore, open_store
 from mcpnb.text import redact, sanitize
-from mcpnb.tokens import TokenSource
 
 __all__ = ["Row", "Servers", "ask", "entry", "overview", "servers"]
 
@@ -197,20 +196,19 @@ class _Listing:
             if header.value is None and not os.environ.get(header.variable or ""):
                 row["error"] = f"The environment variable {header.variable} is not set."
             return row
-        source = TokenSource(config, self._store)
-        try:
-            record = source.record()
-            if record is None:
-                return row
-            # Of the login: whether a headers helper gives a token is asked of those without one.
-            login = replace(config, headers_helper=None)
-            row["auth_status"] = Session(login, self._store).status
-            row |= {"scopes": list(record.tokens.scopes), "expires_at": record.tokens.expires_at}
-        except StoreLocked as error:
-            row |= {"auth_status": "unreachable", "error": str(error)}
-        except StoreError as error:
-            row |= {"auth_status": "reauth_required", "error": str(error)}
-        return row | {"store": _kept(self._store, source.key)}
+        # Of the login: whether a headers helper gives a token is asked of those without one.
+        login = replace(config, headers_helper=None, enabled=True)
+        info = Session(login, self._store).info()
+        if not info.readable:
+            locked = isinstance(info.problem, StoreLocked)
+            status = "unreachable" if locked else "reauth_required"
+            row |= {"auth_status": status, "error": str(info.problem)}
+        elif info.status == "none":
+            return row
+        else:
+            row |= {"auth_status": info.status, "expires_at": info.expires_at}
+            row["scopes"] = list(info.scopes)
+        return row | {"store": info.location or _kept(self._store, info.record_name)}
 
 
 def _kept(store: TokenStore, key: RecordName) -> str:

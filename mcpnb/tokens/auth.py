@@ -32,6 +32,7 @@ __all__ = [
     "HelpedStaticAuth",
     "Outcome",
     "StaticAuth",
+    "auth_of",
     "current_outcome",
     "replayable",
 ]
@@ -332,6 +333,13 @@ class _Helped(BearerAuth):
         if isinstance(self._source, StaticToken):
             request.headers["Authorization"] = self._source.authorization.reveal()
         return request
+
+
+def auth_of(source: TokenSource, helper: HeadersHelper | None) -> BearerAuth:
+    """Return the auth for a login, a configured token, and a headers helper beside either."""
+    if isinstance(source, StaticToken):
+        return HelpedStaticAuth(source, helper) if helper else StaticAuth(source)
+    return HelpedAuth(source, helper) if helper else BearerAuth(source)
 
 
 class HelpedAuth(_Helped):

@@ -1,5 +1,6 @@
 """Codex's feature table, row by row (0.169.0; peers.md sections 1.1 to 1.8): it works here, too."""
 
+# ruff: noqa: E501  names of tests
 from __future__ import annotations
 
 import json
@@ -277,68 +278,70 @@ def test_two_entries_of_one_server_are_two_accounts(
 
 
 SHOWN_ELSEWHERE = {
-    "1.1 bearer_token_env_var": "team_configuration::test_it_takes_the_place_of_a_sign_in",
-    "1.1 http_headers": "team_configuration::test_they_go_with_every_request_of_a_call",
+    "1.1 bearer_token_env_var": "config/test_team::test_it_takes_the_place_of_a_sign_in",
+    "1.1 http_headers": "config/test_team::test_they_go_with_every_request_of_a_call",
     "1.1 Authorization in a header": (
-        "team_configuration::test_an_authorization_header_counts_as_one"
+        "config/test_team::test_an_authorization_header_counts_as_one"
     ),
-    "1.1 http_headers_helper": ("headers_helper::test_it_runs_once_more_and_the_call_goes_through"),
-    "1.1 enabled": "team_configuration::test_a_disabled_server_is_there_to_look_at_only",
-    "1.1 required": "list::test_what_is_required_has_to_work",
+    "1.1 http_headers_helper": (
+        "tokens/test_headers_helper::test_it_runs_once_more_and_the_call_goes_through"
+    ),
+    "1.1 enabled": "config/test_team::test_a_disabled_server_is_there_to_look_at_only",
+    "1.1 required": "session/test_servers::test_what_is_required_has_to_work",
     "1.1 startup_timeout_sec": (
-        "team_configuration::test_a_server_that_is_not_ready_in_time_is_given_up"
+        "config/test_team::test_a_server_that_is_not_ready_in_time_is_given_up"
     ),
-    "1.1 tool_timeout_sec": "team_configuration::test_a_tool_that_takes_too_long_is_given_up",
-    "1.1 enabled_tools": ("team_configuration::test_what_is_denied_is_neither_listed_nor_callable"),
-    "1.1 credentials_store": "team_configuration::test_where_logins_rest_can_be_configured",
-    "1.1 callback_port": "team_configuration::test_the_callback_port_is_used",
+    "1.1 tool_timeout_sec": "config/test_team::test_a_tool_that_takes_too_long_is_given_up",
+    "1.1 enabled_tools": ("config/test_team::test_what_is_denied_is_neither_listed_nor_callable"),
+    "1.1 credentials_store": "config/test_team::test_where_logins_rest_can_be_configured",
+    "1.1 callback_port": "config/test_team::test_the_callback_port_is_used",
     "1.1 callback_url": (
-        "loopback_sign_in::test_a_public_callback_is_listened_for_everywhere_and_says_so"
+        "login/test_loopback_sign_in::test_a_public_callback_is_listened_for_everywhere_and_says_so"
     ),
-    "1.1 oauth_resource": "rules_of_requests::test_a_configured_value_replaces_it_everywhere",
-    "1.2 list": "list::test_each_status_is_told",
-    "1.2 add signs in": "config_changes::test_a_server_that_wants_a_sign_in_gets_it_at_once",
-    "1.2 login --no-browser": "cli_sign_in::test_a_pasted_line_signs_in",
-    "1.2 login --scopes": "cli_sign_in::test_scopes_can_be_asked_for",
-    "1.2 logout": "cli::test_it_revokes_and_forgets",
+    "1.1 oauth_resource": "login/test_rules_of_requests::test_a_configured_value_replaces_it_everywhere",
+    "1.2 list": "session/test_servers::test_each_status_is_told",
+    "1.2 add signs in": "config/test_edit::test_a_server_that_wants_a_sign_in_gets_it_at_once",
+    "1.2 login --no-browser": "cli/test_sign_in::test_a_pasted_line_signs_in",
+    "1.2 login --scopes": "cli/test_sign_in::test_scopes_can_be_asked_for",
+    "1.2 logout": "cli/test_commands::test_it_revokes_and_forgets",
     "1.2 the app server's login": (
-        "login_in_two_steps::test_one_process_begins_and_another_finishes"
+        "login/test_begin_finish::test_one_process_begins_and_another_finishes"
     ),
-    "1.3 list --json": "list::test_a_row_has_codexs_shape_and_more",
-    "1.4 older servers": "unusable_servers::test_without_any_metadata_the_default_endpoints_serve",
-    "1.4 resource mismatch": "rules_of_requests::test_metadata_for_another_resource_is_refused",
-    "1.5 the order": "rules_of_requests::test_the_first_source_that_says_something_counts",
-    "1.5 offline_access": "server_habits_at_sign_in::test_offline_access_comes_with_prompt_consent",
+    "1.3 list --json": "session/test_servers::test_a_row_has_codexs_shape_and_more",
+    "1.4 older servers": "oauth/test_unusable_servers::test_without_any_metadata_the_default_endpoints_serve",
+    "1.4 resource mismatch": "login/test_rules_of_requests::test_metadata_for_another_resource_is_refused",
+    "1.5 the order": "login/test_rules_of_requests::test_the_first_source_that_says_something_counts",
+    "1.5 offline_access": "login/test_server_habits::test_offline_access_comes_with_prompt_consent",
     "1.5 once more without": (
-        "rules_of_requests::test_discovered_scopes_that_are_refused_are_left_out_once"
+        "login/test_rules_of_requests::test_discovered_scopes_that_are_refused_are_left_out_once"
     ),
     "1.6 a registered client": (
-        "peer_oidc_variants::test_given_credentials_are_used_with_basic_authentication"
+        "login/test_peer_oidc_variants::test_given_credentials_are_used_with_basic_authentication"
     ),
     "1.6 a metadata document": (
-        "peer_oidc_variants::test_a_client_metadata_document_needs_no_registration"
+        "login/test_peer_oidc_variants::test_a_client_metadata_document_needs_no_registration"
     ),
-    "1.6 registration": "server_habits_at_sign_in::"
+    "1.6 registration": "login/test_server_habits::"
     "test_it_asks_for_refresh_tokens_and_says_that_it_is_native",
     "1.7 a path per issuer": (
-        "loopback_sign_in::test_a_redirect_has_a_part_of_its_own_where_answers_carry_no_issuer"
+        "login/test_loopback_sign_in::test_a_redirect_has_a_part_of_its_own_where_answers_carry_no_issuer"
     ),
-    "1.7 a wrong path": "loopback::test_a_stray_path_is_answered_and_otherwise_ignored",
-    "1.7 the time it takes": "cli_sign_in::test_nobody_comes_in_time",
-    "1.7 iss": "rules_untested_elsewhere::test_a_code_from_the_wrong_issuer_is_never_exchanged",
-    "1.8 the keyring": "keyring::test_the_key_is_in_the_keyring_and_nowhere_else",
-    "1.8 locks": "store_files::test_processes_take_turns",
-    "1.8 before the start": "cli_scripts::test_an_expired_one_is_renewed_first",
-    "1.8 after a 401": "auth::test_a_401_is_renewed_and_the_request_sent_once_more",
-    "1.8 a refused refresh": "server_habits::test_invalid_grant_ends_the_login_with_any_status",
+    "1.7 a wrong path": "login/test_loopback::test_a_stray_path_is_answered_and_otherwise_ignored",
+    "1.7 the time it takes": "cli/test_sign_in::test_nobody_comes_in_time",
+    "1.7 iss": "login/test_rules_untested_elsewhere::test_a_code_from_the_wrong_issuer_is_never_exchanged",
+    "1.8 the keyring": "storage/test_keyring::test_the_key_is_in_the_keyring_and_nowhere_else",
+    "1.8 locks": "storage/test_files::test_processes_take_turns",
+    "1.8 before the start": "cli/test_scripts::test_an_expired_one_is_renewed_first",
+    "1.8 after a 401": "tokens/test_auth::test_a_401_is_renewed_and_the_request_sent_once_more",
+    "1.8 a refused refresh": "tokens/test_server_habits::test_invalid_grant_ends_the_login_with_any_status",
     "1.8 many processes": (
-        "one_refresh::test_costs_one_refresh_for_all_processes_and_those_after_them"
+        "tokens/test_one_refresh::test_costs_one_refresh_for_all_processes_and_those_after_them"
     ),
-    "1.8 doctor": "doctor_reports::test_a_line_for_each_check_and_more_only_where_it_is_not_well",
+    "1.8 doctor": "doctor/test_reports::test_a_line_for_each_check_and_more_only_where_it_is_not_well",
 }
 """Rows that tests of their own files show."""
 
 
 @pytest.mark.parametrize("row", SHOWN_ELSEWHERE)
 def test_where_a_row_is_shown_there_is_a_test(row: str) -> None:
-    assert is_there(f"tests/test_{SHOWN_ELSEWHERE[row].replace('::', '.py::', 1)}")
+    assert is_there(f"tests/{SHOWN_ELSEWHERE[row].replace('::', '.py::', 1)}")

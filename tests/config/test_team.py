@@ -351,10 +351,10 @@ class TestSwitches:
         """An argument still comes first."""
         file = config(top='mcp_oauth_credentials_store = "keyring"')
         with pytest.raises(errors.StoreError, match="keyring"):
-            _ = mcpnb.connect("team", config=file).kept
-        assert "keyring" not in mcpnb.connect("team", config=file, store="memory").kept
+            _ = mcpnb.connect("team", config=file).info().location
+        assert "keyring" not in mcpnb.connect("team", config=file, store="memory").info().location
         file = config(top='mcp_oauth_credentials_store = "file"')
-        assert str(world) in mcpnb.connect("team", config=file).kept
+        assert str(world) in mcpnb.connect("team", config=file).info().location
 
     def test_the_callback_port_is_used(self, config: Write) -> None:
         port = free_port()

@@ -9,6 +9,7 @@ import pytest
 
 import mcpnb
 from mcpnb.doctor import Report
+from mcpnb.login import SignInRequest
 from tests.fakes.ailments import everything, wrong
 from tests.fakes.people import answer_of, connect
 from tests.fakes.server import FakeServer
@@ -199,7 +200,7 @@ class TestFailure:
         session = connect(fake.url)
 
         def begin(observer: Any) -> Any:
-            login = session.login(anew=True, observer=observer)
+            login = session.sign_in(SignInRequest(anew=True), observer=observer)
             login.wait_for("waiting", timeout=10)
             with pytest.raises(mcpnb.errors.AnswerRefused):
                 login.submit(answer_of(str(login.url)))
@@ -218,7 +219,7 @@ class TestSilence:
         session = connect(fake.url)
 
         def begin(observer: Any) -> Any:
-            login = session.login(anew=True, observer=observer, timeout=1)
+            login = session.sign_in(SignInRequest(anew=True, timeout=1), observer=observer)
             login.wait_for("waiting", timeout=10)
             then()
             return login

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import mcpnb
+from mcpnb.login import SignInRequest
 from tests.fakes.ailments import everything
 from tests.fakes.people import answer_of, connect, query_of
 from tests.fakes.server import FakeServer
@@ -94,7 +95,7 @@ class TestSecrets:
         pasted = ["planted-bare-code", "https://x.example/cb?code=planted-code&state=planted-state"]
 
         def begin(observer: Any) -> Any:
-            login = session.login(anew=True, observer=observer)
+            login = session.sign_in(SignInRequest(anew=True), observer=observer)
             login.wait_for("waiting", timeout=10)
             for text in pasted:
                 with pytest.raises(mcpnb.errors.AnswerRefused):

@@ -10,6 +10,7 @@ import pytest
 
 import mcpnb
 from mcpnb.doctor import Report
+from mcpnb.login import SignInRequest
 from mcpnb.stores import MemoryStore
 from tests.fakes.ailments import wrong
 from tests.fakes.people import answer_of, connect
@@ -78,7 +79,7 @@ class TestTrace:
         session = connect(fake.url)
 
         def begin(observer: Any) -> Any:
-            login = session.login(anew=True, observer=observer)
+            login = session.sign_in(SignInRequest(anew=True), observer=observer)
             login.wait_for("waiting", timeout=10)
             answer = answer_of(str(login.url))
             with pytest.raises(mcpnb.errors.AnswerRefused):
@@ -103,7 +104,7 @@ class TestEndings:
         session, other = connect(fake.url, store=store), connect(fake.url, store=store)
 
         def begin(observer: Any) -> Any:
-            login = session.login(anew=True, observer=observer)
+            login = session.sign_in(SignInRequest(anew=True), observer=observer)
             login.wait_for("waiting", timeout=10)
             other.finish(answer_of(str(login.url)))
             return login
@@ -117,7 +118,7 @@ class TestEndings:
         session = connect(fake.url)
 
         def begin(observer: Any) -> Any:
-            login = session.login(anew=True, observer=observer)
+            login = session.sign_in(SignInRequest(anew=True), observer=observer)
             login.wait_for("waiting", timeout=10)
             login.cancel()
             return login
@@ -136,7 +137,7 @@ class TestEndings:
         def person() -> None:
             login = None
             while login is None:
-                login = session._shared.login  # noqa: SLF001
+                login = session.latest_login
                 done.wait(0.01)
             login.wait_for("waiting", timeout=10)
             login.submit(answer_of(str(login.url)))

@@ -50,7 +50,7 @@ class Notebook:
             self._displayed(panel)
 
         patch.setattr(Panel, "_ipython_display_", display)
-        patch.setattr("mcpnb.session.session._PATIENCE", 0.3)  # of a page that never says a word
+        patch.setattr("mcpnb.session.wait._PATIENCE", 0.3)  # of a page that never says a word
         self.hears = hears
         self.panels: list[FrontEnd] = []
         self.outputs: list[Any] = []

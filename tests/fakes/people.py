@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 import mcpnb
+from mcpnb.login import SignInRequest
 from mcpnb.stores import MemoryStore
 from tests.fakes.server import FakeServer
 
@@ -92,9 +93,15 @@ def until(condition: Callable[[], bool], *, timeout: float = 10) -> None:
         pause.wait(0.01)
 
 
-def waiting(session: mcpnb.Session, **given: Any) -> tuple[Any, str]:
-    """Start a sign-in; give it and its authorization URL."""
-    login = session.login(**given)
+def waiting(session: mcpnb.Session, *, anew: bool = False, **given: Any) -> tuple[Any, str]:
+    """Start a sign-in; return it and its authorization URL.
+
+    Args:
+        session: The session.
+        anew: Resume nothing.
+        given: Keyword arguments of `mcpnb.Session.login`.
+    """
+    login = session.sign_in(SignInRequest(anew=True)) if anew else session.login(**given)
     login.wait_for("waiting", timeout=10)
     assert login.url is not None
     return login, login.url

@@ -24,6 +24,7 @@ from mcpnb.demo.endpoints import application
 from mcpnb.demo.listening import Listening, bind
 from mcpnb.demo.mcp_server import ResourceServer
 from mcpnb.errors import McpnbError
+from mcpnb.login import SignInRequest
 from mcpnb.stores import MemoryStore
 from tests.fakes.faults import PATIENCE, Kind
 from tests.fakes.faulty import FaultyProxy
@@ -162,7 +163,7 @@ def impatient(kind: Kind) -> Iterator[None]:
 
 def signed_in(session: mcpnb.Session) -> None:
     """Sign in as a person does in a browser; a page that does not come is loaded once more."""
-    login = session.login(anew=True)
+    login = session.sign_in(SignInRequest(anew=True))
     try:
         login.wait_for("waiting", timeout=LIMIT)
         assert login.url is not None

@@ -8,6 +8,7 @@ from typing import Any
 import mcpnb
 from mcpnb.doctor import Report, SignIn
 from mcpnb.errors import McpnbError
+from mcpnb.login import SignInRequest
 from tests.fakes.people import answer_of, connect
 from tests.fakes.server import FakeServer
 
@@ -20,7 +21,7 @@ def by_pasting(session: mcpnb.Session, answer: Answer = answer_of, timeout: floa
     """Sign in as a person does who pastes the answer, whatever it is."""
 
     def begin(observer: Any) -> Any:
-        login = session.login(anew=True, observer=observer, timeout=timeout)
+        login = session.sign_in(SignInRequest(anew=True, timeout=timeout), observer=observer)
         try:
             login.wait_for("waiting", timeout=10)
             assert login.url is not None

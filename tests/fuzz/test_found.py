@@ -157,7 +157,7 @@ def test_a_pending_sign_in_with_a_member_of_another_type_is_none_or_as_usual(
     key = RecordName("pending", KEY.name)
     store.write(key, {**(store.read(key) or {}), **changed})
     found = pendings.current()
-    assert found is None or found.via == "loopback"
+    assert found is None or found.callback == "loopback"
 
 
 def test_metadata_at_rest_without_a_member_is_incomplete() -> None:

@@ -337,7 +337,7 @@ class TestUnderTheFormerName:
         session, other = (connect("team", store=store) for _ in range(2))
         store.write(former, record)
         store.locked_away = former
-        key = former if which == "former" else session._source.key  # noqa: SLF001
+        key = former if which == "former" else session._credential.source.key  # noqa: SLF001
         store.then("delete", key, lambda: other.signed_in)
         session.logout()
         store.join()
@@ -356,7 +356,7 @@ class TestUnderTheFormerName:
         login, url = waiting(other)
         answer = answer_of(url)
         store.write(RecordName("login", keyed.url), record)
-        store.then("read", session._source.key, lambda: login.submit(answer))  # noqa: SLF001
+        store.then("read", session._credential.source.key, lambda: login.submit(answer))  # noqa: SLF001
 
         assert session.signed_in
         store.join()

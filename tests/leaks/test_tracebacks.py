@@ -234,7 +234,7 @@ class connect_closing:  # noqa: N801  reads as the function that it stands for
         return self.session
 
     def __exit__(self, *_: object) -> None:
-        live = self.session._shared.live  # noqa: SLF001
+        live = self.session._connection.live  # noqa: SLF001
         if live is not None:
             live.close()
 

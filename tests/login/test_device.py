@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from mcpnb import errors
+from mcpnb.login.pending import PendingLogins
 from mcpnb.login.qr import as_text, modules
+from mcpnb.oauth.device import DeviceRequest
+from mcpnb.tokens import login_key
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import connect, until
 from tests.fakes.server import FakeServer, Grant
@@ -177,12 +180,15 @@ def test_a_code_that_nobody_enters_ends_with_its_lifetime(
 
 def test_a_missing_interval_is_five_seconds(fake: FakeServer, phone: OtherDevice) -> None:
     del phone.answer["interval"]
-    login = connect(fake.url).login(device=True)
+    session = connect(fake.url)
+    login = session.login(device=True)
     login.wait_for("waiting", 10)
 
-    request = login._pending.request  # type: ignore[union-attr]  # noqa: SLF001
+    pending = PendingLogins(session.store, login_key(fake.url, None)).current()
 
-    assert request.interval == 5  # type: ignore[union-attr]
+    assert pending is not None
+    assert isinstance(pending.request, DeviceRequest)
+    assert pending.request.interval == 5
     login.cancel()
     assert phone.asked_at == []
 

@@ -16,7 +16,7 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.login import answers
+from mcpnb.login import SignInRequest, answers
 from mcpnb.login.loopback import LoopbackListener, Reply
 from mcpnb.login.pending import PendingLogins
 from mcpnb.login.relay import Relay
@@ -164,7 +164,9 @@ class TestTheAddressThatABrowserIsStartedWith:
 def test_a_panel_that_is_shown_prolongs_no_pending_sign_in(fake: FakeServer) -> None:
     """Its address was printed, perhaps into a file that others read."""
     store = MemoryStore()
-    begun = mcpnb.connect(fake.url, store=store, callback_port=0).login(timeout=20, anew=True)
+    begun = mcpnb.connect(fake.url, store=store, callback_port=0).sign_in(
+        SignInRequest(timeout=20, anew=True)
+    )
     begun.wait_for("waiting", timeout=10)
     ends = begun.expires_at
     begun.leave()
@@ -180,7 +182,7 @@ def test_a_panel_that_is_shown_prolongs_no_pending_sign_in(fake: FakeServer) -> 
     assert pending.expires_at == ends
     resumed = session.latest_login
     assert resumed is not None
-    assert resumed._deadline <= time.monotonic() + 20  # noqa: SLF001  what it waits for
+    assert resumed.deadline <= time.monotonic() + 20
     resumed.cancel()
 
 

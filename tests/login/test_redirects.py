@@ -12,7 +12,9 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.demo.servers import DemoServers
-from mcpnb.login.redirects import require_relay
+from mcpnb.login import SignInRequest
+from mcpnb.login.redirects import require_callback_page
+from mcpnb.oauth.models import callback_from
 from mcpnb.panel import Panel
 from tests.fakes.front_end import HUB, LAB, FrontEnd, page_at
 from tests.fakes.kernels import Kernel
@@ -101,7 +103,7 @@ class TestThroughThePage:
     def test_an_account_with_an_at_sign_in_its_path_has_a_page(self) -> None:
         """JupyterHub leaves it as it is."""
         page = "https://hub.example.com/user/ada@example.com/lab/extensions/mcpnb/callback.html"
-        assert require_relay(page) == page
+        assert require_callback_page(page) == page
 
 
 class TestAnotherOneWhereItIsRefused:
@@ -139,7 +141,7 @@ class TestAnotherOneWhereItIsRefused:
 
     def test_a_way_that_was_chosen_is_not_left(self, fake: FakeServer, show: Show) -> None:
         fake.always("/register", Reply(400, {"error": "invalid_redirect_uri"}))
-        front = show(any_port(fake.url), HUB, via="relay")
+        front = show(any_port(fake.url), HUB, via="page")
         front.act("sign_in", page=front.page, memory_only=False, via="auto")
         front.phase("failed")
         assert len(fake.asked("/register")) == 1
@@ -181,7 +183,7 @@ class TestAClientThatWasRegisteredBefore:
         assert redirect_of(front.sign_in()) == HUB
 
     def test_or_where_somebody_says_so(self, fake: FakeServer, show: Show) -> None:
-        front = show(any_port(fake.url, **self.known(fake, HUB)), HUB, via="relay")
+        front = show(any_port(fake.url, **self.known(fake, HUB)), HUB, via="page")
         assert redirect_of(front.sign_in()) == HUB
 
     def test_a_callback_address_elsewhere_stays(self, fake: FakeServer, show: Show) -> None:
@@ -195,11 +197,11 @@ class TestTheChoiceOfAPerson:
     def test_the_page_without_a_page_is_an_error_that_says_what_to_do(
         self, fake: FakeServer, show: Show
     ) -> None:
-        front = show(any_port(fake.url), None, via="relay")
+        front = show(any_port(fake.url), None, via="page")
         front.act("sign_in", page=page_at(HUB, served=False), memory_only=False, via="auto")
         assert "mcpnb jupyter" in front.phase("failed")["error"]["text"]
         with pytest.raises(errors.LoginError, match="No page of this notebook"):
-            any_port(fake.url, via="relay").login().wait(10)
+            any_port(fake.url, via="page").login().wait(10)
 
     @pytest.mark.parametrize("way", ["loopback", "paste"])
     def test_each_place_to_choose_is_obeyed(self, fake: FakeServer, show: Show, way: str) -> None:
@@ -208,15 +210,15 @@ class TestTheChoiceOfAPerson:
         in_panel = show(any_port(fake.url, account="2"), HUB, via=chosen).click()
         in_click = show(any_port(fake.url, account="3"), HUB).click(via=way)
         session = any_port(fake.url, account="4")
-        session.login(via=chosen, relay=HUB)
+        session.sign_in(SignInRequest(callback=callback_from(chosen), page=HUB))
         in_login = show(session, HUB).waiting()
         for state in (in_connect, in_panel, in_click, in_login):
             assert state["wait"]["way"] == way
             assert redirect_of(state["wait"]["url"]).startswith("http://127.0.0.1:")
 
     def test_the_nearest_choice_counts(self, fake: FakeServer, show: Show) -> None:
-        front = show(any_port(fake.url, via="loopback"), HUB, via="relay")
-        assert front.click()["wait"]["way"] == "relay"
+        front = show(any_port(fake.url, via="loopback"), HUB, via="page")
+        assert front.click()["wait"]["way"] == "page"
 
     def test_a_way_that_does_not_exist_is_a_configuration_error(self, fake: FakeServer) -> None:
         wrong = cast("Any", "pigeon")
@@ -232,16 +234,16 @@ class TestTheChoiceOfAPerson:
 
     def test_clicking_twice_is_one_sign_in(self, fake: FakeServer, show: Show) -> None:
         """Also while the first is still finding out how."""
-        front = show(any_port(fake.url), HUB, via="relay")
+        front = show(any_port(fake.url), HUB, via="page")
         hold = fake.never()
         fake.script("/mcp", hold)
         front.act("sign_in", page=front.page, memory_only=False, via="auto")
         front.phase("starting")
         first = front.panel.session.latest_login
         front.act("sign_in", page=front.page, memory_only=False, via="auto")
-        front.act("sign_in", page=front.page, memory_only=False, via="relay")
+        front.act("sign_in", page=front.page, memory_only=False, via="page")
         front.hello("two")
-        assert front.panel.session.login(via="relay") is first
+        assert front.panel.session.login(via="relay") is first  # the earlier name
 
 
 class TestWhatIsNoRedirect:
@@ -283,7 +285,7 @@ class TestWhatIsNoRedirect:
         ],
     )
     def test_it_is_never_used(self, fake: FakeServer, show: Show, callback: object) -> None:
-        assert require_relay(callback) is None
+        assert require_callback_page(callback) is None
         front = show(connect(fake.url))
         wait = front.click(page=page_at(callback))["wait"]
         assert wait["way"] == "loopback"

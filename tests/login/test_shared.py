@@ -54,7 +54,7 @@ class TestWhileTheCodeIsExchanged:
             finishing = pool.submit(kernel().finish, answer_of(url))
             assert token.arrived.wait(10)
             other = kernel().login()
-            until(lambda: other.state == "waiting" or other._follows)  # noqa: SLF001
+            until(lambda: other.state == "waiting" or other.is_follower)
             token.go_on.set()
             assert finishing.result(20).signed_in
 
@@ -373,7 +373,7 @@ def test_a_forked_child_finds_the_locks_free(kernel: Kernel) -> None:
     """A thread of the parent held one just then."""
     session = kernel()
     sign_in(session)
-    login = session._source._login  # noqa: SLF001
+    login = session._credential.source._login  # noqa: SLF001
     with login._lock:  # noqa: SLF001
         child = os.fork()
         if child == 0:

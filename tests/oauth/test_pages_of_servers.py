@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from mcpnb import errors
+from mcpnb.login import Deps, SignInRequest
 from mcpnb.login.clients import Registrations
-from mcpnb.login.flow import prepared, prepared_device
 from mcpnb.login.pending import PendingLogin
 from mcpnb.login.redirects import Redirect
+from mcpnb.login.request import authorization_request, device_request
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import AuthorizationServer, Discovery, ServerConfig
 from mcpnb.oauth.urls import require_page
@@ -129,29 +131,22 @@ class TestASignIn:
         """Give what a person configured of it, with a client of their own."""
         return ServerConfig(PUBLIC, client_id="mine", issuer=ISSUER, allow_private_network=allowed)
 
+    def deps(self, http: Http, *, allowed: bool) -> Deps:
+        config = self.config(allowed=allowed)
+        deps = Deps.of(config, TokenSource(config, MemoryStore()), None)
+        deps.http.close()
+        clients = Registrations(config, deps.tokens.store, http)
+        return replace(deps, http=http, clients=clients)
+
     def in_the_browser(self, http: Http, authorize: str, *, allowed: bool) -> PendingLogin:
-        config, store = self.config(allowed=allowed), MemoryStore()
-        return prepared(
-            config,
-            TokenSource(config, store),
-            self.discovery(authorize),
-            Redirect("paste", "http://127.0.0.1:1/callback", known=True, comes_again=True),
-            Registrations(config, store, http),
-            added=None,
-            lasts=60,
-            choose_account=False,
+        redirect = Redirect("paste", "http://127.0.0.1:1/callback", known=True, comes_again=True)
+        return authorization_request(
+            SignInRequest(), self.deps(http, allowed=allowed), self.discovery(authorize), redirect
         )
 
     def on_a_device(self, http: Http, fake: FakeServer, *, allowed: bool) -> PendingLogin:
-        config, store = self.config(allowed=allowed), MemoryStore()
-        return prepared_device(
-            config,
-            TokenSource(config, store),
-            self.discovery(f"{ISSUER}/authorize", f"{fake.base}/device_authorization"),
-            Registrations(config, store, http),
-            http,
-            added=None,
-        )
+        discovery = self.discovery(f"{ISSUER}/authorize", f"{fake.base}/device_authorization")
+        return device_request(SignInRequest(), self.deps(http, allowed=allowed), discovery)
 
     @pytest.mark.threat("browser-led-inside")
     def test_opens_no_page_inside(self, fake: FakeServer, http: Http) -> None:

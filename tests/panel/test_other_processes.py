@@ -22,10 +22,11 @@ Show = Callable[..., FrontEnd]
 
 WAITER = """
 import sys, mcpnb
+from mcpnb.login import SignInRequest
 from mcpnb.stores import FileStore
-server, folder, relay = sys.argv[1:]
+server, folder, page = sys.argv[1:]
 session = mcpnb.connect(server, store=FileStore(folder))
-login = session.login(via="relay", relay=relay)
+login = session.sign_in(SignInRequest(callback="page", page=page))
 login.until("waiting", 20)
 print(login.url, flush=True)
 login.wait()
@@ -72,7 +73,7 @@ class TestOtherProcesses:
         state = front.waiting()
 
         assert state["wait"]["url"] == url
-        assert state["wait"]["way"] == "relay"
+        assert state["wait"]["way"] == "page"
         assert len(fake.requests) == asked, "nobody is contacted for that"
         assert front.answer(answer_of(url))["outcome"] == "done"
         assert front.phase("signed_in")

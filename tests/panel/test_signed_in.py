@@ -62,7 +62,7 @@ class TestMemoryOnly:
         assert state["wait"]["url"] == url
         assert front.answer(answer_of(url))["outcome"] == "done"
         assert len(list(folder.glob("login-*.mcpnb"))) == 1
-        assert not front.panel.session.in_memory
+        assert not front.panel.session.info().in_memory
 
     def test_an_unticked_click_does_not_end_on_disk_either(
         self, front: FrontEnd, folder: Path
@@ -100,7 +100,7 @@ class TestTwoPanels:
         first, second = both
         for front, ticked in ((second, True), (first, True), (first, False), (second, True)):
             front.sign_in(memory_only=ticked)
-            assert front.panel.session.in_memory is ticked
+            assert front.panel.session.info().in_memory is ticked
             assert [bool(p.phase("signed_in")["memory_only"]) for p in both] == [ticked, ticked]
             logins = [f for f in folder.glob("login-*.mcpnb") if "sealed" in f.read_text()]
             assert len(logins) == (0 if ticked else 1)
@@ -133,7 +133,7 @@ class TestChosenInCode:
         front.sign_in(memory_only=True)
         session.logout()
         session.keep_in("file")
-        assert "memory" not in session.kept
+        assert "memory" not in session.info().location
         front.hello()
         front.wait_for(lambda s: s["phase"] == "signed_out" and s["memory_only"] is False)
         front.sign_in(memory_only=False)
@@ -143,7 +143,7 @@ class TestChosenInCode:
         front.phase("signed_out")
 
         front.sign_in(memory_only=True)
-        assert session.in_memory
+        assert session.info().in_memory
         assert not any("sealed" in f.read_text() for f in home.glob("login-*.mcpnb"))
         assert list(folder.glob("login-*.mcpnb")) == []
 
@@ -151,20 +151,20 @@ class TestChosenInCode:
         session = kernel()
         first = session.store
         session.keep_in("memory")
-        assert session.in_memory
-        assert session.memory_is_a_choice
-        assert session.options(timeout=1).in_memory, "so it is for every view of it"
+        assert session.info().in_memory
+        assert session.info().memory_is_a_choice
+        assert session.options(timeout=1).info().in_memory, "so it is for every view of it"
         session.keep_in(None)
         assert session.store is first
-        assert not session.options(timeout=1).in_memory
+        assert not session.options(timeout=1).info().in_memory
 
     def test_memory_is_no_choice_where_it_was_given(self, fake: FakeServer, show: Show) -> None:
         front = show(connect(fake.url, callback_port=None))
         assert front.state["memory_only"] is True
         assert front.state["memory_only_possible"] is False
         front.sign_in(memory_only=False)
-        assert front.panel.session.in_memory
-        assert not front.panel.session.memory_is_a_choice
+        assert front.panel.session.info().in_memory
+        assert not front.panel.session.info().memory_is_a_choice
 
 
 class TestSignedIn:

@@ -74,7 +74,7 @@ class TestOneClick:
         self, front: FrontEnd, fake: FakeServer
     ) -> None:
         state = front.click()
-        assert state["wait"]["way"] == "relay"
+        assert state["wait"]["way"] == "page"
         assert state["permissions_note"] == "The server decides what is granted."
         assert state["authorization_server"]["issuer"] == fake.base
         reply = front.answer(answer_of(state["wait"]["url"]))

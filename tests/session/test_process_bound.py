@@ -31,7 +31,7 @@ HOLDERS: dict[str, Callable[[mcpnb.Session], Any]] = {
     "view": lambda session: session.options(timeout=3),
     "auth": lambda session: session.auth,
     "store": lambda session: session.store,
-    "tokens": lambda session: session._source,  # noqa: SLF001  what holds the token
+    "tokens": lambda session: session._credential.source,  # noqa: SLF001  what holds the token
     "tools": lambda session: session.tools(),
     "tool": lambda session: session.tools()[0],
     "sign-in": lambda session: session.latest_login,
@@ -225,10 +225,11 @@ def test_a_forked_child_waits_for_no_lock_of_a_thread_that_it_has_not(
     figures.add("attacks tried")
     session = connect(fake.url, store=FileStore(folder))
     sign_in(session)
-    shared, source = session._shared, session._source  # noqa: SLF001
+    credential, source = session._credential, session._credential.source  # noqa: SLF001
     with (
-        shared.lock,
-        shared.source_lock,
+        session._latest.lock,  # noqa: SLF001
+        session._connection._lock,  # noqa: SLF001
+        credential._lock,  # noqa: SLF001
         live._lock,  # noqa: SLF001
         source._lock,  # noqa: SLF001
         source._refusals._lock,  # noqa: SLF001

@@ -156,7 +156,7 @@ def _follow(session: mcpnb.Session) -> None:
     urls: list[str] = []
 
     def seen() -> bool:
-        login = session._shared.login  # noqa: SLF001  as a browser would, from the printed address
+        login = session.latest_login
         if login is not None and login.url is not None and login.state == "waiting":
             urls.append(login.url)
         return bool(urls)
@@ -218,13 +218,13 @@ class TestInVoila:
 
     def test_logins_are_kept_in_memory(self, fake: FakeServer, world: Path) -> None:
         session = mcpnb.connect(fake.url, callback_port=0)
-        assert session.in_memory
-        assert not session.memory_is_a_choice
+        assert session.info().in_memory
+        assert not session.info().memory_is_a_choice
         sign_in(session)
         assert list((world / "mcpnb").glob("*")) == []
 
     def test_unless_the_call_says_where(self, fake: FakeServer, tmp_path: Path) -> None:
-        assert not mcpnb.connect(fake.url, store="file").in_memory
+        assert not mcpnb.connect(fake.url, store="file").info().in_memory
         store = FileStore(tmp_path)
         assert mcpnb.connect(fake.url, store=store).store is store
 
@@ -232,13 +232,13 @@ class TestInVoila:
         self, fake: FakeServer, configure: Callable[[str], object]
     ) -> None:
         configure('mcp_oauth_credentials_store = "file"\n')
-        assert not mcpnb.connect(fake.url).in_memory
+        assert not mcpnb.connect(fake.url).info().in_memory
 
     def test_elsewhere_they_are_kept_on_disk(
         self, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SERVER_SOFTWARE", "jupyter/2")
-        assert not mcpnb.connect(fake.url).in_memory
+        assert not mcpnb.connect(fake.url).info().in_memory
 
 
 def test_a_sign_in_under_way_is_given_again(fake: FakeServer) -> None:
@@ -296,7 +296,7 @@ def test_an_abandoned_session_leaves_no_connection_behind(fake: FakeServer) -> N
     session = connect(fake.url)
     sign_in(session)
     session.call("echo", text="once")
-    live = session._shared.live  # noqa: SLF001  the connection has no public name
+    live = session._connection.live  # noqa: SLF001  the connection has no public name
     assert live is not None
 
     del session

@@ -157,7 +157,7 @@ class TestReadOnly:
 
 
 def _rejected(session: mcpnb.Session) -> object:
-    source = session._source  # noqa: SLF001  what a 401 leads to, without the threads of a client
+    source = session._credential.source  # noqa: SLF001  what a 401 leads to, without the threads of a client
     held = source.usable()
     assert held is not None
     return source.rejected(held.generation).result(20)

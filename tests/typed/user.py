@@ -45,7 +45,7 @@ def connects(store: stores.TokenStore, config: Path) -> mcpnb.Session:
         via="loopback",
     )
     mcpnb.connect("linear", scopes="read write", store="memory", config="mcpnb.toml")
-    mcpnb.connect("linear", scopes=("read",), registration="cimd", via="relay")
+    mcpnb.connect("linear", scopes=("read",), registration="cimd", via="page")
     mcpnb.allow_nested_asyncio()
     return session
 
@@ -76,9 +76,7 @@ def says(login: mcpnb.Login[mcpnb.Session]) -> None:
 
 
 def signs_in(session: mcpnb.Session) -> None:
-    login = session.login(
-        scopes="read", device=False, open_browser=True, timeout=60, via="paste", anew=True
-    )
+    login = session.login(scopes="read", device=False, open_browser=True, timeout=60, via="paste")
     assert_type(login, mcpnb.Login[mcpnb.Session])
     login.on_change(says)
     login.on_change(lambda changed: print(changed.state, *changed.notes))  # noqa: T201

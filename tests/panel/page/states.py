@@ -58,7 +58,7 @@ def state(phase: str = "signed_out", **changes: Any) -> State:
     return deepcopy(whole | changes)
 
 
-def wait(way: str = "relay", **changes: Any) -> State:
+def wait(way: str = "page", **changes: Any) -> State:
     """Give what is waited for."""
     whole: State = {
         "url": AUTHORIZE,
@@ -75,7 +75,7 @@ def wait(way: str = "relay", **changes: Any) -> State:
     return whole | changes
 
 
-def waiting(way: str = "relay", **changes: Any) -> State:
+def waiting(way: str = "page", **changes: Any) -> State:
     """Give the state of a sign-in that waits for a person; what `wait` knows goes there."""
     there = {name: changes.pop(name) for name in list(changes) if name in wait()}
     known: State = {

@@ -85,11 +85,11 @@ def test_a_paste_may_have_to_go_on_elsewhere_on_the_web(panel: Kernel, where: Si
 
 def test_the_relay_needs_the_paste_box_seldom(panel: Kernel) -> None:
     """It is folded there, and whoever opens it keeps it open."""
-    panel.state(waiting("relay"))
+    panel.state(waiting("page"))
     field = panel.panel.get_by_label("The whole address")
     expect(field).to_be_hidden()
     panel.panel.get_by_text("No answer came back?").click()
-    panel.state(waiting("relay"))
+    panel.state(waiting("page"))
     expect(field).to_be_visible()
 
 

@@ -1,0 +1,220 @@
+"""What one sign-in is asked to do, and the request that a person opens for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from mcpnb.errors import GrantError
+from mcpnb.login.clients import Registrations
+from mcpnb.login.pending import PendingLogin, PendingLogins
+from mcpnb.login.progress import Observer
+from mcpnb.login.redirects import Redirect, address
+from mcpnb.oauth import client, device, registration
+from mcpnb.oauth.authorization import AuthorizationRequest
+from mcpnb.oauth.device import DeviceRequest
+from mcpnb.oauth.http import Http
+from mcpnb.oauth.models import Callback, Discovery, ServerConfig
+from mcpnb.oauth.scopes import chosen, union
+from mcpnb.oauth.urls import require_page, same_issuer
+from mcpnb.tokens import TokenSource
+
+__all__ = ["Deps", "SignInRequest", "authorization_request", "device_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRequest:
+    """What a person asks of one sign-in."""
+
+    scopes: tuple[str, ...] | None = None
+    """Scopes to add to those of the login so far (step-up, SEP-2350)."""
+    callback: Callback = "auto"
+    """How the authorization response comes back."""
+    page: str | None = None
+    """The address of the Jupyter page that hands responses to a panel, where one is served."""
+    open_browser: bool = False
+    """Open the authorization URL in a browser on this machine."""
+    timeout: float = 300
+    """Seconds to wait for the person."""
+    anew: bool = False
+    """Do not resume what another process began and left."""
+    choose_account: bool = False
+    """Have the server ask which account signs in."""
+    mode: Literal["begin", "resume", "complete"] = "begin"
+    """``resume``: only follow or resume what is pending. ``complete``: only take its response."""
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the person signs in on another device (RFC 8628)."""
+        return self.callback == "device"
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether a sign-in that another process left may be resumed."""
+        return not (self.anew or self.choose_account)
+
+    def fits(self, pending: PendingLogin, config: ServerConfig) -> bool:
+        """Return whether a pending sign-in asks for what this one asks for, too."""
+        request = pending.request
+        if self.on_device and not isinstance(request, DeviceRequest):
+            return False
+        if self.choose_account and not getattr(request, "choose_account", False):
+            return False
+        wanted = config.scopes if self.scopes is None else self.scopes
+        return (
+            set(wanted or ()) <= set(request.scopes)
+            # threat: answer-to-other-credentials
+            and config.client_id in (None, request.registration.client_id)
+            and (config.issuer is None or same_issuer(config.issuer, request.server.issuer))
+            and config.resource in (None, request.resource)
+            and (self.on_device or config.callback_url in (None, request.redirect_uri))
+            and (self.on_device or config.callback_port in (None, 0, pending.port))
+        )
+
+    def can_receive(self, pending: PendingLogin, *, is_follower: bool) -> bool:
+        """Return whether the response to a pending sign-in can still arrive, in the wanted way.
+
+        A notebook's page hands it to a panel in that notebook only. A code for another device that
+        nobody waits for any more is not what a person means who signs in with a browser.
+        """
+        if pending.callback == "device" and not (self.mode == "resume" or is_follower):
+            return self.on_device
+        if pending.callback != "page":
+            return self.callback in ("auto", pending.callback)
+        page = (pending.request.redirect_uri or "").partition("?")[0]
+        return self.callback in ("auto", "page") and page == self.page
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What one sign-in works with."""
+
+    config: ServerConfig
+    tokens: TokenSource
+    http: Http
+    pending: PendingLogins
+    clients: Registrations
+    observer: Observer
+
+    @classmethod
+    def of(cls, config: ServerConfig, tokens: TokenSource, observer: Observer | None) -> Self:
+        """Return what a sign-in to the server of `config` works with; nobody is contacted."""
+        observer = observer or Observer()
+        http = Http(config.url, allow_private=config.allow_private_network, seen=observer.exchanged)
+        clients = Registrations(config, tokens.store, http)
+        return cls(config, tokens, http, PendingLogins(tokens.store, tokens.key), clients, observer)
+
+
+def authorization_request(
+    asked: SignInRequest, deps: Deps, discovery: Discovery, redirect: Redirect
+) -> PendingLogin:
+    """Choose scopes, client and redirect URI, and return the authorization request.
+
+    Args:
+        asked: What the person asks for.
+        deps: What the sign-in works with.
+        discovery: What the server announces.
+        redirect: Where the authorization response goes.
+
+    Raises:
+        LoginError: There is no way to a client id, or the given one is another issuer's.
+        GrantError: The server does not register a client.
+        ServerError: It cannot be reached or understood.
+    """
+    config, server = deps.config, discovery.sign_in_at
+    require_page(
+        server.authorization_endpoint,
+        "authorization_endpoint",
+        server=config.url,
+        # threat: browser-led-inside
+        allow_private=config.allow_private_network,
+    )
+    scopes, discovered = _scopes(asked, deps, discovery)
+    method = registration.choose(
+        config, server, redirect_known=redirect.known, not_covered=redirect.not_covered
+    )
+    redirect_uri = address(config, redirect, server, method)
+    registered = deps.clients.obtain(
+        method,
+        server,
+        redirect_uri,
+        wanted=scopes,
+        bound=union(scopes, discovery.scopes_supported),
+        keep=redirect.comes_again,
+    )
+    request = AuthorizationRequest.new(
+        server,
+        registered,
+        # threat: registration-with-another-redirect
+        redirect_uri=redirect_uri,
+        resource=discovery.resource,
+        scopes=scopes,
+        choose_account=asked.choose_account,
+    )
+    return PendingLogin(
+        request,
+        expires_at=time.time() + asked.timeout,
+        port=redirect.port,
+        callback=redirect.kind,
+        retry_without_scopes=discovered and bool(scopes),
+    )
+
+
+def device_request(asked: SignInRequest, deps: Deps, discovery: Discovery) -> PendingLogin:
+    """Choose scopes and client, and get a code to enter on another device (RFC 8628).
+
+    Args:
+        asked: What the person asks for.
+        deps: What the sign-in works with.
+        discovery: What the server announces.
+
+    Raises:
+        LoginError: The server does not offer it, or there is no way to a client id.
+        GrantError: It refuses.
+        ServerError: It cannot be reached or understood.
+    """
+    config, server = deps.config, discovery.sign_in_at
+    device.endpoint_of(server)
+    scopes, discovered = _scopes(asked, deps, discovery)
+    registered = deps.clients.obtain(
+        registration.choose(config, server, redirect_known=True),
+        server,
+        None,
+        wanted=scopes,
+        bound=union(scopes, discovery.scopes_supported),
+        keep=True,
+    )
+    try:
+        request = client.begin_device(server, registered, discovery.resource, scopes, deps.http)
+    except GrantError as error:
+        if error.error == "invalid_client":
+            deps.clients.drop_reused()  # the next sign-in registers a new client
+        if error.error != "invalid_scope" or not discovered:
+            raise
+        request = client.begin_device(server, registered, discovery.resource, (), deps.http)
+    require_page(
+        request.url,
+        "verification_uri",
+        server=config.url,
+        # threat: browser-led-inside
+        allow_private=config.allow_private_network,
+    )
+    return PendingLogin(request, expires_at=request.expires_at, callback="device")
+
+
+def _scopes(asked: SignInRequest, deps: Deps, discovery: Discovery) -> tuple[tuple[str, ...], bool]:
+    """Return the scopes to request, and whether they were discovered."""
+    if asked.scopes is None:
+        return chosen(
+            deps.config.scopes,
+            discovery.challenged_scopes,
+            discovery.scopes_supported,
+            discovery.sign_in_at,
+        )
+    record = deps.tokens.load_or_none()
+    if record is None and asked.scopes:
+        return asked.scopes, False
+    # Step-up (SEP-2350); where the challenge named none, all that the resource announces.
+    before = record.requested_scopes if record else deps.config.scopes
+    return union(before, asked.scopes or discovery.scopes_supported), False

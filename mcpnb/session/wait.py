@@ -1,0 +1,191 @@
+"""Wait in a cell until somebody has signed in, and only for what can arrive there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mcpnb.environment import comms_while_awaiting, frontend, stdin_allowed
+from mcpnb.errors import AnswerRefused, LoginRequired, LoginTimeout, NoSignInNeeded
+from mcpnb.text import redact
+from mcpnb.ui import UI
+
+if TYPE_CHECKING:
+    from mcpnb.login import Login
+    from mcpnb.session.session import Session
+
+__all__ = ["SignInWait"]
+
+_POLL = 0.25
+_PATIENCE = 8.0
+"""Seconds until a panel that was just shown has to answer: a page has to load it first."""
+_PROMPT = "Paste the address here (or press Enter once a page says that you are signed in): "
+
+
+class SignInWait:
+    """One wait of one session: in a thread, or awaited."""
+
+    def __init__(self, session: Session, ui: UI, timeout: float) -> None:
+        """Wait for nothing yet.
+
+        Args:
+            session: The session to be signed in.
+            ui: What shows it.
+            timeout: Seconds.
+        """
+        self._session = session
+        self._ui = ui
+        self._timeout = timeout
+        self._deadline = 0.0
+        self._earlier: Login[Session] | None = None
+
+    def run(self) -> None:
+        """Wait as `mcpnb.Session.wait` does."""
+        self._earlier = self._earlier_login()
+        if self._needs_a_panel():
+            self._show_panel()
+            self._ensure_response(heard=self._ui.is_responsive(self._session, _PATIENCE))
+        self._deadline = time.monotonic() + self._timeout
+        paused = threading.Event()
+        while not self._is_done():
+            paused.wait(_POLL)
+
+    async def run_async(self) -> None:
+        """Wait as `mcpnb.Session.ready` does, without blocking the loop."""
+        self._earlier = await asyncio.to_thread(self._earlier_login)
+        if await asyncio.to_thread(self._needs_a_panel):
+            self._show_panel()
+            heard = comms_while_awaiting() and await asyncio.to_thread(
+                self._ui.is_responsive, self._session, _PATIENCE
+            )
+            self._ensure_response(heard=heard)
+        self._deadline = time.monotonic() + self._timeout
+        while not await asyncio.to_thread(self._is_done):  # noqa: ASYNC110  files have no events
+            await asyncio.sleep(_POLL)
+
+    def _needs_a_panel(self) -> bool:
+        """Return whether no sign-in is under way that goes on by itself."""
+        session = self._session
+        if frontend() == "terminal" or session.signed_in:
+            return False
+        login = session.latest_login
+        if login is None or login.state not in ("waiting", "exchanging"):
+            return not self._needs_none()
+        return not (login.is_follower or login.callback in ("device", "loopback"))
+
+    def _show_panel(self) -> None:
+        """Show a panel, if anybody can click.
+
+        Raises:
+            LoginRequired: Nobody can.
+        """
+        session = self._session
+        if frontend() == "headless":
+            raise LoginRequired(
+                f"Not signed in to {session.server}, and nobody can be asked here. Sign in once, "
+                f"on this machine: {session.login_command}",
+                server=session.server,
+            )
+        self._ui.show_panel(session)
+
+    def _ensure_response(self, *, heard: bool) -> None:
+        """Make sure that an authorization response can arrive while the cell runs.
+
+        Args:
+            heard: Whether the kernel hears the panel meanwhile.
+
+        Raises:
+            LoginRequired: None can arrive.
+        """
+        if heard:
+            return
+        if not stdin_allowed():
+            raise LoginRequired(
+                f"Not signed in to {self._session.server}. Sign in in the panel, then run this "
+                "cell again: while a cell is running, this kernel does not hear the panel.",
+                server=self._session.server,
+            )
+        self._ask_for_response()
+
+    def _ask_for_response(self) -> None:
+        """Show the address to open, and ask for the one that the browser ends at.
+
+        The response may come by itself meanwhile, to a port of this machine. The prompt cannot be
+        taken back then, so it says what to do. Without echo: JupyterLab saves it (measured).
+
+        Raises:
+            McpnbError: The sign-in failed.
+        """
+        login = self._session.login()
+        try:
+            login.wait_for("waiting")
+        except NoSignInNeeded:
+            return
+        # threat: address-in-a-saved-notebook
+        self._ui.show_login_url(
+            login,
+            f"To sign in to {redact(self._session.server)}, open:\n{login.url}\n"
+            "After you approve, your browser may say this page can't be reached. That's expected. "
+            "Copy the whole address from its address bar and paste it here.",
+        )
+        while login.state == "waiting":
+            text = getpass.getpass(_PROMPT)
+            if not text.strip():
+                if login.state == "waiting":
+                    sys.stdout.write("Nothing has come back yet.\n")
+                continue
+            try:
+                login.submit(text)
+            except AnswerRefused as error:
+                sys.stdout.write(f"Not used: {error}\n")
+
+    def _is_done(self) -> bool:
+        """Return whether the wait has come to its good end.
+
+        Raises:
+            LoginTimeout: Nobody has signed in in time.
+            McpnbError: The sign-in failed.
+        """
+        if self._session.signed_in:
+            return True
+        login = self._session.latest_login
+        news = login is not None and login is not self._earlier and not login.nothing_pending
+        if login is not None and news and login.error is not None:
+            if isinstance(login.error, NoSignInNeeded):
+                return True
+            raise login.error
+        if time.monotonic() > self._deadline:
+            raise LoginTimeout(
+                f"Nobody has signed in to {self._session.server} within "
+                f"{self._timeout:.0f} seconds."
+            )
+        return False
+
+    def _earlier_login(self) -> Login[Session] | None:
+        """Return the sign-in that was cancelled before the wait began: it is no news.
+
+        Nor is one that failed, where a panel offers to try again.
+        """
+        login = self._session.latest_login
+        old = ("cancelled",) if frontend() == "terminal" else ("cancelled", "failed")
+        no_news = login is not None and login.state in old
+        return login if no_news and not self._needs_none() else None
+
+    def _needs_none(self) -> bool:
+        """Return whether the server was found to answer without a login."""
+        login = self._session.latest_login
+        return login is not None and isinstance(login.error, NoSignInNeeded)
+
+    async def tell_terminal(self) -> None:
+        """In a plain script, start a sign-in and print the address to open."""
+        login = await asyncio.to_thread(self._session.login)
+        with contextlib.suppress(NoSignInNeeded):
+            await asyncio.to_thread(login.wait_for, "waiting")
+        if login.state == "waiting":
+            server = redact(self._session.server)
+            sys.stdout.write(f"To sign in to {server}, open:\n{login.url}\n")
