@@ -86,7 +86,7 @@ SHOWN_ELSEWHERE = {
     "::test_an_answer_with_another_state_is_refused_and_the_wait_goes_on",
     "why the server said no is lost": "tests/oauth/test_authorization.py::test_it_is_told_in_words",
     "the browser has to be on this machine (#8835, #2798, #4265)": "tests/"
-    "tests/login/test_relay_across_machines.py::test_a_sign_in_that_waits_on_another_machine_is_completed_by_the_line",
+    "login/test_relay_across_machines.py::test_a_sign_in_that_waits_on_another_machine_is_completed_by_the_line",
     # resource
     "resource is sent twice, or not at all (#28830, #34467, #20729)": (
         "tests/login/test_server_habits.py::test_resource_goes_to_authorize_token_and_refresh"

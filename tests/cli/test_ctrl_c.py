@@ -40,7 +40,7 @@ def test_python_raises_another_error_there() -> None:
 @pytest.mark.parametrize("wait", ["until", "wait"])
 def test_waiting_for_a_sign_in_ends_with_ctrl_c_all_the_same(fake: FakeServer, wait: str) -> None:
     login, _ = waiting(connect(fake.url))
-    pressed_as_it_waits(login._changed)  # noqa: SLF001
+    pressed_as_it_waits(login._progress.changed)  # noqa: SLF001
     with pytest.raises(KeyboardInterrupt):
         login.wait_for("signed_in", 10) if wait == "until" else login.wait(10)
 

@@ -86,7 +86,7 @@ class TestWayBack:
 
     @pytest.mark.parametrize("via", ["paste", "device"])
     def test_a_chosen_way_is_taken_as_it_is(self, via: str) -> None:
-        check = way(SSH, via=via)
+        check = way(SSH, callback=via)
 
         assert check.verdict == "ok"
         assert "as you configured" in check.answer

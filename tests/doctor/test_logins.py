@@ -69,7 +69,7 @@ class TestLogin:
         assert "“write”" in report["granted"].answer
 
     @pytest.mark.parametrize(
-        ("setback", "verdict", "says"),
+        ("refresh_failure", "verdict", "says"),
         [
             ({"kind": "ended", "error": "invalid_grant"}, "problem", "ended the login"),
             ({"kind": "refused", "error": "invalid_client"}, "problem", "client any more"),
