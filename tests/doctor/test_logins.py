@@ -88,7 +88,7 @@ class TestLogin:
         session = kernel()
         sign_in(session)
         usual = {"at": time.time(), "error": "", "said": "in its words", "until": 0.0}
-        change(folder, refresh_failure=usual | refresh_failure)
+        change(folder, setback=usual | refresh_failure)
 
         report = session.doctor()
 
@@ -103,7 +103,7 @@ class TestLogin:
         fake.grants_scopes = ("read",)
         session = kernel()
         sign_in(session, scopes=("read",))
-        change(folder, refresh_failed_at=time.time())
+        change(folder, vain_at=time.time())
         fake.describe(scopes_supported=["read", "write"])
 
         report = session.doctor()
@@ -116,7 +116,7 @@ class TestLogin:
     ) -> None:
         session = kernel()
         sign_in(session)
-        change(folder, rejected_at=time.time())
+        change(folder, doubted_at=time.time())
 
         assert wrong(session.doctor()) == {"rejections": "warning"}
 

@@ -38,13 +38,15 @@ def stored(folder: Path) -> dict[str, Any]:
 
 
 def change(folder: Path, **changes: Any) -> None:
-    """Change the stored login, and its tokens where the names are theirs."""
+    """Change members of the stored login, or of its tokens."""
     store = FileStore(folder)
     (key,) = store.keys("login")
     with store.lock(key, 5):
         record = stored(folder)
         for name, value in changes.items():
-            (record["tokens"] if name in record["tokens"] else record)[name] = value
+            place = record["tokens"] if name in record["tokens"] else record
+            assert name in place, f"a stored login has no {name}"
+            place[name] = value
         store.write(key, record)
 
 

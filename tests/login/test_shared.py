@@ -294,7 +294,7 @@ class TestRenewals:
             "said": "busy",
             "until": day + 60,
         }
-        change(folder, refresh_failure=refresh_failure)
+        change(folder, setback=refresh_failure)
 
         assert kernel().call("echo", text="now").text == "now"
 

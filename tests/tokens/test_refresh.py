@@ -58,7 +58,7 @@ class TestOutcomeUnknown:
         until(lambda: stored(folder)["setback"] is not None)
         until(lambda: bool(stored(folder)["setback"]["said"]))
         make_expired(folder)
-        change(folder, refresh_failure=stored(folder)["setback"] | {"until": time.time() - 1})
+        change(folder, setback=stored(folder)["setback"] | {"until": time.time() - 1})
 
         assert kernel().call("echo", text="back").text == "back"
 
