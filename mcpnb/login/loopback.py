@@ -41,23 +41,23 @@ _HEADINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of an answer that was delivered, in words for the person's browser."""
+    """The outcome of a delivered response, in words for the person's browser."""
 
     outcome: Literal["done", "failed", "refused", "again"]
-    """``refused``: not the awaited one; ``again``: the browser has to go on to `location`."""
+    """``refused``: not the expected response. ``again``: the browser has to go on to `location`."""
     text: str = ""
     location: str | None = None
     title: str | None = None
-    """In place of what the outcome is usually called."""
+    """Replaces the usual heading of the outcome."""
 
     @property
     def heading(self) -> str:
-        """What became of it, in a few words."""
+        """The outcome in a few words."""
         return self.title or _HEADINGS[self.outcome]
 
 
 Deliver = Callable[[str], Reply]
-"""Takes the address that the browser was sent to; returns when it is known what became of it."""
+"""Takes the address that the browser was sent to, and returns the outcome when it is known."""
 
 
 _WANTED = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -67,13 +67,13 @@ _IN_ADVANCE = ("prefetch", "prerender", "preview")
 
 
 def is_navigation(headers: Message) -> bool:
-    """Whether a request may be a person's browser on its way, in a tab of its own.
+    """Return whether a request may be a person's navigation, in a tab of its own.
 
-    An image, a frame or a script of any page asks without anybody's doing, and no page can take
-    these headers off. Old browsers, text browsers and programs send none: for them it may be.
+    An image, a frame or a script of any page can send a request, and no page can remove these
+    headers. Old browsers, text browsers and programs send none: their requests may be navigations.
 
     Args:
-        headers: Of the request.
+        headers: The headers of the request.
     """
     wanted = all(headers.get(name, right) == right for name, right in _WANTED.items())
     said = " ".join(headers.get(name, "") for name in _PURPOSES).lower()
@@ -111,7 +111,7 @@ margin: 0; }} main {{ max-width: 34rem; padding: 2rem; text-align: center; overf
 
 
 def page(title: str, text: str, *, good: bool) -> bytes:
-    """Give the page. Both texts are escaped here, whoever wrote them."""
+    """Return the page. Both texts are escaped here, whoever wrote them."""
     return _PAGE.format(
         # threat: callback-page-xss
         title=html.escape(title),
@@ -135,8 +135,8 @@ _PAUSE = 0.2
 class BoundedServer(ThreadingHTTPServer):
     """A server that a flood of connections neither fills up nor keeps busy.
 
-    Whoever comes when all places are taken takes that of the one who has been talking longest
-    without coming to an end, so that idle connections, however many, hold nobody up.
+    When all places are taken, a new connection takes the place of the one whose request has been
+    incomplete for longest. Idle connections, however many, block nobody.
     """
 
     daemon_threads = True
@@ -145,13 +145,13 @@ class BoundedServer(ThreadingHTTPServer):
 
     def __init__(self, *arguments: Any) -> None:
         self._talking: dict[socket.socket, float] = {}
-        """Connections whose request is not there yet, the oldest first, and since when."""
+        """Connections whose request is incomplete, oldest first, with their start times."""
         self._listened_to: set[socket.socket] = set()
         self._changed = threading.Condition()
         super().__init__(*arguments)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; where none can be had, not at once again."""
+        """Accept a connection; pause if the system has no descriptor left."""
         try:
             return super().get_request()
         except (ConnectionError, BlockingIOError):  # gone again before it was accepted
@@ -163,7 +163,7 @@ class BoundedServer(ThreadingHTTPServer):
             raise
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Give a new connection a place, if there is one."""
+        """Return whether there is a place for a new connection."""
         with self._changed:
             # threat: listener-flooded
             if len(self._talking) + len(self._listened_to) >= _MOST:
@@ -174,7 +174,7 @@ class BoundedServer(ThreadingHTTPServer):
         return True
 
     def service_actions(self) -> None:
-        """End what takes too long to say what it wants; called every few hundredths of a second."""
+        """Close connections whose request takes too long; called every few hundredths of a second."""
         with self._changed:
             latest = time.monotonic() - _WHOLE
             # threat: listener-flooded
@@ -182,7 +182,7 @@ class BoundedServer(ThreadingHTTPServer):
                 self._hang_up(late)
 
     def shutdown_request(self, request: Any) -> None:
-        """Give a connection's place back."""
+        """Release the place of a connection."""
         with self._changed:
             self._talking.pop(request, None)
             self._listened_to.discard(request)
@@ -190,7 +190,7 @@ class BoundedServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def answering(self, request: socket.socket) -> bool:
-        """Say that a request is there, and is being answered; it may be too late for that."""
+        """Note that the request is complete. Return whether the connection is still open."""
         with self._changed:
             if self._talking.pop(request, None) is None:
                 return False
@@ -211,7 +211,7 @@ class BoundedServer(ThreadingHTTPServer):
 DEFAULT_PORT = 27182
 """Fixed, so that it can be registered beforehand and forwarded with ``ssh -L``."""
 _IDLE = 10.0
-"""Seconds that one connection may say nothing."""
+"""Seconds that one connection may be silent."""
 _LAST_PAGE = 3.0
 """Seconds to let the last page reach the browser before the port is closed."""
 _BY_NAME = ("localhost", "::1")
@@ -225,11 +225,11 @@ _OPENED = (
 
 
 class LoopbackListener:
-    """Listens on one port from construction on, and delivers what is sent to one path.
+    """Listens on one port from construction on, and delivers requests for one path.
 
-    Stray, forged and malformed requests are answered and otherwise ignored, and so is what a page
-    loads by itself; every connection has a thread and a time-out of its own, so that none can hold
-    up another. Headers are never logged: a proxy in front may have put the person's cookies there.
+    Stray, forged and malformed requests get a reply and are otherwise ignored, and so are requests
+    that a page sends by itself. Every connection has a thread and a time-out of its own, so that
+    none blocks another. Headers are never logged: a proxy in front may put cookies there.
     """
 
     def __init__(
@@ -241,11 +241,11 @@ class LoopbackListener:
             port: The port; 0 for any free one.
             everywhere: Bind all interfaces instead of 127.0.0.1, for a configured public address.
             fallback: Take any free port where `port` is in use.
-            host: The one that the browser will be sent to. For ``localhost`` browsers try [::1]
-                first (RFC 8252 section 8.3), so that is bound, too, where this machine has it.
+            host: The host in the redirect URI. For ``localhost``, browsers try [::1] first
+                (RFC 8252 section 8.3), so that is bound, too, where this machine has it.
 
         Raises:
-            LoginError: The port cannot be had.
+            LoginError: The port cannot be bound.
         """
         self.fell_back = False
         # threat: listener-open-to-the-network
@@ -281,24 +281,24 @@ class LoopbackListener:
             raise _busy(self.port, error) from None
 
     def listen(self, redirect_uri: str, deliver: Deliver) -> None:
-        """Begin to deliver what is sent to the path of `redirect_uri`.
+        """Start to deliver requests for the path of `redirect_uri`.
 
         Args:
             redirect_uri: The address that the browser will be sent to, as it was registered.
-            deliver: Called in a connection's thread; the page waits for what it returns.
+            deliver: Called in a connection's thread; the browser waits for its result.
         """
         for server in self._servers:
             server.expect(redirect_uri, deliver)
 
     def lead(self, url: str) -> str:
-        """Give an address of this listener that leads to `url`, once.
+        """Return an address of this listener that redirects to `url`, once.
 
-        For a browser's command line: everybody on the machine can read those, and an authorization
-        URL is enough to have somebody else's account be signed in to. Who takes this one first
-        makes it fail, and the person is told.
+        It is for a browser's command line, which every user of the machine can read. Whoever reads
+        an authorization URL can sign the person in to another account. A second opening of this
+        address shows the person that somebody else has opened it.
 
         Args:
-            url: What the browser shall open.
+            url: The address to open.
         """
         return f"http://127.0.0.1:{self.port}{self._servers[0].lead(url)}"
 
@@ -358,14 +358,14 @@ class _Server(BoundedServer):
         return path in self._leads
 
     def led_to(self, path: str) -> str | None:
-        """Where a path of `lead` leads to: the first who asks is told."""
+        """Return the target of a path of `lead`; only the first caller gets it."""
         with self._changed:
             # threat: authorization-url-in-a-process-list
             url, self._leads[path] = self._leads[path], None
         return url
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a closed connection is no event, and a traceback would leak."""
+        """Log nothing: a closed connection is no event, and a traceback would leak."""
 
 
 class _ServerOfSix(_Server):

@@ -1,4 +1,4 @@
-"""A sign-in that waits for its answer: kept encrypted, so that any process can complete it."""
+"""A pending sign-in, stored encrypted so that any process can complete it."""
 
 from __future__ import annotations
 
@@ -27,32 +27,33 @@ _LOCK_TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """One request that a person was shown, with all that completes it."""
+    """One request that a person was shown, with everything that completes it."""
 
     request: PendingRequest
     expires_at: float
     """Seconds since the epoch."""
     port: int | None = None
-    """Where the answer is listened for on this machine: behind a proxy the redirect tells not."""
+    """The port that listens for the response on this machine. Behind a proxy it is not the one in the
+    redirect URI."""
     callback: Callback = "loopback"
     """How the response comes back: ``page``, ``loopback``, ``paste`` or ``device``."""
     retry_without_scopes: bool = False
-    """Whether it may be asked once more without scopes, where the server refuses them."""
+    """Whether to ask once more without scopes if the server refuses them."""
     claimed_at: float | None = None
-    """When somebody began to exchange its code: a code is good once."""
+    """When a process began to exchange its code. A code is good once."""
 
     def is_for(self, request: PendingRequest) -> bool:
-        """Whether it is this request's."""
+        """Return whether it holds this request."""
         return self.request.nonce == request.nonce
 
     def lasting(self, seconds: float) -> PendingLogin:
-        """Give it with a new end, so many seconds from now, but for one that the server set."""
+        """Return it with a new end, in `seconds` from now. A device code keeps the server's end."""
         if isinstance(self.request, DeviceRequest):
             return self
         return replace(self, expires_at=time.time() + seconds)
 
     def without_scopes(self) -> PendingLogin:
-        """Give it with a new request that leaves the scopes to the server."""
+        """Return it with a new request that leaves the scopes to the server."""
         if isinstance(self.request, DeviceRequest):
             return self
         return replace(self, request=self.request.without_scopes(), retry_without_scopes=False)
@@ -62,7 +63,7 @@ class PendingLogins:
     """The one pending sign-in of a server and account, shared by all who use the store."""
 
     def __init__(self, store: TokenStore, login: RecordName) -> None:
-        """Look after the sign-in that leads to the record `login`."""
+        """Refer to the pending sign-in for the record `login`."""
         self._store = store
         self._key = RecordName("pending", login.name)
         self._leader = RecordName("waiting", login.name)
@@ -82,7 +83,7 @@ class PendingLogins:
         return self._store.version(self._key)
 
     def current(self) -> PendingLogin | None:
-        """Give it, unless it has expired or cannot be read."""
+        """Return it, unless it has expired or cannot be read."""
         found = self._read()
         # threat: late-answer
         return found if found is not None and found.expires_at > time.time() else None
@@ -108,7 +109,7 @@ class PendingLogins:
             return None
 
     def put(self, pending: PendingLogin) -> None:
-        """Store it in the place of an earlier one.
+        """Store it, replacing an earlier one.
 
         Raises:
             StoreError: It could not be stored.
@@ -117,7 +118,7 @@ class PendingLogins:
             self._write(pending)
 
     def replace(self, request: PendingRequest, by: PendingLogin) -> bool:
-        """Store another one in its place, unless it was ended or replaced; say whether.
+        """Replace it unless it was ended or replaced by another process. Return whether it was replaced.
 
         Raises:
             StoreError: It could not be stored.
@@ -131,12 +132,12 @@ class PendingLogins:
 
     @contextlib.contextmanager
     def claimed(self, request: PendingRequest) -> Iterator[bool]:
-        """Exchange its code within: a code is good once. Gives whether nobody else does, or did.
+        """Exchange its code inside this block. The value is whether this process may.
 
-        The claim is a lock, so that one that dies with it is told from one that takes long.
+        A code is good once. The claim is a lock, which tells a slow process from a dead one.
 
         Raises:
-            StoreError: That could not be stored.
+            StoreError: The claim could not be stored.
         """
         with contextlib.ExitStack() as held:
             try:
@@ -155,7 +156,7 @@ class PendingLogins:
             return True
 
     def exchange_in_progress(self, pending: PendingLogin) -> bool:
-        """Whether somebody exchanges its code just now."""
+        """Return whether a process is exchanging its code now."""
         if pending.claimed_at is None:
             return False
         try:
@@ -165,7 +166,7 @@ class PendingLogins:
             return True
 
     def is_claimed(self, request: PendingRequest) -> bool:
-        """Whether what its code brings is still wanted: nobody has ended it since the claim."""
+        """Return whether the login is still wanted: nobody has ended the sign-in since the claim."""
         current = self._read()
         return current is not None and current.is_for(request) and current.claimed_at is not None
 
@@ -173,8 +174,8 @@ class PendingLogins:
         """Forget it.
 
         Args:
-            request: Only if it is still this one's; left out: whichever it is.
-            claimed: Also while somebody exchanges its code, which is then in vain.
+            request: Only if it still holds this request. Left out: any.
+            claimed: Also while its code is exchanged; that login is then not stored.
         """
         with contextlib.suppress(StoreError), self._store.lock(self._key, _LOCK_TIMEOUT):
             current = self._read()

@@ -12,7 +12,7 @@ _BLACK_ON_WHITE, _RESET = "\x1b[30;107m", "\x1b[0m"
 
 
 def modules(text: str) -> list[list[bool]]:
-    """Give the code's modules row by row, quiet zone included; true is dark.
+    """Return the code's modules row by row, with the quiet zone; true is dark.
 
     Raises:
         ValueError: The text is too long for a code that a camera could read.

@@ -1,4 +1,4 @@
-"""Where the browser is sent back to: the ways there are, and what listens there."""
+"""Redirect URIs: which ones there are, and what listens there."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """One way back for an answer, before a client is registered for it."""
+    """One possible redirect, before a client is registered for it."""
 
     kind: Literal["page", "loopback", "paste"]
     base: str
-    """The address, but for a part that depends on the authorization server."""
+    """The redirect URI without the part that depends on the authorization server."""
     known: bool
-    """Whether it can have been registered beforehand."""
+    """Whether a person may have registered it beforehand."""
     comes_again: bool
-    """Whether a registration for it is of use to the next sign-in."""
+    """Whether the next sign-in can use a registration for it."""
     listener: LoopbackListener | None = None
     optional: bool = False
-    """Whether another one is tried where the server refuses it."""
+    """Whether to try another one if the server refuses it."""
 
     @property
     def port(self) -> int | None:
@@ -52,7 +52,7 @@ class Redirect:
 
     @property
     def not_covered(self) -> str:
-        """Why a client that was registered beforehand is of no use."""
+        """Why a client that was registered beforehand does not help."""
         if self.kind == "page":
             return (
                 f"This server knows mcpnb under a fixed address only, and {quote(self.base)} may "
@@ -65,17 +65,17 @@ class Redirect:
         )
 
     def listen(self, redirect_uri: str, deliver: Deliver) -> None:
-        """Begin to deliver what is sent there, if it is sent to this machine."""
+        """Start to deliver responses, if they come to this machine."""
         if self.listener is not None:
             self.listener.listen(redirect_uri, deliver)
 
     def to_open(self, url: str) -> str:
-        """Give the address that a browser's command line may hold in the place of `url`."""
+        """Return the address to put on a browser's command line for `url`."""
         listener = self.listener
         return to_open(url, self.base, listener) if listener is not None else url
 
     def close(self) -> None:
-        """Give the port back, if there is one."""
+        """Release the port, if there is one."""
         if self.listener is not None:
             self.listener.close()
 
@@ -83,16 +83,16 @@ class Redirect:
 def choices(
     config: ServerConfig, callback: Callback, page: str | None, note: Callable[[str], object]
 ) -> Iterator[Redirect]:
-    """Give the ways to try, best first; a port is bound only once its turn has come.
+    """Yield the redirects to try, best first. A port is bound only when its turn comes.
 
     Args:
         config: May name a port or a whole callback address.
         callback: What the person chose.
-        page: The address of the page that hands answers to a panel, where one is served.
-        note: Told what the person should know.
+        page: The address of the page that hands responses to a panel, where one is served.
+        note: Tells the person something.
 
     Raises:
-        LoginError: The port cannot be had, or the chosen way does not exist.
+        LoginError: The port cannot be bound, or the chosen callback does not exist here.
     """
     configured = config.callback_url is not None or config.callback_port is not None
     if page is not None and (
@@ -116,7 +116,7 @@ def choices(
 
 
 def expected(config: ServerConfig) -> Redirect:
-    """Give the usual way back, with nothing that listens: what is pasted needs none."""
+    """Return the usual redirect without a listener: a pasted response needs none."""
     base = config.callback_url or f"http://127.0.0.1:{_port(config) or DEFAULT_PORT}/callback"
     return Redirect(kind="paste", base=base, known=True, comes_again=True)
 
@@ -129,7 +129,7 @@ def _port(config: ServerConfig) -> int:
 
 
 def _listen(config: ServerConfig, note: Callable[[str], object]) -> Redirect:
-    """Bind the port before anybody is shown an address: nobody else can take it in between."""
+    """Bind the port before anybody sees an address, so that nobody takes it in between."""
     own = urlsplit(config.callback_url) if config.callback_url else None
     public = own is not None and not is_loopback_host(own.hostname)
     port = _port(config)
@@ -152,16 +152,16 @@ def _listen(config: ServerConfig, note: Callable[[str], object]) -> Redirect:
 def listen_again(
     redirect_uri: str, port: int, config: ServerConfig, note: Callable[[str], object]
 ) -> LoopbackListener:
-    """Bind the port for an address that a person was shown by a process that is no more.
+    """Bind the port for an address that a process showed before it ended.
 
     Args:
         redirect_uri: The address that the browser will be sent to.
-        port: Where that process listened.
-        config: Of who goes on with it: all interfaces are listened on for its own callback only.
-        note: Told what the person should know.
+        port: The port that process listened on.
+        config: The configuration here. All interfaces are bound for its own callback URL only.
+        note: Tells the person something.
 
     Raises:
-        LoginError: The port cannot be had, or is not this one's to open.
+        LoginError: The port cannot be bound, or must not be opened from here.
     """
     host = urlsplit(redirect_uri).hostname
     public = not is_loopback_host(host)
@@ -174,10 +174,10 @@ def listen_again(
 
 
 def to_open(url: str, redirect_uri: str, listener: LoopbackListener) -> str:
-    """Give the address that a browser's command line may hold in the place of `url`.
+    """Return the address to put on a browser's command line for `url`.
 
-    Everybody on the machine can read command lines. Where the answer comes back to this machine, so
-    can the browser begin here; else it may not reach the listener.
+    Every user of the machine can read command lines. If the response comes to this machine, the
+    browser can start at the listener here; otherwise it may not reach the listener.
     """
     local = is_loopback_host(urlsplit(redirect_uri).hostname)
     # threat: authorization-url-in-a-process-list
@@ -190,10 +190,10 @@ def address(
     server: AuthorizationServer,
     method: RegistrationMethod,
 ) -> str:
-    """Give the redirect address, with a per-issuer part where answers carry no ``iss``.
+    """Return the redirect URI, with a per-issuer part where responses carry no ``iss``.
 
-    RFC 9700 section 4.4.2: the distinct address then tells servers apart. Only a registration made
-    here can have one.
+    RFC 9700 section 4.4.2: the distinct URI then tells servers apart. Only a client that is
+    registered here can have one.
     """
     # threat: mix-up-without-iss
     if config.callback_url == redirect.base or server.iss_in_response or method != "dcr":
@@ -205,9 +205,9 @@ def address(
 
 
 def require_callback_page(url: object) -> str | None:
-    """Give the address that a page says it can take answers at, if it can be a redirect.
+    """Return the address of a callback page as the page reports it, if it can be a redirect URI.
 
-    The specification wants https, or this computer; and the page is one static file.
+    The specification requires https or this computer. The page is one static file.
     """
     if not isinstance(url, str) or len(url) > 1000 or not url.isprintable():
         return None

@@ -1,4 +1,4 @@
-"""The functions a person begins with."""
+"""The functions a person starts with."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ def connect(  # noqa: PLR0913  each an option of its own
     config: str | os.PathLike[str] | None = None,
     via: Via = "auto",
 ) -> Session:
-    """Give the session of one MCP server. Never blocks, contacts nobody.
+    """Return the session of one MCP server. Never blocks, contacts nobody.
 
     Args:
         server: The server's address, or the name of a configured one.
         account: A label, to keep several logins at one server apart.
-        scopes: Scopes to ask for, instead of those the server announces.
+        scopes: Scopes to request instead of those that the server announces.
         client_id: The id of a client that you registered at the authorization server.
         client_secret: Its secret, sent to `issuer` only, or to the first issuer it was used at.
         issuer: The authorization server that the client id belongs to.
-        registration: Which way to a client id to take; ``auto`` takes the first that works.
+        registration: How to get a client id; ``auto`` takes the first mechanism that works.
         client_metadata_url: Where you host your client ID metadata document.
         resource: The resource indicator (RFC 8707) to send instead of the discovered one.
-        callback_port: The loopback port for the answer; 0 for any free one. Usually 27182.
+        callback_port: The loopback port for the response; 0 for any free one. Usually 27182.
         callback_url: The full callback address, where a proxy or an ingress leads to this machine.
-        store: Where the login rests. Encrypted files with their key in the system's keyring, or
-            where that cannot be used, in ``MCPNB_STORE_KEY`` or a file (``auto``); in the keyring
-            or not at all (``keyring``); never in the keyring (``file``); in ``memory``; or in a
-            `mcpnb.stores.TokenStore`. Left out, or ``auto``: as ``mcp_oauth_credentials_store`` of
-            the configuration says; and in Voilà, where all visitors are one system user, in memory.
+        store: Where the login is stored. ``auto``: encrypted files; their key is in the system's
+            keyring, or if that cannot be used, in ``MCPNB_STORE_KEY`` or a file. ``keyring``: only
+            with the keyring. ``file``: never with the keyring. ``memory``: in this process only.
+            Or a `mcpnb.stores.TokenStore`. The configuration's ``mcp_oauth_credentials_store``
+            replaces ``auto``. In Voilà, where all visitors are one system user, ``auto`` is memory.
         config: A configuration file to read first.
-        via: How the answer of a sign-in comes back, where the choice is not to be mcpnb's: see
+        via: How the authorization response comes back, if mcpnb should not choose: see
             `Session.login`.
 
     Raises:
@@ -96,10 +96,10 @@ def connect(  # noqa: PLR0913  each an option of its own
 
 
 def _where(config: ServerConfig, store: str | TokenStore) -> str | TokenStore:
-    """Say where logins rest if nobody said so here.
+    """Return the configured store.
 
-    Each visitor of a Voilà page has a kernel of their own, and all of these are one system user's:
-    on its disk, the first one's login would be everybody's.
+    Each visitor of a Voilà page has a kernel, and all kernels belong to one system user: on its
+    disk, the first visitor's login would be everybody's.
     """
     chosen = config.store or store
     return "memory" if chosen == "auto" and is_voila() else chosen
@@ -117,10 +117,10 @@ def _check_callback(port: object, url: object) -> None:
 
 @scrub_traceback
 def resolve(server: str, config: str | os.PathLike[str] | None = None) -> ServerConfig:
-    """Give what is known of a server: an address, or the name of a configured one.
+    """Return the configuration of a server, from its address or its configured name.
 
     Raises:
-        ConfigError: Neither.
+        ConfigError: It is neither.
     """
     if not isinstance(server, str) or not server.strip():  # type: ignore[redundant-expr]
         raise ConfigError("Give the address of an MCP server (https://...), or a configured name.")
@@ -170,7 +170,7 @@ def _same(configured: str, url: str) -> bool:
 
 @scrub_traceback
 def discover(server: str, *, config: str | os.PathLike[str] | None = None) -> Discovery:
-    """Look how one would sign in to a server, without signing in or registering.
+    """Return how to sign in to a server, without signing in or registering.
 
     Raises:
         ServerError: It cannot be reached, understood or trusted.
@@ -185,11 +185,12 @@ def discover(server: str, *, config: str | os.PathLike[str] | None = None) -> Di
 
 @scrub_traceback
 def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str | None, str]]:
-    """Sign out of every stored login, also of those that cannot be read.
+    """Sign out of every stored login, including those that cannot be read.
 
     Returns:
-        Server, account, and what became of it: ``revoked``, ``forgotten`` (the server did not
-        confirm), ``unread`` (so that nothing could be revoked), or what went wrong.
+        A tuple for each login: server, account, and the outcome. The outcome is ``revoked``,
+        ``forgotten`` (the server did not confirm), ``unread`` (nothing could be revoked), or an
+        error message.
     """
     opened = open_store(store)
     names = {key.name for kind in ("login", "pending") for key in opened.keys(kind)}
@@ -209,7 +210,7 @@ def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str
 
 
 def _of_login(name: str) -> ServerConfig:
-    """Give what is known of the server of a stored login; it is not always its address."""
+    """Return the configuration of a stored login's server; the name is not always its address."""
     with suppress(ConfigError):  # no reason to stay signed in
         if "#" not in name:  # no canonical address has one
             return resolve(name)

@@ -36,8 +36,7 @@ def ask(
 ) -> None:
     """Ask all these servers at the same time, and give up on those that take too long.
 
-    The threads are no pool's: the interpreter would wait for them at its end, as long as the
-    slowest server wants.
+    The threads belong to no pool: at exit the interpreter would wait for the slowest server.
     """
     waiting: queue.SimpleQueue[tuple[ServerConfig, Row]] = queue.SimpleQueue()
     answers: queue.SimpleQueue[tuple[Row, Row]] = queue.SimpleQueue()
@@ -110,15 +109,15 @@ def overview(
 
     Args:
         config: A configuration file to read first.
-        probe: Ask configured servers that nobody is signed in to whether they want a sign-in: all
-            at once, for five seconds. Nobody else is contacted.
-        told: Told how many of how many have answered.
+        probe: Ask configured servers without a login whether they require a sign-in: all at once,
+            for five seconds. No other server is contacted.
+        told: Called with the number of responses and the number of servers.
 
     Returns:
         A row each, as Codex has them (``name``, ``enabled``, ``disabled_reason``, ``transport``,
         ``startup_timeout_sec``, ``tool_timeout_sec``, ``auth_status``), and ``url``, ``account``,
-        ``scopes``, ``expires_at``, ``store``, ``source``, ``required``; ``error`` where there is
-        something wrong. Values of headers are masked.
+        ``scopes``, ``expires_at``, ``store``, ``source``, ``required``; ``error`` if there is a
+        problem. Header values are masked.
 
     Raises:
         ConfigError: A configuration file is wrong.
@@ -140,10 +139,10 @@ def overview(
 
 
 def entry(name: str, config: str | os.PathLike[str] | None = None, *, probe: bool = True) -> Row:
-    """Give the row of one configured server, with what is allowed of its tools.
+    """Return the row of one configured server, with its allowed tools.
 
     Raises:
-        ConfigError: There is none of that name that can be used.
+        ConfigError: There is no usable server of that name.
     """
     configuration = read_configuration(config)
     found = configuration.server(name)
@@ -179,7 +178,7 @@ class _Listing:
         return config, self._row(config)
 
     def stored(self) -> list[Row]:
-        """Give the logins that are not those of an entry, under its name where it has one."""
+        """Return the rows of logins that no entry has, under the name of their server."""
         rows = []
         for key in self._store.keys("login"):
             name, _, account = key.name.partition("\n")
@@ -298,8 +297,8 @@ def servers(*, config: str | os.PathLike[str] | None = None, probe: bool = True)
 
     Args:
         config: A configuration file to read first.
-        probe: Ask servers that nobody is signed in to whether they want a sign-in, for five seconds
-            at most. Signed-in ones are not contacted.
+        probe: Ask servers without a login whether they require a sign-in, for five seconds at most.
+            Servers with a login are not contacted.
 
     Raises:
         ConfigError: A configuration file is wrong.
