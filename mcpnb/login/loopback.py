@@ -174,7 +174,7 @@ class BoundedServer(ThreadingHTTPServer):
         return True
 
     def service_actions(self) -> None:
-        """Close connections whose request takes too long; called every few hundredths of a second."""
+        """Close connections whose request takes too long; called every 20 ms."""
         with self._changed:
             latest = time.monotonic() - _WHOLE
             # threat: listener-flooded

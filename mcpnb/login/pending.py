@@ -33,8 +33,7 @@ class PendingLogin:
     expires_at: float
     """Seconds since the epoch."""
     port: int | None = None
-    """The port that listens for the response on this machine. Behind a proxy it is not the one in the
-    redirect URI."""
+    """The port that listens for the response here. Behind a proxy the redirect URI has another."""
     callback: Callback = "loopback"
     """How the response comes back: ``page``, ``loopback``, ``paste`` or ``device``."""
     retry_without_scopes: bool = False
@@ -118,7 +117,7 @@ class PendingLogins:
             self._write(pending)
 
     def replace(self, request: PendingRequest, by: PendingLogin) -> bool:
-        """Replace it unless it was ended or replaced by another process. Return whether it was replaced.
+        """Replace it, unless another process ended or replaced it. Return whether it was replaced.
 
         Raises:
             StoreError: It could not be stored.
@@ -166,7 +165,7 @@ class PendingLogins:
             return True
 
     def is_claimed(self, request: PendingRequest) -> bool:
-        """Return whether the login is still wanted: nobody has ended the sign-in since the claim."""
+        """Return whether its login is still wanted: nobody ended the sign-in since the claim."""
         current = self._read()
         return current is not None and current.is_for(request) and current.claimed_at is not None
 
