@@ -29,10 +29,10 @@ _CODE = (
 
 
 class Fallback:
-    """An output of its own below the panel's; it vanishes as soon as a page shows the panel.
+    """A second output below the panel. It disappears as soon as a page shows the panel.
 
-    Where kernel and Jupyter are in different environments, Jupyter may have nothing that shows the
-    panel: then this is all that a person sees.
+    If kernel and Jupyter are in different environments, Jupyter may not be able to show the panel:
+    then this is all that a person sees.
     """
 
     def __init__(self, server: str) -> None:
@@ -43,7 +43,7 @@ class Fallback:
         self._needed = True
 
     def show(self) -> None:
-        """Have it appear in the running cell, unless a page shows the panel in time."""
+        """Show it in the running cell, unless a page shows the panel in time."""
         with self._lock:
             self._shown = True
         self._put("", update=False)
@@ -52,7 +52,7 @@ class Fallback:
         later.start()
 
     def vanish(self) -> None:
-        """Take it away: a page shows the panel."""
+        """Remove it: a page shows the panel."""
         with self._lock:
             vanishes, self._needed = self._shown and self._needed, False
             if vanishes:
@@ -68,14 +68,14 @@ class Fallback:
 
 
 def show(data: Any, **options: Any) -> None:
-    """Put an output into the running cell, or change one that is there."""
+    """Display an output in the running cell, or update one that is there."""
     from IPython.display import display
 
     display(data, raw=True, **options)  # type: ignore[no-untyped-call]
 
 
 def text(server: str) -> str:
-    """Write it. Everything in it is known here: no server was asked.
+    """Return its HTML. Everything in it is known here: no server was asked.
 
     Args:
         server: The server's address, or its configured name.
@@ -84,18 +84,18 @@ def text(server: str) -> str:
         # threat: fallback-markup
         f"<strong>Sign in to {html.escape(server)}</strong>",
         _said(
-            "If no panel is to be seen above, your Jupyter cannot show it: it runs in another "
-            "environment than this kernel, or the cell is still running. Put the panel's part into "
-            "your own Jupyter folder, once, with a cell of its own, and then reload the page:"
+            "If you see no panel above, your Jupyter cannot show it: it runs in another environment "
+            "than this kernel, or the cell is still running. Run this once, in a cell of its own. "
+            "It copies the panel's part into your Jupyter folder. Then reload the page:"
         ),
         _typed(f"!{shlex.quote(sys.executable)} -m mcpnb jupyter"),
-        _said("Or sign in without it, in a cell:"),
+        _said("Or sign in without the panel, in a cell:"),
         _typed(
             f"import mcpnb\nlogin = mcpnb.connect({server!r}).login()\n"
-            'login.until("waiting")\nlogin           # shows the address to open\n'
+            'login.wait_for("waiting")\nlogin           # shows the address to open\n'
             "login.submit()  # asks for the address that the browser ends at"
         ),
-        _said("Or in a terminal of the machine that this kernel runs on:"),
+        _said("Or sign in from a terminal on the kernel's machine:"),
         # threat: fallback-markup
         _typed(f"mcpnb login {shlex.quote(server)}"),
     ]
@@ -111,14 +111,14 @@ def _typed(code: str) -> str:
 
 
 def show_login_url(login: Login[Any], text: str = "") -> None:
-    """Show a sign-in in the running cell: its address while an answer is awaited, then how it went.
+    """Show a sign-in in the running cell: its address while a response is awaited, then its end.
 
-    Notebook files keep what cells show, and who reads an address that is still waited for can have
-    the person be signed in to somebody else's account.
+    Notebook files keep the output of cells. Whoever reads an address while a response is awaited
+    can sign the person in to another account.
 
     Args:
         login: The sign-in.
-        text: What to say while an answer is awaited; left out: its `repr`, which has the address.
+        text: The text while a response is awaited; left out: its `repr`, which has the address.
     """
     if frontend() == "terminal":
         sys.stdout.write(f"{text or repr(login)}\n")

@@ -28,7 +28,7 @@ _ERROR_PAGE = "The server shows an error page?"
 
 
 def waiting(login: Any, page_host: str, *, drawn: bool) -> dict[str, Any]:
-    """Describe a sign-in that is under way.
+    """Return the panel's state of a sign-in under way.
 
     Args:
         login: The sign-in.
@@ -47,8 +47,8 @@ def waiting(login: Any, page_host: str, *, drawn: bool) -> dict[str, Any]:
         "ssh_line": environment.current().ssh_line(login.port)
         if _helps(login, page_host)
         else None,
-        "ssh_help": "If the kernel is on another computer than your browser, this line, typed in a "
-        "terminal where the browser is, lets the answer through:",
+        "ssh_help": "If the kernel is not on your browser's computer, run this line in a terminal "
+        "there. It forwards the port:",
         "other_device": _other_device(login, url, drawn=drawn)
         if login.state == "waiting" and url
         else None,
@@ -57,7 +57,7 @@ def waiting(login: Any, page_host: str, *, drawn: bool) -> dict[str, Any]:
 
 
 def _helps(login: Any, page_host: str) -> bool:
-    """Whether a forwarded port may help: not where the notebook is surely on the same machine."""
+    """Return whether forwarding a port may help: not if the page is surely on this machine."""
     if login.port is None or login.is_follower:
         return False
     if page_host and page_host not in ("127.0.0.1", "localhost", "[::1]"):
@@ -68,15 +68,15 @@ def _helps(login: Any, page_host: str) -> bool:
 def _other_device(login: Any, url: str, *, drawn: bool) -> dict[str, Any]:
     device = login.user_code is not None
     if device:
-        text = "Open this address on any device, and check or enter the code there."
+        text = "Open this address on any device, then check or enter the code there."
     elif login.callback == "page":
         text = (
-            "A phone that opens this ends at this notebook's page: if it can reach it, that page "
-            "shows an address to copy back here; if not, so does its address bar."
+            "A phone that opens this ends at this notebook's page. If the phone can reach it, the "
+            "page shows an address to copy back here. If not, the address bar has it."
         )
     else:
         text = (
-            "A phone that opens this ends at an address that it cannot reach: send yourself the "
+            "A phone that opens this ends at an address that it cannot reach. Send yourself the "
             "whole address from its address bar, and paste it here."
         )
     return {
@@ -98,7 +98,7 @@ def _code(url: str) -> list[str] | None:
 
 
 def _ways(login: Any) -> list[dict[str, str]]:
-    """Give the ways out where nothing comes back; pasting stands beside all of them anyway."""
+    """Return what to try if no response comes. Pasting is always possible."""
     if login.state != "waiting" or login.is_follower or login.callback == "loopback":
         return []
     return [{"via": "loopback", "label": _ERROR_PAGE}]
@@ -118,28 +118,28 @@ _HOUR, _DAY = 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What the panel knows beside the session."""
+    """What the panel knows in addition to the session."""
 
     page_missing: bool = False
-    """Whether Jupyter serves the page that hands answers over nowhere."""
+    """Whether Jupyter does not serve the callback page."""
     installed: str = ""
-    """Where it was put, once it was."""
+    """Where mcpnb has copied it."""
     relayed_from: str = ""
-    """Host of the page that shows the panel, as that page says."""
+    """Host of the page that shows the panel, as that page reports it."""
     tools: tuple[tuple[str, str], ...] | None = None
     tools_state: str = "unknown"
     tools_text: str = ""
     drawn: bool = False
-    """Whether somebody looks at the QR code."""
+    """Whether a person looks at the QR code."""
     note: str = ""
 
 
 def described(session: Session, extras: Extras) -> dict[str, Any]:
-    """Describe a session for its panel. Nobody is contacted.
+    """Return the panel's state of a session. Nobody is contacted.
 
     Args:
         session: The server, signed in to or not.
-        extras: What the panel knows beside it.
+        extras: What the panel knows in addition.
     """
     unusable = session.problem  # a headers helper runs for it: not on an event loop
     info = session.info()
@@ -219,7 +219,7 @@ def _described(
 
 
 def _host(url: str) -> str:
-    """Give the host as DNS has it; of a long one the end, which says whose it is."""
+    """Return the host as DNS has it; of a long one the end, which shows its owner."""
     try:
         host = redact(host_of(url))
     except ValueError:  # a configured issuer is compared, and may be no address
@@ -228,25 +228,25 @@ def _host(url: str) -> str:
 
 
 def _lines(session: Session, info: SessionInfo, phase: str) -> tuple[str, str]:
-    """Give the headline, and a sentence below it."""
+    """Return the headline, and the sentence below it."""
     host = _host(session.server)
     login = session.latest_login
     if phase == "waiting" and login is not None and login.user_code is not None:
         return (
             "Enter the code on your other device",
-            "This goes on by itself once you agreed there.",
+            "This continues by itself when you have approved there.",
         )
     if phase == "waiting" and login is not None and login.is_follower:
         return (
-            "Being signed in in another notebook",
-            "This panel follows it. You can go on here as well.",
+            "A sign-in is under way in another notebook",
+            "This panel follows it. You can also continue here.",
         )
     lines = {
-        "signed_out": (f"Sign in to {host}", "Nothing is contacted before you click."),
-        "starting": (f"Contacting {host} …", "Finding out how to sign in there."),
+        "signed_out": (f"Sign in to {host}", "mcpnb contacts no server before you click."),
+        "starting": (f"Contacting {host} …", "Looking up how to sign in."),
         "waiting": (
             "Waiting for you to approve",
-            "Approve in the tab that opened. This goes on by itself.",
+            "Approve in the tab that opened. This continues by itself.",
         ),
         "exchanging": ("Approved. Finishing …", "Getting the login from the server."),
         "signed_in": (f"Signed in to {host}", "Every call carries a fresh token."),
@@ -263,15 +263,15 @@ def _permissions_note(phase: str, scopes: tuple[str, ...]) -> str:
     if phase == "signed_in":
         return "granted" if scopes else "The server did not say what was granted."
     if phase in ("waiting", "exchanging"):
-        return "asked for" if scopes else "The server decides what is granted."
-    return "will be asked for" if scopes else "The server says which ones, once you click."
+        return "requested" if scopes else "The server decides."
+    return "will be requested" if scopes else "The server names them after you click."
 
 
 def _kept(info: SessionInfo) -> str:
     if not info.location:
         return ""
     words = sanitize(info.location, 200)
-    return f"The login is kept {words}." if info.signed_in else f"It would be kept {words}."
+    return f"Saved {words}." if info.signed_in else f"It will be saved {words}."
 
 
 def _notes(session: Session, extras: Extras, *, under_way: bool) -> list[str]:
@@ -281,24 +281,21 @@ def _notes(session: Session, extras: Extras, *, under_way: bool) -> list[str]:
 
 
 def _elsewhere(login: Login[Any]) -> str:
-    """Say where the page is, where it is not its authorization server's own (RFC 9700 section 4.4).
+    """Return a warning if the page is not the authorization server's (RFC 9700 section 4.4).
 
-    A hostile server can send people to an honest one's page, and only they can see that.
+    A hostile server can send people to an honest server's page. Only the person can see that.
     """
     if login.url is None or login.issuer is None or _host(login.url) == _host(login.issuer):
         return ""
-    return (
-        f"The page on which to agree is at {_host(login.url)}; it is {_host(login.issuer)} that "
-        "gets the answer."
-    )
+    return f"You approve on {_host(login.url)}. The code goes to {_host(login.issuer)}."
 
 
 def _next(phase: str) -> str:
     if phase == "unusable":
-        return "Mend it, and run this cell again."
+        return "Correct it, then run this cell again."
     if phase == "signed_in":
-        return "The earlier login is still good."
-    return "Sign in again, or have it explained with session.doctor()."
+        return "The earlier login still works."
+    return "Sign in again. Or call session.doctor() to find out why."
 
 
 def _login(info: SessionInfo, extras: Extras) -> dict[str, Any]:
@@ -315,11 +312,11 @@ def _login(info: SessionInfo, extras: Extras) -> dict[str, Any]:
 
 def _renews(info: SessionInfo) -> str:
     if info.refreshes:
-        return "It renews itself."
+        return "It refreshes itself."
     ends = info.expires_at
     if ends is None:
         return "The server did not say how long it lasts."
-    return f"It ends {_in(ends - time.time())}; sign in again then."
+    return f"It ends {_in(ends - time.time())}. Sign in again then."
 
 
 def _in(seconds: float) -> str:
@@ -334,11 +331,11 @@ def _in(seconds: float) -> str:
 
 def _jupyter(extras: Extras) -> dict[str, Any]:
     if extras.installed:
-        text = f"The page is in {sanitize(extras.installed, 300)} now."
+        text = f"The page is now in {sanitize(extras.installed, 300)}."
     elif extras.page_missing:
         text = (
-            "Your Jupyter does not have mcpnb's page, so the sign-in takes one click more and may "
-            "need you to paste an address. It can be put into your own Jupyter folder."
+            "Your Jupyter does not serve mcpnb's page. Without it, a sign-in takes one more click, "
+            "and you may have to paste an address. mcpnb can copy it into your Jupyter folder."
         )
     else:
         text = ""

@@ -40,12 +40,11 @@ _LISTED = 500
 
 
 class Panel(anywidget.AnyWidget):
-    """Signs a session in, with one click. Composes with other widgets, in a ``VBox`` for one.
+    """Signs a session in with one click. It composes with other widgets, for example in a ``VBox``.
 
-    What happens arrives on whatever thread the kernel takes for it (measured: it changes with
-    ipykernel's minor version), so each message is taken quickly and worked on elsewhere. Nothing is
-    a synced trait but the page's own code: who executes a notebook with nobody there writes every
-    trait into the file (measured).
+    Messages arrive on whatever thread the kernel chooses (measured: it changes with ipykernel's
+    minor version), so each is handled in a thread of its own. Only the page's own code is a synced
+    trait: programs that execute notebooks write every trait into the file (measured).
     """
 
     _esm = files("mcpnb.panel").joinpath("panel.js").read_text("utf-8")
@@ -56,7 +55,7 @@ class Panel(anywidget.AnyWidget):
 
         Args:
             session: The server to sign in to.
-            via: How the answer comes back, where the choice is not to be mcpnb's; see
+            via: How the authorization response comes back, if mcpnb should not choose; see
                 `mcpnb.Session.login`.
         """
         self._views: dict[str, str | None] = {}  # what closes it, when it is collected, looks here
@@ -86,26 +85,26 @@ class Panel(anywidget.AnyWidget):
 
     @property
     def live(self) -> bool:
-        """Whether a page shows it, as far as pages say so."""
+        """Whether a page shows it, as far as pages report it."""
         return bool(self._views)
 
     def close(self) -> None:
-        """Take it off every page."""
+        """Remove it from every page."""
         self._views.clear()
         super().close()
 
     def answers(self, timeout: float) -> bool:
-        """Whether a page that shows it answers now, while a cell may be running.
+        """Return whether a page that shows it answers now, while a cell may be running.
 
         Args:
-            timeout: Seconds to wait for a word.
+            timeout: Seconds to wait for the answer.
         """
         self._heard.clear()
         self.send({"kind": "ping"})
         return self._heard.wait(timeout)
 
     def refresh(self) -> None:
-        """Send what has changed to all who look."""
+        """Send what has changed to every page that shows it."""
         with self._lock:
             if not self._views:
                 return
@@ -114,7 +113,7 @@ class Panel(anywidget.AnyWidget):
             if state != self._sent:
                 self._tell(state)
 
-    # What the page says
+    # Messages from the page
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
         if not isinstance(message, dict) or not isinstance(message.get("view"), str):
@@ -135,7 +134,7 @@ class Panel(anywidget.AnyWidget):
             self._elsewhere(taken[kind], view, message | {"secret": _secret(buffers)})
 
     def _elsewhere(self, work: Callable[..., object], *arguments: Any) -> None:
-        """Work on a message in a thread of its own: it may wait for a server."""
+        """Handle a message in a thread of its own: it may wait for a server."""
 
         def run() -> None:
             try:
@@ -159,16 +158,17 @@ class Panel(anywidget.AnyWidget):
         self._go_on(callback_page)
         with self._lock:
             self._watch(self.session.latest_login)
-            self._tell(described(self.session, self._extras))
+            if view in self._views:
+                self._tell(described(self.session, self._extras))
 
     def _go_on(self, callback_page: str | None) -> None:
-        """Show a sign-in that is pending: begun before a restart, or in another notebook."""
+        """Resume a pending sign-in: begun before a restart, or in another notebook."""
         with contextlib.suppress(McpnbError):
             if not self.session.signed_in:
                 self.session.resume(callback_page)
 
     def _page(self, message: dict[str, Any]) -> str | None:
-        """Take what a page says of itself; give its address, where that can be a redirect."""
+        """Return the address of the callback page, if it is served and can be a redirect URI."""
         page = message.get("page")
         if not isinstance(page, dict):
             return None
@@ -214,7 +214,7 @@ class Panel(anywidget.AnyWidget):
         login = self.session.latest_login
         if login is not None and login.under_way:
             raise ConfigError(
-                "A sign-in is under way already, and its login would be kept elsewhere than you "
+                "A sign-in is already under way, and its login would be saved elsewhere than you "
                 "chose here. Cancel it first."
             )
         self.session.keep_in("memory" if in_memory else None)
@@ -255,7 +255,9 @@ class Panel(anywidget.AnyWidget):
     def _sign_out(self, _: dict[str, Any], __: str | None) -> None:
         self._change(tools=None, tools_state="unknown", tools_text="")
         if not self.session.logout():
-            self._change(note="Forgotten here. The server did not confirm that it ended the login.")
+            self._change(
+                note="The login is deleted here. The server did not confirm that it ended it."
+            )
 
     def _draw(self, _: dict[str, Any], __: str | None) -> None:
         self._change(drawn=True)
@@ -283,7 +285,7 @@ class Panel(anywidget.AnyWidget):
         self._change(tools=listed, tools_state="ready", tools_text=text)
 
     def _answer(self, view: str, message: dict[str, Any]) -> None:
-        """Take what the browser brought, through the page or pasted."""
+        """Handle an authorization response, from the callback page or pasted."""
         login, text = self.session.latest_login, message["secret"]
         if login is not None and text is not None:
             reply = login.deliver(text)
@@ -301,7 +303,7 @@ class Panel(anywidget.AnyWidget):
             }
         )
 
-    # Telling the page
+    # Messages to the page
 
     def _change(self, **known: Any) -> None:
         with self._lock:
@@ -320,7 +322,7 @@ class Panel(anywidget.AnyWidget):
 
 
 def _host(origin: object) -> str:
-    """Give the host of a page's origin, as the page says; empty where it makes no sense."""
+    """Return the host of a page's origin, or an empty text if it is not one."""
     if not isinstance(origin, str) or len(origin) > 300:
         return ""
     try:
@@ -330,7 +332,7 @@ def _host(origin: object) -> str:
 
 
 def _secret(buffers: Any) -> str | None:
-    """Read what came beside a message's content: ipykernel logs contents at DEBUG (measured)."""
+    """Return the text of a message's buffer: ipykernel logs contents at DEBUG (measured)."""
     try:
         return bytes(buffers[0]).decode()
     except (IndexError, TypeError, ValueError):
@@ -340,7 +342,7 @@ def _secret(buffers: Any) -> str | None:
 _LOOK = 1.0
 """Seconds between two looks; each costs two calls of ``stat``."""
 _AT_LEAST = 30.0
-"""Seconds after which a panel is looked at in any case: a token's end changes no file."""
+"""Seconds after which a panel is refreshed in any case: a token's end changes no file."""
 
 _panels: weakref.WeakSet[Any] = weakref.WeakSet()
 _lock = threading.Lock()
@@ -348,7 +350,7 @@ _thread: threading.Thread | None = None
 
 
 def add(panel: Panel) -> None:
-    """Look after a panel for as long as it lives."""
+    """Refresh a panel when its login changes elsewhere, as long as it exists."""
     global _thread  # noqa: PLW0603  one thread for all panels
     with _lock:
         _panels.add(panel)
@@ -358,7 +360,7 @@ def add(panel: Panel) -> None:
 
 
 def panels_of(session: Session) -> list[Panel]:
-    """Give the panels that show the login of this session, of whatever connect() it came from."""
+    """Return the panels that show the login of this session, from whatever connect()."""
     with _lock:
         shown = list(_panels)
     return [panel for panel in shown if _login_of(panel.session) == _login_of(session)]
@@ -427,11 +429,11 @@ def show_panel(session: Session) -> str:
 
 
 def is_responsive(session: Session, timeout: float) -> bool:
-    """Whether a panel of this session answers while the cell is running.
+    """Return whether a panel of this session answers while the cell is running.
 
     Args:
         session: Shown by it.
-        timeout: Seconds to wait for its word; a page has to load a panel that is new.
+        timeout: Seconds to wait for the answer; a page has to load a new panel first.
     """
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0 and (panels := panels_of(session)):

@@ -171,11 +171,11 @@ class TestDenied:
         expect(tab.get_by_role("button", name="Approve")).to_be_visible()
         notebook.front()
         panel.get_by_role("button", name="Cancel").click()
-        says(panel, "Nothing is contacted before you click.")
+        says(panel, "mcpnb contacts no server before you click.")
         approve(tab)
         expect(tab.locator("body")).to_contain_text("Copy")
         notebook.front()
-        says(panel, "Nothing is contacted before you click.")
+        says(panel, "mcpnb contacts no server before you click.")
 
 
 @pytest.mark.peer

@@ -43,7 +43,7 @@ def test_click_consent_and_the_next_cell_calls(
     notebook = Notebook.of(window.context, jupyter, cells, application=application)
     notebook.run(0).run(1)
     panel = notebook.panel(1)
-    says(panel, "Nothing is contacted before you click.")
+    says(panel, "mcpnb contacts no server before you click.")
     assert demo.requests == [], "nobody was asked for anything"
 
     tab = sign_in(notebook, 1)
@@ -140,6 +140,6 @@ class TestAnotherEnvironment:
         notebook.run(0)
         panel = notebook.panel(0)
         says(panel, "Your Jupyter does not have mcpnb's page")
-        panel.get_by_role("button", name="Put the page there").click()
+        panel.get_by_role("button", name="Install the page").click()
         sign_in(notebook)
         assert there.is_file()

@@ -117,7 +117,7 @@ class TestOtherProcesses:
         assert state["wait"]["way"] == "elsewhere"
         assert state["wait"]["url"] == url
         assert state["wait"]["ways"] == []
-        assert state["headline"] == "Being signed in in another notebook"
+        assert state["headline"] == "A sign-in is under way in another notebook"
 
         assert front.answer(answer_of(url))["outcome"] == "done"
         assert front.phase("signed_in")
@@ -138,7 +138,7 @@ class TestOtherProcesses:
     def test_being_signed_in_and_out_elsewhere_is_seen(self, kernel: Kernel, show: Show) -> None:
         front, other = show(kernel(callback_port=None)), kernel()
         sign_in(other)
-        assert front.phase("signed_in")["login"]["renews"] == "It renews itself."
+        assert front.phase("signed_in")["login"]["renews"] == "It refreshes itself."
         other.logout()
         assert front.phase("signed_out")["login"] is None
 

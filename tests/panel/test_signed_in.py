@@ -240,7 +240,7 @@ class TestAnotherAccount:
         front.answer(answer_of(front.waiting()["wait"]["url"]))
 
         state = front.phase("signed_in")
-        assert state["error"]["next"] == "The earlier login is still good."
+        assert state["error"]["next"] == "The earlier login still works."
         assert front.panel.session.access_token() == before
 
     def test_another_way_asks_the_same_of_the_server(self, front: FrontEnd) -> None:
@@ -268,7 +268,7 @@ class TestMorePermissions:
         front.act("add_permissions", page=front.page, via="auto")
         state = front.waiting()
         assert [p["name"] for p in state["permissions"]] == ["read", "write"]
-        assert state["permissions_note"] == "asked for"
+        assert state["permissions_note"] == "requested"
         assert front.answer(answer_of(state["wait"]["url"]))["outcome"] == "done"
         state = front.phase("signed_in")
         assert state["login"]["missing"] == []

@@ -226,7 +226,7 @@ class TestTrouble:
         fake.token_changes = {"refresh_token": None}
         front = show(connect(fake.url, callback_port=None))
         front.sign_in()
-        assert front.state["login"]["renews"] == "It ends in 1 hour; sign in again then."
+        assert front.state["login"]["renews"] == "It ends in 1 hour. Sign in again then."
 
     @pytest.mark.threat("panel-texts")
     def test_what_a_server_says_is_made_plain(self, fake: FakeServer, show: Show) -> None:

@@ -34,7 +34,7 @@ class TestBeforeTheClick:
         state = front.state
         assert state["phase"] == "signed_out"
         assert state["headline"] == f"Sign in to 127.0.0.1:{fake.port}"
-        assert state["detail"] == "Nothing is contacted before you click."
+        assert state["detail"] == "mcpnb contacts no server before you click."
         assert state["authorization_server"] is None
         assert state["wait"] is state["login"] is state["error"] is None
         assert fake.requests == []
@@ -44,7 +44,7 @@ class TestBeforeTheClick:
         self, front: FrontEnd
     ) -> None:
         state = front.state
-        assert state["kept"].startswith("It would be kept ")
+        assert state["kept"].startswith("It will be saved ")
         assert "permissions" in state["kept"], "a key that is a file is told plainly"
         assert state["who"] == "Anyone who can run code in this kernel can act as this login."
         assert state["memory_only_possible"] is True
@@ -65,25 +65,22 @@ class TestOneClick:
         port = fake.base.rpartition(":")[2]
         fake.announce(authorization_endpoint=f"http://localhost:{port}/authorize")
         [note] = front.click()["notes"]
-        assert note == (
-            f"The page on which to agree is at localhost:{port}; it is 127.0.0.1:{port} that gets "
-            "the answer."
-        )
+        assert note == (f"You approve on localhost:{port}. The code goes to 127.0.0.1:{port}.")
 
     def test_the_answer_comes_through_the_page_and_the_login_works(
         self, front: FrontEnd, fake: FakeServer
     ) -> None:
         state = front.click()
         assert state["wait"]["way"] == "page"
-        assert state["permissions_note"] == "The server decides what is granted."
+        assert state["permissions_note"] == "The server decides."
         assert state["authorization_server"]["issuer"] == fake.base
         reply = front.answer(answer_of(state["wait"]["url"]))
 
         assert (reply["outcome"], reply["location"]) == ("done", None)
         state = front.phase("signed_in")
         assert state["headline"] == f"Signed in to 127.0.0.1:{fake.port}"
-        assert state["kept"].startswith("The login is kept ")
-        assert state["login"]["renews"] == "It renews itself."
+        assert state["kept"].startswith("Saved ")
+        assert state["login"]["renews"] == "It refreshes itself."
         assert state["wait"] is None
         session = front.panel.session
         assert session.call("echo", text="hello").text == "hello"

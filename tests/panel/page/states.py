@@ -48,7 +48,7 @@ def state(phase: str = "signed_out", **changes: Any) -> State:
         "memory_only": False,
         "memory_only_possible": True,
         "headline": f"Sign in to {HOST}",
-        "detail": "Nothing is contacted before you click.",
+        "detail": "mcpnb contacts no server before you click.",
         "notes": [],
         "error": None,
         "wait": None,
@@ -81,7 +81,7 @@ def waiting(way: str = "page", **changes: Any) -> State:
     known: State = {
         "authorization_server": ISSUER,
         "permissions": SCOPES,
-        "permissions_note": "asked for",
+        "permissions_note": "requested",
         "headline": "Waiting for you to approve",
         "detail": "in the tab of login.harbour.example",
     }
@@ -162,7 +162,7 @@ STATES: dict[str, State] = {
     "signed out, all known": state(
         authorization_server=ISSUER,
         permissions=SCOPES,
-        permissions_note="will be asked for",
+        permissions_note="will be requested",
         server=state()["server"] | {"name": "harbour"},
     ),
     "signed out, Jupyter lacks the page": state(
@@ -199,7 +199,7 @@ STATES: dict[str, State] = {
         "elsewhere",
         url=None,
         can_paste=False,
-        headline="Being signed in in another notebook",
+        headline="A sign-in is under way in another notebook",
         detail="This goes on by itself when that is done.",
     ),
     "waiting, relay refused": waiting(
@@ -210,7 +210,7 @@ STATES: dict[str, State] = {
         "exchanging",
         authorization_server=ISSUER,
         permissions=SCOPES,
-        permissions_note="asked for",
+        permissions_note="requested",
         headline="Approved, finishing",
         detail="Exchanging the answer for a login.",
         wait=wait(can_paste=False, url=None, expires_at=None),
@@ -232,7 +232,7 @@ STATES: dict[str, State] = {
         "failed",
         authorization_server=ISSUER,
         permissions=SCOPES,
-        permissions_note="asked for",
+        permissions_note="requested",
         headline="Not signed in: the request was denied",
         detail="",
         error={

@@ -13,8 +13,8 @@ from tests.panel.page.states import STATES, fresh, login, state, waiting
 
 pytestmark = pytest.mark.browser
 
-BUSY = "The kernel is busy. This goes on by itself when the running cell is done."
-GONE = "The kernel was restarted or has ended: run the cell again."
+BUSY = "The kernel is busy. This continues by itself when the running cell ends."
+GONE = "The kernel was restarted or has ended. Run the cell again."
 
 
 # Saying hello
@@ -55,7 +55,7 @@ def test_a_page_that_was_put_there_is_used_without_a_reload(notebook: Kernel, wh
     notebook.got("hello")
     lacking = {"page_missing": True, "can_install": True, "text": "Jupyter lacks a page."}
     notebook.state(state(jupyter=lacking))
-    notebook.panel.get_by_role("button", name="Put the page there").click()
+    notebook.panel.get_by_role("button", name="Install the page").click()
     notebook.got("install")
     where.has_page = True
 

@@ -80,7 +80,7 @@ def test_a_paste_may_have_to_go_on_elsewhere_on_the_web(panel: Kernel, where: Si
         panel.says(**about, title="Once more", text="", location=location)
 
         expect(panel.panel.get_by_role("alert")).to_have_text("Once more")
-        expect(panel.panel.get_by_role("link", name="Go on")).to_have_count(links)
+        expect(panel.panel.get_by_role("link", name="Continue")).to_have_count(links)
 
 
 def test_the_relay_needs_the_paste_box_seldom(panel: Kernel) -> None:
@@ -158,7 +158,7 @@ def test_it_can_be_read_without_being_seen(panel: Kernel) -> None:
         - group "Sign-in to mcp.harbour.example":
           - status:
             - heading "Sign in to mcp.harbour.example" [level=3]
-          - paragraph: Nothing is contacted before you click.
+          - paragraph: mcpnb contacts no server before you click.
           - list:
             - listitem: This notebook
             - listitem: login.harbour.example asks you to approve
@@ -174,10 +174,10 @@ def test_it_can_be_read_without_being_seen(panel: Kernel) -> None:
               - text: Book a berth in your name
             - listitem:
               - code: offline_access
-          - heading "Where the login is kept" [level=4]
+          - heading "Where the login is saved" [level=4]
           - paragraph: "Encrypted on this machine, key in: macOS Keychain."
           - paragraph: Anyone who can run code in this kernel can act as this login.
-          - 'checkbox "Keep it in memory only: gone when the kernel ends"'
+          - 'checkbox "Keep it in memory only, until the kernel ends"'
           - link "Sign in (opens in a new tab)"
         """)
 
