@@ -84,7 +84,7 @@ def text(server: str) -> str:
         # threat: fallback-markup
         f"<strong>Sign in to {html.escape(server)}</strong>",
         _said(
-            "If you see no panel above, your Jupyter cannot show it: it runs in another environment "
+            "If you see no panel above, your Jupyter cannot show it: it is in another environment "
             "than this kernel, or the cell is still running. Run this once, in a cell of its own. "
             "It copies the panel's part into your Jupyter folder. Then reload the page:"
         ),

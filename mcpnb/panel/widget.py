@@ -158,8 +158,7 @@ class Panel(anywidget.AnyWidget):
         self._go_on(callback_page)
         with self._lock:
             self._watch(self.session.latest_login)
-            if view in self._views:
-                self._tell(described(self.session, self._extras))
+            self._tell(described(self.session, self._extras))
 
     def _go_on(self, callback_page: str | None) -> None:
         """Resume a pending sign-in: begun before a restart, or in another notebook."""

@@ -160,6 +160,7 @@ class TestOtherProcesses:
         front = show(kernel())
         front.say("bye")
         until(lambda: not front.panel.live)
+        front.panel.refresh()  # waits for one under way that began while it was shown
         before = len(front.sent)
         sign_in(front.panel.session)
         front.panel.refresh()
