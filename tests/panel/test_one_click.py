@@ -98,7 +98,7 @@ class TestAnotherEnvironment:
         notebook.run(1).shows(1, "callback.html")
         notebook.reload().run(0)
         sign_in(notebook)
-        expect(notebook.output(0)).not_to_contain_text("If no panel is to be seen")
+        expect(notebook.output(0)).not_to_contain_text("If you see no panel above")
         notebook.run(2).shows(2, "harbour_traffic")
 
     def test_the_html_is_enough_to_sign_in(
