@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcpnb.calls.progress import Progress
     from mcpnb.calls.results import ResourceContents, ToolResult
     from mcpnb.calls.tools import Tools
-    from mcpnb.tokens import TokenSource
+    from mcpnb.tokens import Tokens
     from mcpnb.tokens.auth import BearerAuth
 
 __all__ = ["Calls", "Connection"]
@@ -32,7 +32,7 @@ class Credentialed(Protocol):
     """What calls need of a session's credential."""
 
     @property
-    def source(self) -> TokenSource:
+    def source(self) -> Tokens:
         """Where tokens come from."""
 
     @property

@@ -25,7 +25,7 @@ from mcpnb.oauth.models import Secret, ServerConfig
 from mcpnb.oauth.urls import is_loopback_host, origin_of
 from mcpnb.scrub import redact_logs
 from mcpnb.text import quote
-from mcpnb.tokens import TokenSource
+from mcpnb.tokens import Tokens
 from mcpnb.tokens.auth import BearerAuth, Outcome, current_outcome
 from mcpnb.version import __version__
 
@@ -200,7 +200,7 @@ async def _guarded(call: Awaitable[T], server: str) -> T:
 
 @contextlib.asynccontextmanager
 async def connected(
-    config: ServerConfig, source: TokenSource, auth: BearerAuth, options: dict[str, Any]
+    config: ServerConfig, source: Tokens, auth: BearerAuth, options: dict[str, Any]
 ) -> AsyncIterator[SignedInClient]:
     """Connect a client: streamable HTTP, or HTTP+SSE where the server knows no POST.
 
@@ -216,9 +216,7 @@ async def connected(
         CallError: It is no MCP server, or the conversation broke.
     """
     server = config.url
-    if source.record() is not None and source.usable() is None:
-        # A login that is there but spent: renewed, or refused before anything is sent.
-        await asyncio.shield(asyncio.wrap_future(source.refresh()))
+    await source.require()
     async with contextlib.AsyncExitStack() as stack:
         client = await _in_time(config, _connect(stack, config, auth, options))
         bounded_validation(client.session)

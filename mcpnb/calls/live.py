@@ -20,7 +20,7 @@ from mcpnb.calls.errors import translate
 from mcpnb.concurrency import ForkSafeLock
 from mcpnb.errors import CallError, CallTimeout, detached
 from mcpnb.oauth.models import ServerConfig
-from mcpnb.tokens import TokenSource
+from mcpnb.tokens import Tokens
 from mcpnb.tokens.auth import BearerAuth, Outcome, current_outcome
 
 __all__ = ["LiveClient", "later", "result_of", "start"]
@@ -109,7 +109,7 @@ _SWALLOWED = 0.5
 class LiveClient:
     """One connection for all calls of a session, made at the first and again when it has died."""
 
-    def __init__(self, config: ServerConfig, source: TokenSource, auth: BearerAuth) -> None:
+    def __init__(self, config: ServerConfig, source: Tokens, auth: BearerAuth) -> None:
         self.process = os.getpid()
         self._config = config
         self._source = source
@@ -147,7 +147,7 @@ class LiveClient:
         )
 
     async def _perform(self, operation: Operation[T]) -> T:
-        await self._require_token()
+        await self._source.require()
         for attempt in (1, 2):
             client = await self._connected()
             outcome = Outcome()
@@ -165,11 +165,6 @@ class LiveClient:
                     continue  # the session is gone, so the call was not taken: once more, anew
                 raise translate(error, outcome, self._source.server) from None
         raise AssertionError("unreachable")
-
-    async def _require_token(self) -> None:
-        """Refuse at once when a login is there but spent; an open server needs none."""
-        if self._source.record() is not None and self._source.usable() is None:
-            await asyncio.shield(asyncio.wrap_future(self._source.refresh()))
 
     async def _answered(self, call: Coroutine[Any, Any, T], outcome: Outcome) -> T:
         # A context of its own needs no reset: what is never finished is collected in any context,

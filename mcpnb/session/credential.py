@@ -10,8 +10,8 @@ from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.storage import MemoryStore, TokenStore, open_store
 from mcpnb.text import quote
-from mcpnb.tokens import TokenSource
-from mcpnb.tokens.static import StaticToken, helper_of, source_of
+from mcpnb.tokens import Tokens, TokenSource
+from mcpnb.tokens.static import helper_of, source_of
 
 if TYPE_CHECKING:
     from mcpnb.tokens.auth import BearerAuth
@@ -30,9 +30,11 @@ class Credential(ProcessBound):
         """Contact nobody and run nothing."""
         self._config = config
         self._store = self._chosen_store = store
-        self._helper = helper_of(config) if config.headers_helper else None
+        self._helper = helper_of(config)
         self._lock = ForkSafeLock()
-        self._source = None if self._helper else source_of(config, store, None)
+        self._source: Tokens | None = None
+        if self._helper is None:
+            self._source = source_of(config, store, None)
         self._auth: BearerAuth | None = None
 
     @property
@@ -56,7 +58,7 @@ class Credential(ProcessBound):
         return self._source is not None
 
     @property
-    def source(self) -> TokenSource:
+    def source(self) -> Tokens:
         """The source of tokens; where a headers helper decides, it runs first.
 
         Raises:
@@ -69,17 +71,7 @@ class Credential(ProcessBound):
         return self._source
 
     @property
-    def static(self) -> StaticToken | None:
-        """The configured token that takes the place of a login, if there is one.
-
-        Raises:
-            ConfigError: The headers helper failed.
-        """
-        source = self.source
-        return source if isinstance(source, StaticToken) else None
-
-    @property
-    def login(self) -> TokenSource:
+    def login(self) -> Tokens:
         """The stored login, whatever a headers helper prints or fails to print."""
         return self.source if self._helper is None else TokenSource(self._config, self._store)
 
@@ -93,12 +85,12 @@ class Credential(ProcessBound):
         """The one `httpx.Auth` for all who call this server."""
         if self._auth is None:
             # Loads the HTTP libraries: most terminal commands need none.
-            from mcpnb.tokens.auth import auth_of
+            from mcpnb.tokens.auth import BearerAuth
 
             source = self.source
             with self._lock:
                 if self._auth is None:
-                    self._auth = auth_of(source, self._helper)
+                    self._auth = BearerAuth(source, self._helper)
         return self._auth
 
     async def settle(self) -> None:
@@ -126,10 +118,25 @@ class Credential(ProcessBound):
             ConfigError: The server is disabled, or its configured token is not there.
         """
         self.require_enabled()
-        if self.static is not None:
-            self.static.usable()
+        if self.source.configured:
+            self.source.get()
+
+    def require_login(self) -> TokenSource:
+        """Return the source of a login that somebody can sign in to.
+
+        Raises:
+            ConfigError: The configuration rules it out, or gives a token instead.
+        """
+        self.require_usable()
+        source = self.source
+        if not isinstance(source, TokenSource):
+            raise ConfigError(
+                f"There is no sign-in to {source.server}: {source.configured} is used instead."
+            )
+        return source
 
     def keep_in(self, store: str | TokenStore | None) -> None:
         """Store the next login elsewhere; see `mcpnb.Session.keep_in`."""
         self._store = self._chosen_store if store is None else open_store(store)
-        self.source.rest_in(self._store)
+        if isinstance(self._source, TokenSource):
+            self._source.rest_in(self._store)

@@ -106,8 +106,8 @@ def look_at(config: ServerConfig, credential: Credential) -> SessionInfo:
     )
     try:
         credential.require_enabled()
-        if credential.is_known and (static := credential.static) is not None:
-            info = replace(info, status="bearer_token", token_source=static.where)
+        if credential.is_known and (configured := credential.source.configured):
+            info = replace(info, status="bearer_token", token_source=configured)
             credential.require_usable()
             return info
     except ConfigError as error:

@@ -250,7 +250,7 @@ class Session(ProcessBound):
             request: What is asked for.
             observer: Sees every step, secrets included.
         """
-        self._require_sign_in()
+        source = self._credential.require_login()
         from mcpnb.login import Deps, Login  # with the HTTP library: most sessions are signed in
 
         with self._latest.lock:
@@ -263,7 +263,7 @@ class Session(ProcessBound):
                 and before.started_via(request.callback)
             ):
                 return before
-            deps = Deps.of(self._config, self._credential.source, observer)
+            deps = Deps.of(self._config, source, observer)
             self._latest.login = Login(self, request, deps, self._ui, after=before)
             return self._latest.login
 
@@ -278,8 +278,7 @@ class Session(ProcessBound):
         """
         from mcpnb.login.pending import PendingLogins
 
-        self._require_sign_in()
-        source = self._credential.source
+        source = self._credential.require_login()
         with self._latest.lock:
             before = self._latest.login
             if before is not None and before.under_way:
@@ -302,10 +301,10 @@ class Session(ProcessBound):
         Raises:
             LoginError: None is pending, or this is not its response (`AnswerRefused`: try again).
         """
-        self._require_sign_in()
+        source = self._credential.require_login()
         from mcpnb.login import Deps, Login, SignInRequest
 
-        deps = Deps.of(self._config, self._credential.source, None)
+        deps = Deps.of(self._config, source, None)
         login = Login(self, SignInRequest(mode="complete"), deps, self._ui)
         try:
             login.wait_for("waiting")
@@ -313,14 +312,6 @@ class Session(ProcessBound):
         finally:
             login.cancel()  # unless it has ended: what is pending stays pending
         return self
-
-    def _require_sign_in(self) -> None:
-        self._credential.require_usable()
-        static = self._credential.static
-        if static is not None:
-            raise ConfigError(
-                f"There is no sign-in to {self.server}: {static.where} is used instead."
-            )
 
     def logout(self) -> bool:
         """Forget the login, and revoke it at the server (RFC 7009).
@@ -484,8 +475,8 @@ class Session(ProcessBound):
 
     def _invite(self, error: LoginRequired) -> None:
         """Show where to sign in, in a notebook, and add what to do to the error."""
-        static = self._credential.is_known and self._credential.static is not None
-        where = "terminal" if static else frontend()
+        configured = self._credential.is_known and self._credential.source.configured
+        where = "terminal" if configured else frontend()
         if where == "notebook":
             position = self._ui.show_panel(self)
             error.advise(f"Sign in in the panel {position}, then run this cell again.")
@@ -510,10 +501,13 @@ class Session(ProcessBound):
             LoginRequired: Nobody is signed in.
         """
         self._credential.require_usable()
-        static = self._credential.static
-        if static is not None:
-            return static.token
-        return self._credential.source.get(eager=True).token.reveal()
+        token = self._credential.source.get(eager=True)
+        if not token.scheme:
+            raise ConfigError(
+                f"The configured Authorization header for {self.server} is no bearer token: use "
+                "headers()."
+            )
+        return token.token.reveal()
 
     def headers(self) -> dict[str, str]:
         """Return a fresh ``Authorization`` header, for what takes headers only.
@@ -522,7 +516,4 @@ class Session(ProcessBound):
             LoginRequired: Nobody is signed in.
         """
         self._credential.require_usable()
-        static = self._credential.static
-        if static is not None:
-            return {"Authorization": static.authorization.reveal()}
-        return {"Authorization": f"Bearer {self.access_token()}"}
+        return {"Authorization": self._credential.source.get(eager=True).authorization}

@@ -1,6 +1,6 @@
 """One login's fresh token, or `LoginRequired`."""
 
 from mcpnb.tokens.record import AccessToken, login_key
-from mcpnb.tokens.source import TokenSource
+from mcpnb.tokens.source import Tokens, TokenSource
 
-__all__ = ["AccessToken", "TokenSource", "login_key"]
+__all__ = ["AccessToken", "TokenSource", "Tokens", "login_key"]

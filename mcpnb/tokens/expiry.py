@@ -1,4 +1,4 @@
-"""The three ages of a token, scaled to its lifetime: fresh, stale (use it, and renew), expired."""
+"""How old a token is, scaled to its lifetime: fresh, stale (use it and refresh it), expired."""
 
 from __future__ import annotations
 
@@ -11,38 +11,34 @@ from mcpnb.oauth.credentials import LoginRecord
 __all__ = ["CLOCKS_DIFFER", "expired", "fresh_from", "fresh_until", "stale"]
 
 CLOCKS_DIFFER = 120.0
-"""Seconds that two machines with one home folder may differ by."""
-
-
-def _margin(lifetime: float) -> float:
-    """Seconds before its end from which a token is not sent any more.
-
-    A call takes time, clocks differ, and servers count in whole seconds; some delete the refresh
-    token when an expired access token is merely presented (measured). A twentieth of the lifetime:
-    at least a second, at most ten.
-    """
-    return min(10.0, max(0.05 * lifetime, min(1.0, lifetime / 2)))
+"""Seconds by which the clocks of two machines that share a home folder may differ."""
 
 
 def _usable_until(record: LoginRecord) -> float:
+    """Return when the token must no longer be sent, a margin before its end.
+
+    A call takes time, clocks differ, and servers count in whole seconds; some delete the refresh
+    token when an expired access token is merely presented (measured). The margin is a twentieth of
+    the lifetime, from one to ten seconds.
+    """
     expires, lifetime = record.tokens.expires_at, record.tokens.lifetime
     if expires is None or lifetime is None:
         return float("inf")  # the server did not say: only a 401 tells
-    return expires - _margin(lifetime)
+    return expires - min(10.0, max(0.05 * lifetime, min(1.0, lifetime / 2)))
 
 
 def fresh_from(record: LoginRecord) -> float:
-    """The moment before which the token cannot have been obtained by this clock.
+    """Return the moment before which this clock cannot have seen the token.
 
-    One from the future is of a clock that was set back since: when it ends, nobody knows.
+    A token from the future means that the clock was set back since: when it ends is unknown.
     """
     return record.tokens.obtained_at - CLOCKS_DIFFER
 
 
 def fresh_until(record: LoginRecord) -> float:
-    """The moment from which the token is stale: time to renew it, while it can still be used.
+    """Return when the token gets stale: time to refresh it, while it can still be used.
 
-    A little different in each process: the first one renews, and the others find its token.
+    It differs a little between processes: the first one refreshes, the others find its token.
     """
     end, lifetime = _usable_until(record), record.tokens.lifetime or 0.0
     if record.tokens.refresh_token is None:
@@ -51,14 +47,14 @@ def fresh_until(record: LoginRecord) -> float:
 
 
 @lru_cache(maxsize=2)
-def _jitter(process: int) -> float:  # noqa: ARG001  the key: a fork has one of its own
+def _jitter(process: int) -> float:  # noqa: ARG001  the key: a fork has a jitter of its own
     return int.from_bytes(os.urandom(4)) / 2**32
 
 
 def stale(record: LoginRecord) -> bool:
-    """Whether it is time to renew the token while it can still be used."""
-    renewable = record.tokens.refresh_token is not None
-    return renewable and not fresh_from(record) <= time.time() < fresh_until(record)
+    """Whether it is time to refresh the token while it can still be used."""
+    refreshable = record.tokens.refresh_token is not None
+    return refreshable and not fresh_from(record) <= time.time() < fresh_until(record)
 
 
 def expired(record: LoginRecord) -> bool:

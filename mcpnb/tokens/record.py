@@ -1,4 +1,4 @@
-"""One login as it is stored, read again only after somebody wrote it."""
+"""One stored login, read again only after it was written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["LOCK_TIMEOUT", "AccessToken", "StoredLogin", "login_key"]
 _log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60.0
-"""Seconds to wait for a sibling that renews; its request is bounded by half of it."""
+"""Seconds to wait for a sibling that refreshes; its request may take half of that."""
 _SAVE_AGAIN = 5.0
 _COMMIT_TIMEOUT = 10.0
 
@@ -35,37 +35,49 @@ class AccessToken:
 
     token: Secret
     generation: int
+    scheme: str = "Bearer "
+    """What stands before the token in the header. Empty: a configured header of another scheme."""
+
+    @classmethod
+    def of(cls, record: LoginRecord) -> AccessToken:
+        """Return the token of a stored login."""
+        return cls(record.tokens.access_token, record.generation)
+
+    @property
+    def authorization(self) -> str:
+        """The value of the ``Authorization`` header."""
+        return f"{self.scheme}{self.token.reveal()}"
 
 
 @dataclass(frozen=True, slots=True)
-class _Quick:
-    """What is needed to give a fresh token without a lock."""
+class _Cached:
+    """A token, and what shows without a lock that it is fresh."""
 
     version: object
     begins: float
     ends: float
-    held: AccessToken
+    value: AccessToken
 
 
 def login_key(server: str, account: str | None) -> RecordName:
-    """Name the record of one login."""
+    """Return the name of one login's record."""
     # threat: answer-to-another-account, token-of-another-account
     return RecordName("login", f"{server}\n{account}" if account else server)
 
 
 class StoredLogin:
-    """The record of one login. Thread-safe; who writes holds the record's lock."""
+    """The record of one login. Thread-safe; to write it, hold its lock in the store."""
 
     def __init__(
         self, key: RecordName, store: TokenStore, ended_elsewhere: Callable[[LoginRecord], object]
     ) -> None:
-        """Nothing is read yet.
+        """Read nothing yet.
 
         Args:
             key: Names the record.
             store: Holds it.
-            ended_elsewhere: Told of a login that is only in memory, and was signed out of in the
-                store by somebody else.
+            ended_elsewhere: Called with a login that exists only in memory, after somebody else
+                signed out of it in the store.
         """
         self.key = key
         self.store = store
@@ -75,22 +87,25 @@ class StoredLogin:
         self._version: object = object()
         self._record: LoginRecord | None = None
         self._unsaved = False
-        self._quick: _Quick | None = None
+        self._cached: _Cached | None = None
 
     def cached(self) -> AccessToken | None:
-        """Give the token if it is fresh and nobody wrote since: every request comes by here."""
-        quick = self._quick
+        """Return the token if it is fresh and nobody wrote since. Takes no lock, reads no record.
+
+        Every request asks here first, also on an event loop.
+        """
+        cached = self._cached
         if (
-            quick is not None
-            and quick.begins <= time.time() < quick.ends
-            and self.store.version(self.key) == quick.version
+            cached is not None
+            and cached.begins <= time.time() < cached.ends
+            and self.store.version(self.key) == cached.version
         ):
-            return quick.held
+            return cached.value
         return None
 
     @scrub_traceback
     def record(self) -> LoginRecord | None:
-        """Give the login as stored now.
+        """Return the login as it is stored now.
 
         Raises:
             StoreError: It cannot be read.
@@ -109,9 +124,19 @@ class StoredLogin:
             self._ended_elsewhere(gone)
         return record
 
+    def reload(self) -> LoginRecord | None:
+        """Return the login as it is on disk, whatever its version: shared disks cache versions.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        with self._lock:
+            self._version = object()
+        return self.record()
+
     @scrub_traceback
     def write(self, record: LoginRecord) -> None:
-        """Store the login in the place of the earlier one.
+        """Store the login in place of the earlier one.
 
         Raises:
             StoreError: It could not be written.
@@ -123,7 +148,7 @@ class StoredLogin:
             self._take(version, record)
 
     def writing(self) -> AbstractContextManager[None]:
-        """Hold what nobody writes without: for a look and a write that belong together.
+        """Hold the lock of all writes: for a read and a write that belong together.
 
         Raises:
             StoreBusy: Somebody holds it for longer than a write takes.
@@ -131,10 +156,10 @@ class StoredLogin:
         return self.store.lock(self._commit, _COMMIT_TIMEOUT)
 
     def replace(self, marked: LoginRecord, record: LoginRecord) -> bool:
-        """Store a login in the place of just that one, and of nothing newer; say whether.
+        """Store a login in place of exactly `marked`, and of nothing newer; return whether it was.
 
-        Who signs out does not wait for ever for the record's lock: this one is held for a moment
-        only, and never over a request.
+        A sign-out does not wait forever for the record's lock. The lock taken here is held for a
+        moment only, and never during a request.
 
         Raises:
             StoreError: It could not be written.
@@ -148,29 +173,29 @@ class StoredLogin:
             return True
 
     def delete(self) -> None:
-        """Delete it, and leave a mark.
+        """Delete the login and leave a tombstone.
 
         Raises:
             StoreError: It could not be deleted.
         """
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as locks:
             with contextlib.suppress(StoreError):  # without locks there is nobody to wait for
-                held.enter_context(self.writing())
+                locks.enter_context(self.writing())
             with self._lock:
                 self._unsaved = False
             self.store.delete(self.key, leave_tombstone=True)
 
     def keep_in_memory(self, record: LoginRecord, error: StoreError) -> None:
-        """Go on with a login that could not be written: what it replaces is spent.
+        """Use a login that could not be written: the one it replaces is spent.
 
-        It is tried again until it is written, and once more as the process ends.
+        Writing is tried again until it succeeds, and once more when the process ends.
         """
-        _log.warning("The renewed login is kept in memory only: %s", error)
+        _log.warning("The refreshed login is kept in memory only: %s", error)
         version = self.store.version(self.key)
         with self._lock:
             self._unsaved = True
             self._take(version, record)
-        threading.Thread(target=self._save_in_time, name="mcpnb-saving", daemon=True).start()
+        threading.Thread(target=self._save_in_time, name="mcpnb-save", daemon=True).start()
         atexit.register(self._save)
 
     def _save_in_time(self) -> None:
@@ -185,33 +210,23 @@ class StoredLogin:
             return
         try:
             with self.store.lock(self.key, _COMMIT_TIMEOUT):
-                record = self.record()  # a sibling's, by now, perhaps
+                record = self.record()  # by now, perhaps a sibling's
                 if record is not None:
                     self.write(record)
         except StoreError as error:
-            _log.warning("The renewed login is still kept in memory only: %s", error)
-
-    def reload(self) -> LoginRecord | None:
-        """Give the login as it is on disk, whatever its version says: shared disks cache that.
-
-        Raises:
-            StoreError: It cannot be read.
-        """
-        with self._lock:
-            self._version = object()
-        return self.record()
+            _log.warning("The refreshed login is still kept in memory only: %s", error)
 
     def _take(self, version: object, record: LoginRecord | None) -> None:
         self._version, self._record = version, record
         if record is None or version is None or self._unsaved:
-            self._quick = None
+            self._cached = None
         else:
-            held = AccessToken(record.tokens.access_token, record.generation)
-            self._quick = _Quick(version, fresh_from(record), fresh_until(record), held)
+            token = AccessToken.of(record)
+            self._cached = _Cached(version, fresh_from(record), fresh_until(record), token)
 
 
 def _older(found: LoginRecord | None, ours: LoginRecord) -> bool:
-    """Whether the stored one is from before ours, and of the same sign-in."""
+    """Whether the stored login is of the same sign-in as ours, and from before it."""
     return (
         found is not None
         and found.signed_in_at == ours.signed_in_at
@@ -221,5 +236,5 @@ def _older(found: LoginRecord | None, ours: LoginRecord) -> bool:
 
 
 def _identity(record: LoginRecord) -> tuple[object, ...]:
-    """What tells one state of a login from every other, whatever touched its file."""
+    """Return what tells one state of a login from every other, whatever touched its file."""
     return record.signed_in_at, record.generation, record.refresh_failure

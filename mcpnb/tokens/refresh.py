@@ -1,4 +1,4 @@
-"""Renewing one login, once for everybody: lock, re-read, adopt, else refresh, write, release."""
+"""One refresh for all who share a login: lock, re-read, adopt, else refresh, write, unlock."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from mcpnb.concurrency import in_background
@@ -24,84 +25,93 @@ from mcpnb.text import quote
 from mcpnb.tokens.expiry import CLOCKS_DIFFER, expired
 from mcpnb.tokens.record import LOCK_TIMEOUT, StoredLogin
 
-__all__ = ["Refreshes", "in_backoff"]
+__all__ = ["Refreshes", "in_backoff", "not_signed_in"]
 
 _log = logging.getLogger(__name__)
 
 _RETRY_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
-"""Seconds that a renewal waits to be tried again by itself, everybody behind it."""
+"""Seconds that a refresh waits for its own second try, while everybody else waits for it."""
 _LONGEST_WAIT = 3600.0
 _LATER = 30.0
-"""Seconds until a renewal that failed is tried again while the token still lives, at most."""
+"""Seconds until a failed refresh is tried again while the token can still be used, at most."""
 _REVOKING = 10.0
-"""Seconds after which no further earlier login is begun to be revoked."""
+"""Seconds after which the revocation of no further replaced login is begun."""
 
 
 class Refreshes:
-    """Renews one login; what came of it is stored with it, so that siblings need not ask, too."""
+    """Refreshes one login. The outcome is stored with it, so that siblings need not ask too.
 
-    def __init__(self, config: ServerConfig, login: StoredLogin) -> None:
-        """Renew `login`, at the server that it names."""
+    `refresh` and the methods that it calls are the refresh protocol, in the order of its steps:
+
+    1. Take the record's lock, and read the record again.
+    2. Adopt the token that a sibling has got meanwhile, or the failure that it met.
+    3. Mark the login (`RefreshFailure` of kind ``unknown``) before the refresh token is given away.
+    4. Ask the server.
+    5. Store the response, if the login is still the one that was marked. Otherwise somebody has
+       signed out, left a tombstone, and the new tokens are revoked.
+    """
+
+    def __init__(
+        self, config: ServerConfig, login: StoredLogin, is_rejected: Callable[[int], bool]
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            config: The server.
+            login: What to refresh.
+            is_rejected: Whether the server has rejected a generation, whatever its expiry says.
+        """
         self._config = config
         self._login = login
-        self._doubted: set[int] = set()
+        self._is_rejected = is_rejected
         self._unwritable_until = 0.0
-
-    def mark_rejected(self, generation: int) -> None:
-        """Note that the server rejects this generation: it does not count as alive any more."""
-        self._doubted.add(generation)
-
-    def is_rejected(self, generation: int) -> bool:
-        """Whether the server has rejected this generation."""
-        return generation in self._doubted
 
     @property
     def unwritable(self) -> bool:
-        """Whether the store has just refused a write: then nothing is given away either."""
+        """Whether the store has just refused a write: no refresh token is given away then."""
         return time.time() < self._unwritable_until
 
-    def renew(self, seen: int, since: float) -> LoginRecord:
-        """Give a newer login than the generation `seen`, or one that is as good.
+    def refresh(self, seen: int, since: float) -> LoginRecord:
+        """Return a login newer than the generation `seen`, or one that can still be used.
 
         Args:
             seen: The generation that is stale, expired or rejected.
-            since: When the caller began to wait, seconds since the epoch: it shares the failure of
-                a sibling that tried after that.
+            since: When the caller began to wait, seconds since the epoch. The caller shares the
+                failure of a sibling that tried after that.
 
         Raises:
-            LoginRequired: There is no login, or it cannot be renewed.
+            LoginRequired: There is no login, or it cannot be refreshed.
             ServerUnreachable: The authorization server cannot be reached now; the login is kept.
-            GrantError: It does not renew now; the login is kept.
+            GrantError: The authorization server refuses for now; the login is kept.
             StoreError: The login cannot be read, locked or written.
         """
         with self._login.store.lock(self._login.key, LOCK_TIMEOUT):
             record = self._login.reload()
             if record is None:
-                raise self.missing()
+                raise not_signed_in(self._config.url, self._login)
             # threat: refresh-token-theft-by-a-sibling
             if record.generation != seen and not expired(record):
-                return record  # a sibling was here
-            return self._renewed(record, since)
+                return record  # a sibling has refreshed it
+            return self._refresh(record, since)
 
-    def _renewed(self, record: LoginRecord, since: float) -> LoginRecord:
+    def _refresh(self, record: LoginRecord, since: float) -> LoginRecord:
         lives = self._lives(record)
         if record.tokens.refresh_token is None:
             if lives:
                 return record
             raise self.ended(record)
-        if (refresh_failure := record.refresh_failure) and self._in_the_way(
-            refresh_failure, record, since, lives=lives
-        ):
+        earlier = record.refresh_failure
+        if earlier and self._stands(earlier, record, since, lives=lives):
             if lives:
                 return record
-            raise self._as_error(record, refresh_failure)
+            raise self._as_error(record, earlier)
         now = time.time()
         sent = RefreshFailure("unknown", now, until=record.tokens.expires_at or now)
         marked = replace(record, refresh_failure=sent)
         try:
             # Before the refresh token is given away: can the new one be written at all? And should
-            # this process die before it is, the next one knows that the answer was lost.
+            # this process die before it is, the next one knows that the response was lost.
             self._login.write(marked)
         except StoreError:
             if not lives:
@@ -109,208 +119,204 @@ class Refreshes:
             self._unwritable_until = now + _LATER
             return record
         try:
-            tokens = self._ask(record)
+            tokens = self._request(record)
         except (GrantError, ServerUnreachable) as error:
             failure = error
         else:
-            return self._stored(marked, tokens)
-        return self._set_back(marked, detached(failure), lives=lives)
+            return self._store(marked, tokens)
+        return self._store_failure(marked, detached(failure), lives=lives)
 
     def _lives(self, record: LoginRecord) -> bool:
-        """Whether the access token can still be used, though it is time to renew it."""
+        """Whether the access token can still be used, though it is time to refresh it."""
         expires = record.tokens.expires_at
         alive = expires is None or expires > time.time()
-        return alive and not self.is_rejected(record.generation)
+        return alive and not self._is_rejected(record.generation)
 
-    def _in_the_way(
-        self, refresh_failure: RefreshFailure, record: LoginRecord, since: float, *, lives: bool
+    def _stands(
+        self, failure: RefreshFailure, record: LoginRecord, since: float, *, lives: bool
     ) -> bool:
-        if refresh_failure.said and since <= refresh_failure.at <= time.time() + CLOCKS_DIFFER:
-            return True  # a sibling tried while this one stood in line: its answer is ours
+        """Whether an earlier failure stands, so that the server is not asked now."""
+        if failure.said and since <= failure.at <= time.time() + CLOCKS_DIFFER:
+            return True  # a sibling tried while the caller waited: its failure is the caller's too
         if lives:
             return in_backoff(record)
-        # Where an answer was lost, and the server takes the old token no more, it is time for the
-        # one try that else comes when that expires.
+        # Where a response was lost, and the server no longer takes the old token, this is the one
+        # more try that otherwise follows at its expiry.
         now = time.time()
-        return (
-            refresh_failure.kind == "refused" and now < refresh_failure.until <= now + _LONGEST_WAIT
-        )
+        return failure.kind == "refused" and now < failure.until <= now + _LONGEST_WAIT
 
-    def _ask(self, record: LoginRecord) -> Tokens:
-        from mcpnb.oauth import (
-            client as oauth_client,  # with the HTTP library: a fresh token needs neither
-        )
+    def _request(self, record: LoginRecord) -> Tokens:
+        # They load the HTTP library, which a fresh token does not need.
+        from mcpnb.oauth import client as oauth_client
         from mcpnb.oauth.http import Http
 
-        record = replace(record, registration=_with_secret_of(self._config, record.registration))
+        registration = _with_configured_secret(self._config, record.registration)
+        record = replace(record, registration=registration)
         http = Http(self._config.url, allow_private=self._config.allow_private_network)
         with contextlib.closing(http):
             try:
                 return oauth_client.refresh(record, http)
             except (GrantError, ServerUnreachable) as error:
-                pause = _not_processed(error)
+                pause = _pause_if_not_processed(error)
                 if pause is None:
                     raise
                 threading.Event().wait(pause)
                 return oauth_client.refresh(record, http)
 
-    def _stored(self, marked: LoginRecord, tokens: Tokens) -> LoginRecord:
-        doubted = self.is_rejected(marked.generation)
-        renewed = replace(
+    def _store(self, marked: LoginRecord, tokens: Tokens) -> LoginRecord:
+        rejected = self._is_rejected(marked.generation)
+        refreshed = replace(
             marked.renewed(tokens),
-            registration=_with_secret_of(self._config, marked.registration),
-            rejected_at=time.time() if doubted else marked.rejected_at,
+            registration=_with_configured_secret(self._config, marked.registration),
+            rejected_at=time.time() if rejected else marked.rejected_at,
         )
         try:
-            if not self._login.replace(marked, renewed):
-                # Signed out of meanwhile, by somebody who did not wait for the lock.
-                self.revoke_later(renewed)
-                return self._of_others()
+            if not self._login.replace(marked, refreshed):
+                # Somebody who did not wait for the lock has signed out meanwhile.
+                self.revoke_later(refreshed)
+                return self._newer()
         except StoreError as error:
-            self._login.keep_in_memory(renewed, error)
-        return renewed
+            self._login.keep_in_memory(refreshed, error)
+        return refreshed
 
-    def _of_others(self) -> LoginRecord:
+    def _newer(self) -> LoginRecord:
         found = self._login.record()
         if found is None or expired(found):
-            raise self.missing()
+            raise not_signed_in(self._config.url, self._login)
         return found
 
-    def _set_back(self, marked: LoginRecord, error: Exception, *, lives: bool) -> LoginRecord:
-        refresh_failure = _setback(error, marked)
-        tokens = marked.tokens
-        if refresh_failure.kind == "ended":
+    def _store_failure(self, marked: LoginRecord, error: Exception, *, lives: bool) -> LoginRecord:
+        failure, tokens = _failure_of(error, marked), marked.tokens
+        if failure.kind == "ended":
             # threat: dead-refresh-token
             tokens = replace(tokens, refresh_token=None)
             if not lives:
                 tokens = replace(tokens, expires_at=tokens.obtained_at)
         # threat: forgotten-client
-        if refresh_failure.error == "invalid_client" and marked.registration.method == "dcr":
-            # The server has forgotten this client: the next sign-in makes a new one.
+        if failure.error == "invalid_client" and marked.registration.method == "dcr":
+            # The server has forgotten this client: the next sign-in registers a new one.
             with contextlib.suppress(StoreError):
                 self._login.store.delete(RecordName("client", marked.registration.name))
-        kept = replace(marked, refresh_failure=refresh_failure, tokens=tokens)
+        record = replace(marked, refresh_failure=failure, tokens=tokens)
         try:
-            if not self._login.replace(marked, kept):
-                return self._of_others()
+            if not self._login.replace(marked, record):
+                return self._newer()
         except StoreError as unwritten:
-            _log.warning("What became of a renewal could not be stored: %s", unwritten)
+            _log.warning("The outcome of a refresh could not be stored: %s", unwritten)
         if lives:
-            return kept
-        if refresh_failure.kind == "ended" or refresh_failure.error == "invalid_client":
-            raise self._as_error(kept, refresh_failure)
-        said = self._not_now(refresh_failure)
+            return record
+        if failure.kind == "ended" or failure.error == "invalid_client":
+            raise self._as_error(record, failure)
+        message = self._not_now(failure)
         if isinstance(error, GrantError):
             raise GrantError(
-                said, error=error.error, status=error.status, retry_after=error.retry_after
+                message, error=error.error, status=error.status, retry_after=error.retry_after
             )
-        raise ServerUnreachable(said, sent=refresh_failure.kind == "unknown")
+        raise ServerUnreachable(message, sent=failure.kind == "unknown")
 
     def revoke_later(self, record: LoginRecord) -> None:
-        """Revoke a login that nobody wants any more, in the background."""
+        """Revoke a login that nobody uses any more, in the background."""
         in_background(self.revoke, record)
 
     def revoke(self, record: LoginRecord) -> bool:
-        """Revoke a login's tokens at the server, and those of the logins it took the place of.
+        """Revoke a login's tokens at the server, and those of the logins that it replaced.
 
         Returns:
-            Whether all of it was confirmed.
+            Whether the server confirmed all of it.
         """
         from mcpnb.oauth import client as oauth_client
         from mcpnb.oauth.http import Http
 
         http = Http(self._config.url, allow_private=self._config.allow_private_network)
-        deadline, done = time.monotonic() + _REVOKING, True
+        deadline, confirmed = time.monotonic() + _REVOKING, True
         with contextlib.closing(http):
             for one in record.to_revoke():
-                # A server that is slow or away is not waited for once more for each of them.
-                done = time.monotonic() < deadline and oauth_client.revoke(one, http) and done
-        return done
+                # A server that is slow or down is not waited for again for each of them.
+                in_time = time.monotonic() < deadline
+                confirmed = in_time and oauth_client.revoke(one, http) and confirmed
+        return confirmed
 
-    # What to say
-
-    def missing(self) -> LoginRequired:
-        """Say that nobody is signed in, and since when."""
-        server = self._config.url
-        at = self._login.store.deleted_at(self._login.key)
-        said = f"You signed out of {server} {_when(at)}." if at else f"Not signed in to {server}."
-        return LoginRequired(
-            said, server=server, advice="Sign in first: session.login(), or mcpnb login."
-        )
+    # What to tell a person
 
     def ended(self, record: LoginRecord) -> LoginRequired:
-        """Say who ended the login, and when."""
-        server, refresh_failure = self._config.url, record.refresh_failure
-        if refresh_failure is not None and refresh_failure.kind == "ended":
+        """Return the error that the login has ended: who ended it, and when."""
+        server, failure = self._config.url, record.refresh_failure
+        if failure is not None and failure.kind == "ended":
             return LoginRequired(
                 f"The authorization server {quote(record.issuer)} ended the login for {server} "
-                f"{_when(refresh_failure.at)} ({refresh_failure.said}). Sign in again.",
+                f"{_when(failure.at)} ({failure.said}). Sign in again.",
                 server=server,
             )
         return LoginRequired(
             f"The login for {server} has ended: its token expired or was rejected, and the server "
-            "gave nothing to renew it with. Sign in again.",
+            "issued no refresh token. Sign in again.",
             server=server,
         )
 
-    def _as_error(self, record: LoginRecord, refresh_failure: RefreshFailure) -> McpnbError:
-        if refresh_failure.kind == "ended":
+    def _as_error(self, record: LoginRecord, failure: RefreshFailure) -> McpnbError:
+        if failure.kind == "ended":
             return self.ended(record)
-        if refresh_failure.error == "invalid_client":
-            return self._unknown_client(record, refresh_failure)
-        message = self._not_now(refresh_failure)
-        if refresh_failure.kind == "refused":
-            wait = max(refresh_failure.until - time.time(), 0.0)
-            return GrantError(message, error=refresh_failure.error, retry_after=wait)
-        return ServerUnreachable(message, sent=refresh_failure.kind == "unknown")
+        if failure.error == "invalid_client":
+            return self._unknown_client(record, failure)
+        message = self._not_now(failure)
+        if failure.kind == "refused":
+            wait = max(failure.until - time.time(), 0.0)
+            return GrantError(message, error=failure.error, retry_after=wait)
+        return ServerUnreachable(message, sent=failure.kind == "unknown")
 
-    def _not_now(self, refresh_failure: RefreshFailure) -> str:
-        said = refresh_failure.said or "the answer of the authorization server was lost."
-        said += "" if said.endswith(".") else "."
-        when = ""
-        if refresh_failure.until - time.time() > 1:
-            when = f"; try again {_when(refresh_failure.until)}"
-        elif "Try again" not in said:
-            when = "; try again"
+    def _not_now(self, failure: RefreshFailure) -> str:
+        why = failure.said or "the response of the authorization server was lost."
+        why += "" if why.endswith(".") else "."
+        advice = ""
+        if failure.until - time.time() > 1:
+            advice = f"; try again {_when(failure.until)}"
+        elif "Try again" not in why:
+            advice = "; try again"
         return (
-            f"The login for {self._config.url} could not be renewed "
-            f"{_when(refresh_failure.at)}: {said} It is kept{when}."
+            f"The login for {self._config.url} could not be refreshed "
+            f"{_when(failure.at)}: {why} It is kept{advice}."
         )
 
-    def _unknown_client(self, record: LoginRecord, refresh_failure: RefreshFailure) -> McpnbError:
+    def _unknown_client(self, record: LoginRecord, failure: RefreshFailure) -> McpnbError:
         client, issuer = record.registration, quote(record.issuer)
         ended = client.secret_expires_at
-        why = (
-            f"its secret ended {_when(ended)}"
-            if ended and ended < time.time()
-            else refresh_failure.said
-        )
+        secret_ended = ended is not None and 0 < ended < time.time()
+        why = f"its secret ended {_when(ended or 0)}" if secret_ended else failure.said
         if client.method != "preregistered":
             return LoginRequired(
                 f"The authorization server {issuer} no longer knows this client ({why}). Sign in "
-                "again: that makes a new one.",
+                "again: that registers a new one.",
                 server=self._config.url,
             )
         return GrantError(
             f"The authorization server {issuer} does not accept the client id and secret that you "
             f"configured ({why}). Correct them; the login is kept.",
-            error=refresh_failure.error,
+            error=failure.error,
         )
 
 
+def not_signed_in(server: str, login: StoredLogin) -> LoginRequired:
+    """Return the error that nobody is signed in, and since when."""
+    at = login.store.deleted_at(login.key)
+    what = f"You signed out of {server} {_when(at)}." if at else f"Not signed in to {server}."
+    return LoginRequired(
+        what, server=server, advice="Sign in first: session.login(), or mcpnb login."
+    )
+
+
 def in_backoff(record: LoginRecord) -> bool:
-    """Whether a renewal that nobody needs yet would only repeat what went wrong the last time."""
-    refresh_failure = record.refresh_failure
-    # One from the future is of a clock that was set back since.
-    if refresh_failure is None or refresh_failure.at > time.time() + CLOCKS_DIFFER:
+    """Whether a refresh that is not needed yet would only repeat the last failure."""
+    failure = record.refresh_failure
+    # A failure from the future means that the clock was set back since.
+    if failure is None or failure.at > time.time() + CLOCKS_DIFFER:
         return False
     pause = min(_LATER, 0.05 * (record.tokens.lifetime or 0.0))
     # threat: refresh-token-replay
-    return time.time() < max(refresh_failure.until, refresh_failure.at + pause)
+    return time.time() < max(failure.until, failure.at + pause)
 
 
-def _with_secret_of(config: ServerConfig, registration: Registration) -> Registration:
-    """Give the registration with the secret that a person has configured by now."""
+def _with_configured_secret(config: ServerConfig, registration: Registration) -> Registration:
+    """Return the registration with the secret that is configured by now."""
     own = registration.method == "preregistered" and registration.client_id == config.client_id
     # threat: client-secret-at-refresh
     if not own or config.client_secret is None or config.issuer not in (None, registration.issuer):
@@ -318,25 +324,24 @@ def _with_secret_of(config: ServerConfig, registration: Registration) -> Registr
     return replace(registration, client_secret=config.client_secret)
 
 
-def _setback(error: Exception, record: LoginRecord) -> RefreshFailure:
-    now, said = time.time(), str(error)
+def _failure_of(error: Exception, record: LoginRecord) -> RefreshFailure:
+    now, message = time.time(), str(error)
     if isinstance(error, ServerUnreachable) and not error.sent:
-        return RefreshFailure("unreachable", now, said=said)
+        return RefreshFailure("unreachable", now, said=message)
     if isinstance(error, GrantError):
         # threat: forged-end-of-a-login
         if error.error == "invalid_grant":
-            return RefreshFailure("ended", now, error.error, said)
+            return RefreshFailure("ended", now, error.error, message)
         if error.error or 400 <= error.status < 500 or error.status == 503:
-            return RefreshFailure(
-                "refused", now, error.error, said, now + (error.retry_after or 0.0)
-            )
-    # A broken connection, an internal error, an answer that cannot be read: processed or not,
-    # nobody knows.
-    return RefreshFailure("unknown", now, said=said, until=record.tokens.expires_at or now)
+            retry_at = now + (error.retry_after or 0.0)
+            return RefreshFailure("refused", now, error.error, message, retry_at)
+    # A broken connection, an internal error, a response that cannot be read: nobody knows whether
+    # the request was processed.
+    return RefreshFailure("unknown", now, said=message, until=record.tokens.expires_at or now)
 
 
-def _not_processed(error: McpnbError) -> float | None:
-    """Seconds before a second try of a refresh that was not processed, else `None`."""
+def _pause_if_not_processed(error: McpnbError) -> float | None:
+    """Return the seconds before a second try, or `None` if the first may have been processed."""
     if isinstance(error, ServerUnreachable):
         return None if error.sent else _RETRY_PAUSE
     if isinstance(error, GrantError) and error.status in (429, 503) and not error.error:
@@ -346,7 +351,7 @@ def _not_processed(error: McpnbError) -> float | None:
 
 
 def _when(moment: float) -> str:
-    """Say when: the time, and the day where it is not today's."""
+    """Return the time of a moment, and the day unless it is today."""
     then, today = time.localtime(moment), time.localtime()
     day = "" if then[:3] == today[:3] else time.strftime("on %Y-%m-%d ", then)
     return day + time.strftime("at %H:%M:%S", then)

@@ -1,13 +1,15 @@
-"""One login's tokens: fresh, shared by all threads and processes, refreshed once."""
+"""What the ``Authorization`` header for one server comes from: a login, refreshed once for all."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 from mcpnb.concurrency import ForkSafeLock, ProcessBound, in_background
 from mcpnb.errors import CallError, LoginRequired, McpnbError, ScopeRefused, StoreError, detached
@@ -18,26 +20,180 @@ from mcpnb.storage import RecordName, TokenStore
 from mcpnb.text import quote, redact
 from mcpnb.tokens.expiry import expired, stale
 from mcpnb.tokens.record import LOCK_TIMEOUT, AccessToken, StoredLogin, login_key
-from mcpnb.tokens.refresh import Refreshes, in_backoff
+from mcpnb.tokens.refresh import Refreshes, in_backoff, not_signed_in
 
-__all__ = ["Rejections", "TokenSource"]
+__all__ = ["FORBIDDEN", "UNAUTHORIZED", "Refusal", "Rejections", "TokenSource", "Tokens"]
+
+T = TypeVar("T")
+UNAUTHORIZED, FORBIDDEN = 401, 403
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A 401 or 403 of the server, with all that decides what follows."""
+
+    status: int
+    scopes: tuple[str, ...] = ()
+    """From the challenge (RFC 6750 section 3); empty where it names none."""
+    lacks_scope: bool = False
+    """The challenge says ``insufficient_scope``."""
+    replayable: bool = True
+    """The request can be sent once more."""
+    in_call: bool = False
+    """The request belongs to a call through the MCP SDK."""
+    call_failed: bool = False
+    """An earlier request of this call has met an error already."""
+    not_resent: bool = False
+    """There is a newer token, with which the request could not be sent once more."""
+
+
+class Tokens(Protocol):
+    """What the ``Authorization`` header for one server comes from: a login, or configuration.
+
+    Only `cached` and `accepted` may be called on an event loop: all else may read the store, which
+    can take seconds where a system keyring is asked, or run a command.
+    """
+
+    server: str
+    key: RecordName
+    """Names the login's record, also of one that is not used."""
+
+    @property
+    def configured(self) -> str | None:
+        """What configures the token, in a few words; `None` for a login that a person makes."""
+
+    def cached(self) -> AccessToken | None:
+        """Return the token if it is known without reading, running or waiting."""
+
+    def lookup_async(self) -> Future[AccessToken | Future[AccessToken]]:
+        """Look the token up in another thread: it, or the refresh that has to be waited for."""
+
+    def get(self, *, eager: bool = False) -> AccessToken:
+        """Return a usable token, refreshed if needed. Raises an `McpnbError` if there is none."""
+
+    async def require(self) -> None:
+        """Raise if a call cannot succeed: there is a login, and it cannot be refreshed."""
+
+    def record(self) -> LoginRecord | None:
+        """Return the stored login; always `None` where configuration gives the token."""
+
+    @property
+    def wanted(self) -> tuple[str, ...] | None:
+        """Scopes a call was refused for since the last sign-in; empty: none were named."""
+
+    def forget(self) -> bool:
+        """Forget the stored login; return whether the server confirmed its revocation."""
+
+    def should_refresh(self, generation: int, refusal: Refusal) -> bool:
+        """Whether another token may help after this refusal."""
+
+    def rejected(self, generation: int) -> Future[AccessToken]:
+        """Start to get another token; the same generation again means that there is none."""
+
+    def accepted(self, generation: int) -> None:
+        """Note that the server has just accepted this generation."""
+
+    def verdict(self, generation: int | None, refusal: Refusal) -> McpnbError | None:
+        """Return what to tell of a final refusal; `generation` is `None` without a token."""
+
+
+_REJECTION_LASTS = 60.0
+"""Seconds in which a login whose refresh did not help against a 401 is not refreshed for a 401
+again, by any process."""
 
 
 class Rejections:
-    """The memory of refused calls of one login (specification: step-up must not go on for ever)."""
+    """The one place that counts 401s: was this token rejected, and is another try worth it?
+
+    What the server says of a token is stored with the login, so that siblings share it: when it
+    rejected one, and when a refresh after that did not help. A response is judged in this order:
+
+    - 401 or 403 with ``insufficient_scope``: sign in again for more scopes. A refresh cannot widen
+      a login (RFC 6749 section 6). Refused for good if those scopes were asked for already.
+    - 401 within a minute of a refresh that did not help, here or in a sibling: final. Whether the
+      server rejects everything, or one tool says 401 for too little scope (measured), another token
+      changes nothing.
+    - Any other 401: refresh, or adopt a sibling's token, and send the request once more.
+    - Final: the login has ended, or if it is that of a fresh sign-in, the server is at fault.
+    """
 
     def __init__(self, server: str, login: StoredLogin) -> None:
-        """Remember what `server` refuses."""
+        """Remember what `server` says of the tokens of `login`."""
         self._server = server
         self._login = login
-        self._lock = ForkSafeLock()
-        self._asked: dict[frozenset[str], float] = {}
+        self._rejected: set[int] = set()
+        self._accepted: int | None = None
+        self._did_not_help: dict[tuple[int, frozenset[str]], float] = {}
+        self._refused_at: dict[int, float] = {}
         self._wanted: tuple[float, tuple[str, ...]] | None = None
 
-    def refused(self) -> McpnbError:
-        """Say that the server rejects a token that should be good."""
-        again = self._asked_before(frozenset({"401"}))
-        if again:
+    def reject(self, generation: int) -> None:
+        """Note that the server rejects this generation: its expiry no longer counts."""
+        self._rejected.add(generation)
+
+    def is_rejected(self, generation: int) -> bool:
+        """Whether the server has rejected this generation."""
+        return generation in self._rejected
+
+    def should_refresh(self, generation: int, refusal: Refusal) -> bool:
+        """Whether a refresh may help after this refusal."""
+        if (
+            refusal.status != UNAUTHORIZED
+            or (refusal.lacks_scope and refusal.scopes)
+            # The SDK tries an older handshake after a refusal (measured). If the response to the
+            # refresh was lost, this call would present the same refresh token again.
+            or refusal.call_failed
+            or self._lately_in_vain(generation, refusal.scopes)
+        ):
+            return False
+        try:
+            record = self._login.record()
+        except StoreError:
+            return True
+        if record is None or record.generation != generation:
+            return True
+        # Refreshed after a rejection, here or by a sibling, and never accepted since?
+        unproven = generation != self._accepted and _lately(record.rejected_at or 0.0)
+        return not (unproven or _lately(record.refresh_failed_at))
+
+    def accepted(self, generation: int) -> None:
+        """Note that the server has just accepted this generation; returns at once."""
+        if generation != self._accepted:
+            self._accepted = generation
+            self._refused_at.pop(UNAUTHORIZED, None)
+            in_background(self._store, generation, rejected_at=None)
+
+    def verdict(self, generation: int | None, refusal: Refusal) -> McpnbError | None:
+        """Return what to tell of a final refusal.
+
+        Args:
+            generation: Of the token that was sent; `None` if none was.
+            refusal: The last one.
+
+        Raises:
+            StoreError: The login cannot be read.
+        """
+        if refusal.status == FORBIDDEN:
+            return self._insufficient(refusal.scopes) if refusal.lacks_scope else None
+        if generation is None:
+            message = f"{self._server} wants a sign-in."
+            return LoginRequired(message, server=self._server, scopes=refusal.scopes)
+        if refusal.not_resent:
+            return LoginRequired(
+                f"{self._server} rejected the token. It has been refreshed, but the body of this "
+                "request cannot be sent twice: send the request again.",
+                server=self._server,
+            )
+        if not self._lately_in_vain(generation, refusal.scopes):
+            now = time.time()
+            self._did_not_help[generation, frozenset(refusal.scopes)] = now
+            in_background(self._store, generation, refresh_failed_at=now)
+        record = self._login.record()
+        beyond = record is not None and not set(refusal.scopes) <= set(record.tokens.scopes)
+        if refusal.lacks_scope or beyond:
+            return self._insufficient(refusal.scopes)
+        self._accepted = None
+        if self._refused_before(UNAUTHORIZED):
             return CallError(
                 f"{self._server} rejects the token although you have just signed in. Its audience "
                 "or its clock may be wrong; `mcpnb discover` shows what the server asks for.",
@@ -47,42 +203,8 @@ class Rejections:
             f"{self._server} no longer accepts this login. Sign in again.", server=self._server
         )
 
-    def accepted(self) -> None:
-        """Forget earlier rejections: the server has just accepted a token."""
-        self._asked.pop(frozenset({"401"}), None)
-
-    def insufficient(self, record: LoginRecord, scopes: tuple[str, ...]) -> McpnbError:
-        """Say which scopes a call wants beyond those held; permanently refused the second time.
-
-        Args:
-            record: The login.
-            scopes: From the challenge; may be empty, or name what is held already.
-        """
-        named = " ".join(scopes)
-        if (
-            # threat: step-up-without-end
-            covers(record.requested_scopes, scopes)
-            if scopes
-            else self._asked_before(frozenset({"403"}))
-        ):
-            return ScopeRefused(
-                f"{self._server} refuses this call for want of permission"
-                + (f" ({quote(named)})" if named else "")
-                + ", although you signed in asking for it. Your account there may lack the right.",
-                scopes=scopes,
-            )
-        missing = tuple(s for s in scopes if s not in record.tokens.scopes) or scopes
-        self._wanted = (record.signed_in_at, missing)
-        return LoginRequired(
-            f"{self._server} wants more permission for this call"
-            + (f": {quote(named)}." if named else "."),
-            server=self._server,
-            scopes=missing,
-            advice="Sign in again to add it: session.login(scopes=...), or mcpnb login --scopes.",
-        )
-
     def wanted(self) -> tuple[str, ...] | None:
-        """Scopes a call was refused for since the last sign-in; empty: none were named."""
+        """Return the scopes a call was refused for since the last sign-in; empty: none named."""
         if self._wanted is None:
             return None
         with contextlib.suppress(StoreError):
@@ -91,22 +213,72 @@ class Rejections:
                 return self._wanted[1]
         return None
 
-    def _asked_before(self, what: frozenset[str]) -> bool:
-        # Memory of failed elevations (specification, step-up): asked for at an earlier sign-in.
+    def _insufficient(self, scopes: tuple[str, ...]) -> McpnbError:
+        """Return which scopes a call needs; permanently refused if they were asked for already.
+
+        The specification demands such a memory: step-up must not go on forever.
+        """
+        record = self._login.record()
+        if record is None:
+            error = not_signed_in(self._server, self._login)
+            error.scopes = scopes
+            return error
+        named = quote(" ".join(scopes)) if scopes else ""
+        # threat: step-up-without-end
+        if covers(record.requested_scopes, scopes) if scopes else self._refused_before(FORBIDDEN):
+            return ScopeRefused(
+                f"{self._server} refuses this call because a permission is missing"
+                + (f" ({named})" if named else "")
+                + ", although you signed in asking for it. Your account there may lack the right.",
+                scopes=scopes,
+            )
+        missing = tuple(s for s in scopes if s not in record.tokens.scopes) or scopes
+        self._wanted = (record.signed_in_at, missing)
+        return LoginRequired(
+            f"{self._server} wants more permission for this call"
+            + (f": {named}." if named else "."),
+            server=self._server,
+            scopes=missing,
+            advice="Sign in again to add it: session.login(scopes=...), or mcpnb login --scopes.",
+        )
+
+    def _lately_in_vain(self, generation: int, scopes: tuple[str, ...]) -> bool:
+        # Not `_lately`: a second rejection in this minute does not extend it.
+        began = self._did_not_help.get((generation, frozenset(scopes)), 0.0)
+        return time.time() < began + _REJECTION_LASTS
+
+    def _refused_before(self, status: int) -> bool:
+        """Whether the server refused with this status at an earlier sign-in, too."""
         record = self._login.record()
         now = record.signed_in_at if record else 0.0
-        with self._lock:
-            return self._asked.setdefault(what, now) < now
+        return self._refused_at.setdefault(status, now) < now
+
+    def _store(self, generation: int, **facts: float | None) -> None:
+        """Store what the server said of a generation, for siblings."""
+        # If this fails, they find it out by themselves.
+        with contextlib.suppress(McpnbError):
+            record = self._login.record()
+            if record is None or all(getattr(record, name) == facts[name] for name in facts):
+                return
+            with self._login.store.lock(self._login.key, LOCK_TIMEOUT):
+                record = self._login.record()
+                if record is not None and record.generation == generation:
+                    self._login.write(replace(record, **facts))  # type: ignore[arg-type]
+
+
+def _lately(moment: float) -> bool:
+    # A moment in the future means that the clock was set back since: it would last forever.
+    # threat: rejected-token-replay
+    return 0.0 <= time.time() - moment < _REJECTION_LASTS
 
 
 _SIGN_OUT_PATIENCE = 5.0
-_DOUBT_LASTS = 60.0
-"""Seconds in which a login that was renewed after a rejection, and rejected again, is not renewed
-for that once more, by any process."""
 
 
 class TokenSource(ProcessBound):
-    """The tokens of one login. Thread-safe, and shared with other processes by the store."""
+    """The tokens of one login (see `Tokens`). Thread-safe; processes share it by the store."""
+
+    configured = None
 
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:
         """Serve the login of `config`'s server and account from `store`."""
@@ -115,28 +287,26 @@ class TokenSource(ProcessBound):
         self._config = config
         self._lock = ForkSafeLock()
         self.rest_in(store)
-        self._look: tuple[int, Future[AccessToken | None]] | None = None
-        self._renewal: tuple[tuple[int, int, bool], Future[AccessToken]] | None = None
-        self._in_vain: dict[tuple[int, frozenset[str]], float] = {}
-        self._accepted: int | None = None
+        self._running: dict[str, tuple[int, Future[Any]]] = {}
+        self._refresh: tuple[tuple[int, int, bool], Future[AccessToken]] | None = None
 
     def __repr__(self) -> str:
         return f"<TokenSource {redact(self.server)}>"
 
     def rest_in(self, store: TokenStore) -> None:
-        """Keep the next login in `store`. One that is kept already stays where it is, unused."""
+        """Keep the next login in `store`. A login that exists stays where it is, unused."""
         self.store = store
         config = self._config
         self._first = login_key(config.url, config.account) if config.hidden else None
         self._former = self._first
-        self._login = StoredLogin(self.key, store, self._ended_elsewhere)
-        self._renewals = Refreshes(self._config, self._login)
-        self._refusals = Rejections(self._config.url, self._login)
+        self._login = StoredLogin(self.key, store, self._revoke_later)
+        self._rejections = Rejections(config.url, self._login)
+        self._refreshes = Refreshes(config, self._login, self._rejections.is_rejected)
 
-    # What is held
+    # What is stored
 
     def record(self) -> LoginRecord | None:
-        """Give the login as stored now, read again only after somebody wrote it.
+        """Return the login as it is stored now, read again only after it was written.
 
         Raises:
             StoreError: It cannot be read.
@@ -146,181 +316,148 @@ class TokenSource(ProcessBound):
         return self._login.record()
 
     def load_or_none(self) -> LoginRecord | None:
-        """Give the login, or `None` also where it cannot be read: for signing in anew, and out."""
+        """Return the login, or `None` also if it cannot be read: to sign in again, and out."""
         try:
             return self.record()
         except StoreError:
             return None
 
     def cached(self) -> AccessToken | None:
-        """Give the token if it is fresh and nobody wrote since; nothing is read for it."""
+        """See `Tokens.cached`."""
         return self._login.cached()
 
-    def lookup_async(self) -> Future[AccessToken | None]:
-        """Do what `peek` does, in another thread, once for all who ask meanwhile."""
-        look = self._look
-        if look is None or look[0] != os.getpid() or look[1].done():
-            look = self._look = (os.getpid(), in_background(self.usable))
-        return look[1]
-
     def usable(self) -> AccessToken | None:
-        """Give the token if it is usable; renew it in the background if it is stale."""
-        if (held := self._login.cached()) is not None:
-            return held
+        """Return the token if it can be used; refresh it in the background if it is stale."""
+        if (token := self._login.cached()) is not None:
+            return token
         record = self.record()
         if record is None or expired(record):
             return None
-        if stale(record) and not (in_backoff(record) or self._renewals.unwritable):
+        if stale(record) and not (in_backoff(record) or self._refreshes.unwritable):
             self.refresh(record.generation)
-        return _held(record)
+        return AccessToken.of(record)
 
     def get(self, *, eager: bool = False) -> AccessToken:
-        """Give a usable token, renewed if need be.
+        """Return a usable token, refreshed if needed.
 
         Args:
-            eager: Wait for the renewal of a stale token, too: for who cannot come back for a
-                newer one.
+            eager: Also wait for the refresh of a stale token. For callers that cannot ask again
+                later.
 
         Raises:
-            LoginRequired: There is no login, or it cannot be renewed.
+            LoginRequired: There is no login, or it cannot be refreshed.
             ServerUnreachable: The authorization server cannot be reached now; the login is kept.
-            GrantError: It cannot renew now; the login is kept.
+            GrantError: The authorization server refuses for now; the login is kept.
         """
-        held = self.usable()
-        if held is None:
+        token = self.usable()
+        if token is None:
             return self.refresh().result()
-        renewal = self._renewal
-        if eager and renewal is not None and renewal[0][:2] == (os.getpid(), held.generation):
+        refresh = self._refresh
+        if eager and refresh is not None and refresh[0][:2] == (os.getpid(), token.generation):
             with contextlib.suppress(McpnbError):  # then the stale one has to do
-                return renewal[1].result()
-        return held
+                return refresh[1].result()
+        return token
 
-    # Renewing
+    def lookup_async(self) -> Future[AccessToken | Future[AccessToken]]:
+        """See `Tokens.lookup_async`; looked up once for all who ask meanwhile."""
+        return self._once("lookup", lambda: self.usable() or self.refresh())
+
+    async def require(self) -> None:
+        """See `Tokens.require`; an open server needs no login."""
+        if self.cached() is not None:
+            return
+        refresh = await asyncio.wrap_future(self._once("require", self._refresh_if_spent))
+        if refresh is not None:
+            await asyncio.shield(asyncio.wrap_future(refresh))
+
+    def _refresh_if_spent(self) -> Future[AccessToken] | None:
+        spent = self.record() is not None and self.usable() is None
+        return self.refresh() if spent else None
+
+    def _once(self, name: str, work: Callable[[], T]) -> Future[T]:
+        # No lock: at the end of the process the work is done right here. At worst it is done twice.
+        process, running = self._running.get(name, (0, None))
+        if running is None or process != os.getpid() or running.done():
+            running = in_background(work)
+            self._running[name] = (os.getpid(), running)
+        return running
+
+    # Refreshing
 
     def refresh(self, generation: int | None = None) -> Future[AccessToken]:
-        """Start the one renewal of a generation, or join it.
+        """Start the one refresh of a generation, or join it.
 
         Args:
-            generation: What the caller held; a newer one is adopted instead. `None`: what is
-            stored.
+            generation: What the caller has; a newer one is adopted instead. `None`: what is stored.
         """
         record = self.record()
+        future: Future[AccessToken]
         if record is None:
-            return _failed(self._renewals.missing())
+            future = Future()
+            future.set_exception(not_signed_in(self.server, self._login))
+            return future
         newer = generation is None or record.generation > generation
         if newer and not expired(record):
-            return _done(_held(record))
-        # With the process: a fork has its parent's futures, and nobody who would finish them. With
-        # the doubt: one that was begun before it may end with the very token that is rejected.
-        seen = (os.getpid(), record.generation, self._renewals.is_rejected(record.generation))
+            future = Future()
+            future.set_result(AccessToken.of(record))
+            return future
+        # The process: a fork has its parent's futures, and no thread that would finish them. The
+        # rejection: a refresh begun before it may end with the very token that is rejected.
+        seen = (os.getpid(), record.generation, self._rejections.is_rejected(record.generation))
         with self._lock:
-            if self._renewal is None or self._renewal[0] != seen or self._renewal[1].done():
-                future = in_background(self._renew, record.generation, time.time())
-                self._renewal = (seen, future)
-            return self._renewal[1]
+            if self._refresh is None or self._refresh[0] != seen or self._refresh[1].done():
+                future = in_background(self._refreshed, record.generation, time.time())
+                self._refresh = (seen, future)
+            return self._refresh[1]
 
-    def _renew(self, seen: int, since: float) -> AccessToken:
+    def _refreshed(self, seen: int, since: float) -> AccessToken:
         failure: Exception
         try:
-            return _held(self._renewals.renew(seen, since))
+            return AccessToken.of(self._refreshes.refresh(seen, since))
         except McpnbError as error:
             failure = detached(error)
         except Exception as error:  # noqa: BLE001  a foreign store's, say: never into the SDK
-            failure = StoreError(f"Unexpected {type(error).__name__} while renewing the login.")
+            failure = StoreError(f"Unexpected {type(error).__name__} while refreshing the login.")
         raise failure
 
     # What the server says of a token
 
-    def rejected(self, generation: int) -> Future[AccessToken]:
-        """After a 401: a sibling's newer token, else one renewal.
+    def should_refresh(self, generation: int, refusal: Refusal) -> bool:
+        """See `Rejections.should_refresh`."""
+        return self._rejections.should_refresh(generation, refusal)
 
-        Ask `worth_renewing` first: a generation that was renewed and rejected all the same is not
-        renewed again, or a server that rejects everything would be asked without end.
+    def rejected(self, generation: int) -> Future[AccessToken]:
+        """After a 401, adopt a sibling's newer token, else start the one refresh.
+
+        Ask `should_refresh` first: a server that rejects everything would be asked without end.
         """
-        self._renewals.mark_rejected(generation)
+        self._rejections.reject(generation)
         return self.refresh(generation)
 
-    def should_refresh(self, generation: int, scopes: tuple[str, ...]) -> bool:
-        """Whether a renewal may help after a 401 that names these scopes.
-
-        Not within a minute of one that did not: whether the server rejects everything, or one tool
-        says 401 for too little scope (measured), another token changes nothing.
-        """
-        now = time.time()
-        if now < self._in_vain.get((generation, frozenset(scopes)), 0.0) + _DOUBT_LASTS:
-            return False
-        record = self.load_or_none()
-        if record is None or record.generation != generation:
-            return True
-        if _lately(record.refresh_failed_at):
-            return False
-        if generation == self._accepted:
-            return True
-        # Renewed after a rejection, here or by a sibling, and never accepted since.
-        return record.rejected_at is None or not _lately(record.rejected_at)
-
-    def refresh_did_not_help(self, generation: int, scopes: tuple[str, ...]) -> None:
-        """Note that the server rejects this generation although it was just renewed."""
-        now, said = time.time(), (generation, frozenset(scopes))
-        if now < self._in_vain.get(said, 0.0) + _DOUBT_LASTS:
-            return  # rejected again, and not renewed in between: the minute runs from the first
-        self._in_vain[said] = now
-        in_background(self._note, generation, refresh_failed_at=now)
-
     def accepted(self, generation: int) -> None:
-        """Note that the server has just accepted this generation."""
-        if generation == self._accepted:
-            return
-        self._accepted = generation
-        self._refusals.accepted()
-        record = self.load_or_none()
-        if record is not None and record.rejected_at is not None:
-            in_background(self._note, generation, rejected_at=None)
+        """See `Rejections.accepted`."""
+        self._rejections.accepted(generation)
 
-    def _note(self, generation: int, **facts: float | None) -> None:
-        """Store what the server said of a generation, for siblings."""
-        with (
-            contextlib.suppress(McpnbError),  # then they find it out by themselves
-            self.store.lock(self.key, LOCK_TIMEOUT),
-        ):
-            record = self.record()
-            if record is not None and record.generation == generation:
-                self._login.write(replace(record, **facts))  # type: ignore[arg-type]
-
-    def refused(self) -> McpnbError:
-        """Say that the server rejects a token that should be good."""
-        self._accepted = None
-        return self._refusals.refused()
-
-    def insufficient(self, scopes: tuple[str, ...]) -> McpnbError:
-        """Say which scopes a call wants beyond those held.
-
-        Args:
-            scopes: From the challenge; may be empty, or name what is held already.
-        """
-        record = self.record()
-        if record is not None:
-            return self._refusals.insufficient(record, scopes)
-        missing = self._renewals.missing()
-        missing.scopes = scopes
-        return missing
+    def verdict(self, generation: int | None, refusal: Refusal) -> McpnbError | None:
+        """See `Rejections.verdict`."""
+        return self._rejections.verdict(generation, refusal)
 
     @property
     def wanted(self) -> tuple[str, ...] | None:
-        """Scopes a call was refused for since the last sign-in; empty: none were named."""
-        return self._refusals.wanted()
+        """See `Rejections.wanted`."""
+        return self._rejections.wanted()
 
     # Signing in and out
 
     def store_login(self, record: LoginRecord, wanted: Callable[[], bool]) -> bool:
-        """Put a new login in the place of an earlier one, which it remembers for the sign-out.
+        """Put a new login in place of an earlier one, which it remembers for the sign-out.
 
         Args:
             record: The login.
-            wanted: Asked under the lock: whether it is still to be stored.
+            wanted: Called under the lock: whether it is still to be stored.
 
         Returns:
-            Whether it was.
+            Whether it was stored.
 
         Raises:
             StoreError: It could not be written.
@@ -334,7 +471,7 @@ class TokenSource(ProcessBound):
             return True
 
     def forget(self) -> bool:
-        """Forget the login, then revoke it at the server, and those that it took the place of.
+        """Forget the login, then revoke it at the server, and those that it replaced.
 
         Returns:
             Whether the server confirmed the revocation of all of them.
@@ -343,62 +480,41 @@ class TokenSource(ProcessBound):
             StoreError: It could not be deleted; it is revoked all the same.
         """
         failure: StoreError | None = None
-        with contextlib.ExitStack() as held:
-            # A sibling that hangs does not keep anybody signed in: it finds the mark, and revokes
-            # what it gets.
+        with contextlib.ExitStack() as locks:
+            # A sibling that hangs keeps nobody signed in: it finds the tombstone, and revokes what
+            # it gets.
             with contextlib.suppress(StoreError):
-                held.enter_context(self.store.lock(self.key, _SIGN_OUT_PATIENCE))
+                locks.enter_context(self.store.lock(self.key, _SIGN_OUT_PATIENCE))
             record = self.load_or_none()
-            # Forgotten first: whatever the network does, this machine holds it no longer. And first
-            # what could not be read here and so not be moved: who can may be moving it just now.
+            # Forgotten before it is revoked: whatever the network does, this machine no longer has
+            # it. And first the one that could not be read here and so not be moved: a process that
+            # can read it may be moving it just now.
             for delete in (self._forget_former, self._login.delete):
                 try:
                     delete()
                 except StoreError as error:
                     failure = error
         # threat: store-rolled-back
-        revoked = record is not None and self._renewals.revoke(record)
+        revoked = record is not None and self._refreshes.revoke(record)
         if failure is not None:
             raise failure
         return revoked
+
+    def _revoke_later(self, record: LoginRecord) -> None:
+        self._refreshes.revoke_later(record)
 
     def _forget_former(self) -> None:
         if self._first is not None:
             self.store.delete(self._first)
 
     def _adopt(self, former: RecordName) -> None:
-        """Move a login to its name from the one that it had at first, with the secret in clear."""
+        """Move a login to its name from its first name, which has the secret in clear."""
         if self.store.version(former) is not None and self.store.read(former) is not None:
-            # Not the lock of the new name: who asks may hold it. That of its writes is free, or
-            # soon is.
+            # Not the lock of the new name: the caller may hold it. The lock of its writes is free,
+            # or soon is.
             with self.store.lock(former, LOCK_TIMEOUT), self._login.writing():
                 found, ended = self.store.read(former), self.store.deleted_at(self.key)
                 if found is not None and ended is None and self.store.read(self.key) is None:
                     self.store.write(self.key, found)
                 self.store.delete(former)
         self._former = None
-
-    def _ended_elsewhere(self, record: LoginRecord) -> None:
-        self._renewals.revoke_later(record)
-
-
-def _lately(moment: float) -> bool:
-    # A moment in the future is of a clock that was set back since: it would last for ever.
-    # threat: rejected-token-replay
-    return 0.0 <= time.time() - moment < _DOUBT_LASTS
-
-
-def _held(record: LoginRecord) -> AccessToken:
-    return AccessToken(record.tokens.access_token, record.generation)
-
-
-def _done(held: AccessToken) -> Future[AccessToken]:
-    future: Future[AccessToken] = Future()
-    future.set_result(held)
-    return future
-
-
-def _failed(error: LoginRequired) -> Future[AccessToken]:
-    future: Future[AccessToken] = Future()
-    future.set_exception(error)
-    return future

@@ -1,4 +1,4 @@
-"""Tokens and headers that configuration names, or that a local command prints."""
+"""Tokens and headers that configuration gives, or that a local command prints."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO
 
-from mcpnb.concurrency import ForkSafeLock
+from mcpnb.concurrency import ForkSafeLock, ProcessBound, in_background
 from mcpnb.config.files import folder_of
 from mcpnb.config.schema import header_can_be_set, helper_words
 from mcpnb.errors import CallError, ConfigError, McpnbError, detached
-from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.models import Header, Secret, ServerConfig
 from mcpnb.storage import TokenStore
-from mcpnb.text import quote, sanitize
-from mcpnb.tokens import AccessToken, TokenSource
+from mcpnb.text import quote, redact, sanitize
+from mcpnb.tokens.record import AccessToken, login_key
+from mcpnb.tokens.source import UNAUTHORIZED, Refusal, Tokens, TokenSource
 
 __all__ = [
     "HeadersHelper",
-    "HelpedToken",
     "StaticToken",
     "first_word",
     "helper_of",
@@ -40,9 +39,9 @@ _ENDINGS = ".COM;.EXE;.BAT;.CMD"
 
 
 def first_word(command_line: str) -> str:
-    """Give the program of a Windows command line, as Windows takes it apart.
+    """Return the program of a Windows command line, split as Windows splits it.
 
-    In quotation marks up to the next one, else up to the first space.
+    Between quotation marks up to the next one, else up to the first space.
     """
     text = command_line.lstrip()
     if text.startswith('"'):
@@ -53,81 +52,80 @@ def first_word(command_line: str) -> str:
 def program_path(
     word: str, folder: Path, environ: Mapping[str, str] = os.environ, *, windows: bool = _WINDOWS
 ) -> Path | None:
-    """Find a program: a path as it is or beneath `folder`, a bare name in the PATH's own folders.
+    """Find a program: a path as it is or below `folder`, a bare name in the folders of the PATH.
 
     Args:
         word: What the command begins with.
         folder: What a relative path is relative to; the working folder has no say.
-        environ: Has ``PATH``, on Windows ``PATHEXT`` and ``USERPROFILE``, too.
-        windows: Whose rules hold.
+        environ: Has ``PATH``, and on Windows ``PATHEXT`` and ``USERPROFILE``.
+        windows: Whether to use the rules of Windows.
 
     Returns:
         Its path, or `None` for a bare name that no absolute folder of the PATH has.
     """
     program = os.path.expanduser(word)  # noqa: PTH111  a bare name stays one
-    marks = "/\\:" if windows else "/"
-    if any(mark in program for mark in marks):
+    if any(mark in program for mark in ("/\\:" if windows else "/")):
         return folder / program
-    separator = ";" if windows else ":"
-    path = environ.get("PATH", os.defpath)
-    for place in path.split(separator):
-        # An empty or relative one is the working folder, or lies beneath it.
+    endings: tuple[str, ...] = ("",)
+    if windows:
+        known = tuple(e for e in (environ.get("PATHEXT") or _ENDINGS).split(";") if e)
+        if not program.lower().endswith(tuple(ending.lower() for ending in known)):
+            endings = known
+    for place in environ.get("PATH", os.defpath).split(";" if windows else ":"):
+        # An empty or relative one is the working folder, or lies below it.
         # threat: helper-of-the-working-folder
         if not os.path.isabs(place):  # noqa: PTH117  as it stands, a drive's letter included
             continue
-        for ending in _endings(program, environ) if windows else ("",):
+        for ending in endings:
             found = Path(place, program + ending)
             if found.is_file() and os.access(found, os.X_OK):
                 return found
     return None
 
 
-def _endings(program: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    known = tuple(e for e in (environ.get("PATHEXT") or _ENDINGS).split(";") if e)
-    has_one = program.lower().endswith(tuple(ending.lower() for ending in known))
-    return ("",) if has_one else known
-
-
 _LASTS = 10.0
 _MOST = 64 * 1024
 _QUOTED = 300
 _IN_VAIN = 60.0
-"""Seconds in which a command that printed the same again after a refusal is not run once more."""
+"""Seconds in which a command that printed the same after a refusal is not run again."""
 # A helper may be a script around `mcpnb token`: that one signs in by itself, without a helper.
 _WITHIN = "MCPNB_WITHIN_HEADERS_HELPER"
 
 
 class HeadersHelper:
-    """One entry's command, and what it printed. Thread-safe."""
+    """The command of one configured server, and what it printed. Thread-safe."""
 
     def __init__(self, config: ServerConfig) -> None:
-        """Hold the command; nothing is run."""
+        """Take the command; nothing is run."""
         self.server = config.url
         self.where = f"http_headers_helper in {config.source}"
+        self.generation = 0
+        """How often it has printed other headers than before; 0: it has not run."""
         self._command = config.headers_helper or ""
         self._folder = folder_of(Path(str(config.source)).absolute())
         self._lock = ForkSafeLock()
-        self._given: Mapping[str, Secret] | None = None
+        self._printed: Mapping[str, Secret] | None = None
         self._in_vain = 0.0
 
     @property
     def known(self) -> Mapping[str, Secret] | None:
         """What it printed, if it ran; nothing is run for it."""
-        return self._given
+        return self._printed
 
     def headers(self) -> Mapping[str, Secret]:
-        """Give the headers; the command is run if it was not.
+        """Return the headers; the command is run unless it has.
 
         Raises:
             ConfigError: It cannot be run, fails, takes too long, or prints something else.
         """
-        with self._lock:
-            if self._given is None:
-                self._given = self._ran()
-            return self._given
+        if self._printed is None:
+            with self._lock:
+                if self._printed is None:
+                    self._printed, self.generation = self._run(), self.generation + 1
+        return self._printed
 
     def authorization(self) -> Secret | None:
-        """Give the whole ``Authorization`` header, if there is one among them.
+        """Return the ``Authorization`` header that it prints, if any.
 
         Raises:
             ConfigError: As `headers`.
@@ -135,64 +133,54 @@ class HeadersHelper:
         found = (v for name, v in self.headers().items() if name.lower() == "authorization")
         return next(found, None)
 
-    def renewed(self, refused: Mapping[str, Secret]) -> bool:
+    def rerun(self, refused: int) -> bool:
         """Run the command once more after the server refused what it had printed.
 
         Args:
-            refused: What was sent; if somebody else has got other headers since, those are taken.
+            refused: The generation that was sent. If there is another by now, that one is used.
 
         Returns:
-            Whether there are other headers now, with which it is worth asking again.
+            Whether there are other headers now, which are worth another try.
 
         Raises:
-            ConfigError: As `headers`; the headers from before are kept.
+            ConfigError: As `headers`; the earlier headers are kept.
         """
         with self._lock:
-            if self._given != refused:
+            if self.generation != refused:
                 return True
             if time.monotonic() < self._in_vain:
                 return False
             self._in_vain = time.monotonic() + _IN_VAIN
-            given = self._ran()
-            if given == refused:
+            printed = self._run()
+            if printed == self._printed:
                 return False
-            self._given, self._in_vain = given, 0.0
+            self._printed, self.generation = printed, self.generation + 1
+            self._in_vain = 0.0
             return True
 
-    def _ran(self) -> Mapping[str, Secret]:
+    def _run(self) -> Mapping[str, Secret]:
         try:
-            return self._understood()
-        except ConfigError as error:
-            failure = error
-        raise detached(failure)  # the frames it came from hold what was printed
+            return _headers_in(*self._output())
+        except ValueError as error:
+            failure = ConfigError(f"The command of {self.where} {error}.")
+        raise detached(failure)  # the frames of its cause hold what was printed
 
-    def _understood(self) -> Mapping[str, Secret]:
-        code, out, err = self._printed()
-        if code != 0:
-            said = f": {quote(err.decode(errors='replace').strip(), _QUOTED)}" if err else ""
-            raise self._failed(f"ended with exit code {code}{said}")
-        if len(out) > _MOST:
-            raise self._failed(f"printed more than {_MOST // 1024} KiB")
-        try:
-            found = json.loads(out)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise self._failed("did not print a JSON object of headers")
-        for name, value in found.items():
-            # What it printed is secret: of a value, nothing is said.
-            if not header_can_be_set(name):
-                raise self._failed(f"printed {quote(name, 80)}, which is no header that can be set")
-            if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-                raise self._failed(f"printed a value for {name} that no header has")
-        return {name: Secret(value) for name, value in found.items()}
+    def _output(self) -> tuple[int, bytes, bytes]:
+        """Return exit code, output and complaint of the command.
 
-    def _printed(self) -> tuple[int, bytes, bytes]:
+        Raises:
+            ValueError: It cannot be run, or takes too long.
+        """
+        words = helper_words(self._command)
+        # Windows splits a command line itself; which program it starts is decided here.
+        word = first_word(words) if isinstance(words, str) else words[0]
+        program = program_path(word, self._folder)
+        if program is None:
+            raise ValueError(f"cannot be run: {sanitize(word, 80)} is not on the PATH")
         try:
-            program, words = self._program_and_words()
             process = subprocess.Popen(  # noqa: S603  the person's own command, and no shell
-                words,
-                executable=program,
+                words if isinstance(words, str) else [str(program), *words[1:]],
+                executable=str(program),
                 cwd=self._folder,
                 env=os.environ | {_WITHIN: "1"},
                 stdin=subprocess.DEVNULL,
@@ -201,62 +189,68 @@ class HeadersHelper:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise self._failed(f"cannot be run: {sanitize(error)}") from None
+            raise ValueError(f"cannot be run: {sanitize(error)}") from None
         deadline = time.monotonic() + _LASTS
-        out = _Reading(process.stdout, _MOST + 1, process.kill)
-        err = _Reading(process.stderr, _QUOTED * 4)
-        ended = False
+        pipes = (
+            _read(process.stdout, _MOST + 1, process.kill),
+            _read(process.stderr, _QUOTED * 4),
+        )
         try:
-            if out.ended(deadline) and err.ended(deadline):
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(deadline - time.monotonic(), 0.001))
-                    ended = True
+            out, err = (pipe.result(deadline - time.monotonic()) for pipe in pipes)
+            code = process.wait(deadline - time.monotonic())
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise ValueError(f"did not end within {_LASTS:g} seconds") from None
         finally:
-            if not ended:
+            if process.returncode is None:
                 _end(process)
-        if not ended:
-            raise self._failed(f"did not end within {_LASTS:g} seconds")
-        # Cut off because of its size, it was us who ended it.
-        code = 0 if len(out.content) > _MOST else process.returncode
-        return code, out.content, err.content
-
-    def _program_and_words(self) -> tuple[str, list[str] | str]:
-        words = helper_words(self._command)
-        # Windows takes a command line apart itself; which program it starts, it is told.
-        whole = isinstance(words, str)
-        word = first_word(words) if isinstance(words, str) else words[0]
-        program = program_path(word, self._folder)
-        if program is None:
-            raise self._failed(f"cannot be run: {sanitize(word, 80)} is not on the PATH")
-        return str(program), words if whole else [str(program), *words[1:]]
-
-    def _failed(self, said: str) -> ConfigError:
-        return ConfigError(f"The command of {self.where} {said}.")
+        # If it printed too much, its exit code is that of our kill.
+        return (0 if len(out) > _MOST else code), out, err
 
 
-class _Reading:
-    """Reads one pipe to its end, keeping no more than so much."""
+def _headers_in(code: int, out: bytes, err: bytes) -> Mapping[str, Secret]:
+    """Return the headers that a command printed.
 
-    def __init__(
-        self, pipe: IO[bytes] | None, most: int, too_much: Callable[[], object] | None = None
-    ) -> None:
-        self.content = b""
-        self._pipe, self._most, self._too_much = pipe, most, too_much
-        self._thread = threading.Thread(target=self._read, name="mcpnb-helper", daemon=True)
-        self._thread.start()
+    Raises:
+        ValueError: There are none. What it printed is secret: no value is repeated.
+    """
+    if code != 0:
+        complaint = f": {quote(err.decode(errors='replace').strip(), _QUOTED)}" if err else ""
+        raise ValueError(f"ended with exit code {code}{complaint}")
+    if len(out) > _MOST:
+        raise ValueError(f"printed more than {_MOST // 1024} KiB")
+    try:
+        found = json.loads(out)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError("did not print a JSON object of headers")  # noqa: TRY004
+    for name, value in found.items():
+        if not header_can_be_set(name):
+            raise ValueError(f"printed {quote(name, 80)}, which is no header that can be set")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise ValueError(f"printed a value for {name} that no header has")
+    return {name: Secret(value) for name, value in found.items()}
 
-    def _read(self) -> None:
-        # Closed where it is read: from elsewhere that would wait for who still holds the other end.
-        with self._pipe or contextlib.nullcontext() as pipe:
-            while pipe and (piece := os.read(pipe.fileno(), 4096)):
-                self.content += piece[: self._most - len(self.content)]
-                if len(self.content) == self._most and self._too_much is not None:
-                    self._too_much()
-                    return
 
-    def ended(self, deadline: float) -> bool:
-        self._thread.join(max(deadline - time.monotonic(), 0.001))
-        return not self._thread.is_alive()
+def _read(
+    pipe: IO[bytes] | None, most: int, too_much: Callable[[], object] | None = None
+) -> Future[bytes]:
+    """Read a pipe to its end, in a thread that holds up no exit; return at most so many bytes."""
+    content: Future[bytes] = Future()
+
+    def read() -> None:
+        found = b""
+        # Closed where it is read: elsewhere, closing would wait for whoever has the other end.
+        with pipe or contextlib.nullcontext() as open_pipe:
+            while open_pipe and (piece := os.read(open_pipe.fileno(), 4096)):
+                found += piece[: most - len(found)]
+                if len(found) == most and too_much is not None:
+                    too_much()
+                    break
+        content.set_result(found)
+
+    threading.Thread(target=read, name="mcpnb-helper", daemon=True).start()
+    return content
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -269,114 +263,116 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-_known: dict[tuple[str, str | None, str], HeadersHelper] = {}
+_helpers: dict[tuple[str, str | None, str], HeadersHelper] = {}
 _lock = ForkSafeLock()
 
 
 def helper_of(config: ServerConfig) -> HeadersHelper | None:
-    """Give the helper of an entry; all who ask in this process share it.
+    """Return the headers helper of a configured server, which all in this process share.
 
-    None where it is ``mcpnb token``, whoever's sake it is there for: that is this program, which
-    signs in by itself.
+    Nothing is run. `None` without one, and where it is ``mcpnb token`` for whatever server: that is
+    this program, which signs in by itself.
     """
-    if not config.headers_helper or os.environ.get(_WITHIN):
-        return None
-    if _is_ours(config.headers_helper):
+    if not config.headers_helper or os.environ.get(_WITHIN) or _is_mcpnb(config.headers_helper):
         return None
     key = (config.headers_helper, config.source, config.url)
     with _lock:
-        return _known.setdefault(key, HeadersHelper(config))
+        return _helpers.setdefault(key, HeadersHelper(config))
 
 
-def _is_ours(command: str) -> bool:
+def _is_mcpnb(command: str) -> bool:
     words = helper_words(command)
     words = words.split() if isinstance(words, str) else words
     names = [Path(word).name.lower().removesuffix(".exe") for word in words]
     return any(pair == ("mcpnb", "token") for pair in itertools.pairwise(names))
 
 
-_BEARER = "bearer "
+class StaticToken(ProcessBound):
+    """A token that configuration gives, or that a headers helper prints (see `Tokens`).
 
-
-class StaticToken(TokenSource):
-    """Stands where a login's tokens would; it is neither stored nor renewed.
-
-    The environment is read each time: a token set later, or anew, is used.
+    It is neither stored nor refreshed. The environment is read each time: a token that is set
+    later, or changed, is used. A helper is run once more when the server refuses what it printed.
     """
 
-    def __init__(self, config: ServerConfig, store: TokenStore, header: Header) -> None:
-        """Serve the configured header."""
-        super().__init__(config, store)
+    wanted = None
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        store: TokenStore,
+        header: Header,
+        helper: HeadersHelper | None = None,
+    ) -> None:
+        """Serve the configured header, or the one that `helper` prints."""
+        self.server = config.url
+        self.key = login_key(config.name_in_store, config.account)
+        self._config = config
+        self._store = store
         self._header = header
+        self._helper = helper
+
+    def __repr__(self) -> str:
+        return f"<StaticToken {redact(self.server)}>"
 
     @property
-    def authorization(self) -> Secret:
-        """The whole ``Authorization`` header.
+    def configured(self) -> str:
+        """What gives the token, in a few words."""
+        if self._helper is not None:
+            return f"the command of {self._helper.where}"
+        if self._header.variable:
+            return f"the environment variable {self._header.variable}"
+        return f"the Authorization header in {self._config.source}"
 
-        Raises:
-            ConfigError: Its environment variable is not set.
-        """
-        value = self._value().strip()
-        if not (value.isascii() and value.isprintable()):
-            raise ConfigError(f"{self.where} has characters that no token has.")
-        named = self._config.bearer_token_env_var is not None
-        return Secret(f"Bearer {value}" if named else value)
+    def cached(self) -> AccessToken | None:
+        """Return the token, if it is there and a helper has run."""
+        try:
+            return self.get() if self._helper is None or self._helper.known else None
+        except ConfigError:
+            return None
 
-    def _value(self) -> str:
-        header, variable = self._header, self._header.variable
-        value = header.value.reveal() if header.value else os.environ.get(variable or "", "")
-        if not value.strip():
-            raise ConfigError(
-                f"The environment variable {variable} is not set: {self._config.source} has the "
-                f"token for {self.server} in it."
-            )
-        return value
-
-    @property
-    def token(self) -> str:
-        """The bearer token.
-
-        Raises:
-            ConfigError: Its environment variable is not set, or the header has another scheme.
-        """
-        whole = self.authorization.reveal()
-        if whole[: len(_BEARER)].lower() != _BEARER:
-            raise ConfigError(
-                f"The configured Authorization header for {self.server} is no bearer token: use "
-                "headers()."
-            )
-        return whole[len(_BEARER) :].strip()
-
-    def usable(self) -> AccessToken:
-        """Give what is sent.
+    def get(self, *, eager: bool = False) -> AccessToken:
+        """Return what is sent: it has no expiry.
 
         Raises:
             ConfigError: There is none.
         """
-        return AccessToken(self.authorization, 0)
-
-    def get(self, *, eager: bool = False) -> AccessToken:
-        """Give the same: it does not age."""
         del eager
-        return self.usable()
+        value = self._value().strip()
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigError(f"{self.configured} has characters that no token has.")
+        generation = self._helper.generation if self._helper else 0
+        if self._config.bearer_token_env_var is not None:
+            return AccessToken(Secret(value), generation)
+        scheme, _, token = value.partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        # Sent as it is written, spaces included; a scheme of its own is no bearer token.
+        return AccessToken(Secret(token or value), generation, value.removesuffix(token or value))
 
-    def refresh(self, generation: int | None = None) -> Future[AccessToken]:
-        """Give the same again: there is nothing to renew it with."""
-        del generation
-        future: Future[AccessToken] = Future()
-        try:
-            future.set_result(self.usable())
-        except McpnbError as error:
-            future.set_exception(error)
-        return future
+    def _value(self) -> str:
+        header, variable = self._header, self._header.variable
+        if self._helper is not None:
+            printed = self._helper.authorization()
+            value = printed.reveal() if printed else ""
+            problem = f"{self.configured} no longer prints an Authorization header."
+        else:
+            value = header.value.reveal() if header.value else os.environ.get(variable or "", "")
+            problem = (
+                f"The environment variable {variable} is not set: {self._config.source} takes the "
+                f"token for {self.server} from it."
+            )
+        if not value.strip():
+            raise ConfigError(problem)
+        return value
 
-    def record(self) -> LoginRecord | None:
-        """Give none: a stored login is not used."""
-        return None
+    def lookup_async(self) -> Future[AccessToken | Future[AccessToken]]:
+        """Return the same, from another thread: a helper may have to run."""
+        return in_background(self.get)
 
-    def refused(self) -> McpnbError:
-        """Say that the server does not take the token."""
-        return CallError(f"{self.server} does not accept what {self.where} holds: set a new one.")
+    async def require(self) -> None:
+        """Do nothing: what is missing is told before a call begins."""
+
+    def record(self) -> None:
+        """Return `None`: a stored login is not used."""
 
     def forget(self) -> bool:
         """Forget the login that is stored all the same, from before the token was configured.
@@ -384,53 +380,51 @@ class StaticToken(TokenSource):
         Raises:
             ConfigError: There is none.
         """
-        login = TokenSource(self._config, self.store)
-        if login.key not in self.store.keys("login"):
+        login = TokenSource(self._config, self._store)
+        if login.key not in self._store.keys("login"):
             raise ConfigError(
-                f"There is no login at {self.server} to end: {self.where} is used instead. "
-                f"To stop that, take it out of {self._config.source}."
+                f"There is no login at {self.server} to end: {self.configured} is used instead. "
+                f"To stop that, remove it from {self._config.source}."
             )
         return login.forget()
 
-    @property
-    def where(self) -> str:
-        """What has the token, in a few words."""
-        if self._header.variable:
-            return f"the environment variable {self._header.variable}"
-        return f"the Authorization header in {self._config.source}"
+    def should_refresh(self, generation: int, refusal: Refusal) -> bool:
+        """Whether the helper may print another token."""
+        del generation
+        return self._helper is not None and refusal.replayable
+
+    def rejected(self, generation: int) -> Future[AccessToken]:
+        """Run the helper once more; return what it prints now."""
+
+        def run_again() -> AccessToken:
+            if self._helper is not None:
+                self._helper.rerun(generation)
+            return self.get()
+
+        return in_background(run_again)
+
+    def accepted(self, generation: int) -> None:
+        """Do nothing: a configured token needs no record of that."""
+
+    def verdict(self, generation: int | None, refusal: Refusal) -> McpnbError | None:
+        """Return what to tell of a refusal that is final."""
+        del generation
+        if refusal.status != UNAUTHORIZED:
+            return None
+        if self._helper is not None:  # a second run included
+            what = f"does not accept the token that {self.configured} prints."
+        else:
+            what = f"does not accept what {self.configured} holds: set a new one."
+        return CallError(f"{self.server} {what}")
 
 
-class HelpedToken(StaticToken):
-    """The same, where ``http_headers_helper`` prints the header."""
-
-    def __init__(self, config: ServerConfig, store: TokenStore, helper: HeadersHelper) -> None:
-        """Serve what the helper prints."""
-        super().__init__(config, store, Header("Authorization"))
-        self._helper = helper
-
-    def _value(self) -> str:
-        given = self._helper.authorization()
-        if given is None or not given.reveal().strip():
-            raise ConfigError(f"{self.where} has no Authorization header any more.")
-        return given.reveal()
-
-    def refused(self) -> McpnbError:
-        """Say that the server does not take the token, the one of a second run included."""
-        return CallError(f"{self.server} does not accept the token that {self.where} prints.")
-
-    @property
-    def where(self) -> str:
-        """What prints the token, in a few words."""
-        return f"the command of {self._helper.where}"
-
-
-def source_of(config: ServerConfig, store: TokenStore, helper: HeadersHelper | None) -> TokenSource:
-    """Give what the tokens for a server come from; the helper is run to see if it gives one.
+def source_of(config: ServerConfig, store: TokenStore, helper: HeadersHelper | None) -> Tokens:
+    """Return what the tokens for a server come from; the helper is run to see if it gives one.
 
     Raises:
         ConfigError: The helper failed.
     """
     header = config.authorization
     if helper and not config.bearer_token_env_var and helper.authorization():
-        return HelpedToken(config, store, helper)
+        return StaticToken(config, store, Header("Authorization"), helper)
     return StaticToken(config, store, header) if header else TokenSource(config, store)

@@ -373,7 +373,8 @@ def test_a_forked_child_finds_the_locks_free(kernel: Kernel) -> None:
     """A thread of the parent held one just then."""
     session = kernel()
     sign_in(session)
-    login = session._credential.source._login  # noqa: SLF001
+    source: Any = session._credential.source  # noqa: SLF001
+    login = source._login  # noqa: SLF001
     with login._lock:  # noqa: SLF001
         child = os.fork()
         if child == 0:

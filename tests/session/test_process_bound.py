@@ -225,14 +225,13 @@ def test_a_forked_child_waits_for_no_lock_of_a_thread_that_it_has_not(
     figures.add("attacks tried")
     session = connect(fake.url, store=FileStore(folder))
     sign_in(session)
-    credential, source = session._credential, session._credential.source  # noqa: SLF001
+    credential: Any = session._credential  # noqa: SLF001
     with (
         session._latest.lock,  # noqa: SLF001
         session._connection._lock,  # noqa: SLF001
         credential._lock,  # noqa: SLF001
         live._lock,  # noqa: SLF001
-        source._lock,  # noqa: SLF001
-        source._refusals._lock,  # noqa: SLF001
+        credential.source._lock,  # noqa: SLF001
     ):
         said = in_a_fork(lambda: session.call("echo", text="child").text)
 

@@ -158,9 +158,7 @@ class TestReadOnly:
 
 def _rejected(session: mcpnb.Session) -> object:
     source = session._credential.source  # noqa: SLF001  what a 401 leads to, without the threads of a client
-    held = source.usable()
-    assert held is not None
-    return source.rejected(held.generation).result(20)
+    return source.rejected(source.get().generation).result(20)
 
 
 class TestFullDisk:

@@ -118,10 +118,14 @@ class TestHeaders:
         for request in other.requests:
             assert {"authorization", "x-key"} & set(request.headers) == set()
 
-    def test_connecting_runs_nothing(self, config: Write, helper: Helper) -> None:
+    def test_connecting_and_looking_at_the_session_run_nothing(
+        self, config: Write, helper: Helper
+    ) -> None:
         helper.says(Authorization="Bearer s3cret")
         session = connect("team", config=config())
         assert session.server
+        assert "http_headers_helper" in repr(session)
+        assert "not asked yet" in repr(session)
         assert helper.runs == []
 
     def test_a_variable_with_a_token_comes_first(

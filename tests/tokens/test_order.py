@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import httpx2
 import pytest
@@ -32,26 +35,42 @@ NOTED = ["lock login", "write login", "unlock login"]
 
 
 class LoggedStore(MemoryStore):
-    """Notes what is done to the login."""
+    """Notes what is done to the login, and what of it on an event loop."""
 
     def __init__(self) -> None:
         super().__init__()
         self.log: list[str] = []
+        self.on_a_loop: list[str] = []
 
-    def read(self, key: RecordName) -> dict[str, object] | None:
-        self.log.append(f"read {key.kind}")
+    def _note(self, what: str) -> None:
+        self.log.append(what)
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            self.on_a_loop.append(what + "".join(traceback.format_stack()[-5:-2]))
+
+    def expire(self) -> None:
+        """Let the hour of the one login be over."""
+        [key] = self.keys("login")
+        record, now = self.read(key), time.time()
+        assert record is not None
+        record["tokens"] |= {"obtained_at": now - 3700, "expires_at": now - 100}
+        self.write(key, record)
+        self.log.clear()
+
+    def read(self, key: RecordName) -> dict[str, Any] | None:
+        self._note(f"read {key.kind}")
         return super().read(key)
 
-    def write(self, key: RecordName, record: dict[str, object]) -> None:
-        self.log.append(f"write {key.kind}")
+    def write(self, key: RecordName, record: dict[str, Any]) -> None:
+        self._note(f"write {key.kind}")
         super().write(key, record)
 
     @contextmanager
     def lock(self, key: RecordName, timeout: float) -> Iterator[None]:
         with super().lock(key, timeout):
-            self.log.append(f"lock {key.kind}")
+            self._note(f"lock {key.kind}")
             yield
-            self.log.append(f"unlock {key.kind}")
+            self._note(f"unlock {key.kind}")
 
 
 @pytest.fixture
@@ -92,13 +111,7 @@ def post(session: mcpnb.Session) -> int:
 def test_an_expired_token_is_refreshed_in_this_order(
     session: mcpnb.Session, store: LoggedStore
 ) -> None:
-    [key] = store.keys("login")
-    record = store.read(key)
-    assert record is not None
-    now = time.time()
-    record["tokens"] |= {"obtained_at": now - 3700, "expires_at": now - 100}
-    store.write(key, record)
-    store.log.clear()
+    store.expire()
 
     assert post(session) == 200
 
@@ -130,3 +143,61 @@ def test_a_token_that_stays_rejected_is_noted_for_siblings(
     assert store.log == ["POST /mcp 401", *REFRESH, "POST /mcp 401", *NOTED]
     assert post(session) == 401
     assert store.log[-1] == "POST /mcp 401"
+
+
+async def through_auth(session: mcpnb.Session) -> None:
+    async with httpx2.AsyncClient(auth=session.auth, trust_env=False) as client:
+        await client.post(session.server, json=CALL)
+
+
+async def through_client(session: mcpnb.Session) -> None:
+    async with session.client() as client:
+        await client.list_tools()
+
+
+async def through_acall(session: mcpnb.Session) -> None:
+    await session.acall("echo", text="hello")
+
+
+async def through_call(session: mcpnb.Session) -> None:
+    await asyncio.to_thread(session.call, "echo", text="hello")
+
+
+async def awaited(session: mcpnb.Session) -> None:
+    await session
+
+
+async def ready(session: mcpnb.Session) -> None:
+    await session.ready(5)
+
+
+USES = [through_auth, through_client, through_acall, through_call, awaited, ready]
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("state", ["new", "expired", "rejected", "rejected again", "ended"])
+def test_no_event_loop_waits_for_the_store(
+    fake: FakeServer,
+    store: LoggedStore,
+    state: str,
+    use: Callable[[mcpnb.Session], Awaitable[None]],
+) -> None:
+    """A system keyring can take seconds: all other calls on that loop would wait for it, too."""
+    sign_in(connect(fake.url, store=store))
+    session = connect(fake.url, store=store)  # it has read nothing yet
+    if state == "expired":
+        store.expire()
+    elif state != "new":
+        fake.expire()
+        fake.really_lives = 0 if state == "rejected again" else None
+        if state == "ended":
+            fake.end()
+
+    async def used() -> None:
+        with suppress(mcpnb.McpnbError):
+            await asyncio.wait_for(use(session), 20)
+
+    asyncio.run(used())
+
+    assert store.log
+    assert store.on_a_loop == []
