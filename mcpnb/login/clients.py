@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from mcpnb.errors import McpnbError
+from mcpnb.errors import McpnbError, StoreBusy
 from mcpnb.oauth import client
 from mcpnb.oauth import registration as registering
 from mcpnb.oauth.credentials import Registration, RegistrationMethod
@@ -17,7 +17,7 @@ from mcpnb.storage.base import Record
 
 __all__ = ["Registrations"]
 
-_LOCK_TIMEOUT = 10.0
+_LOCK_TIMEOUT = 2.0
 # A client secret that ends during the sign-in, or minutes after it, is of no use.
 _SECRET_MARGIN = 600.0
 
@@ -64,7 +64,11 @@ class Registrations:
             return registering.via_metadata_document(self._config, server)
         # threat: registration-of-another-issuer, registration-of-another-redirect
         key = RecordName("client", f"{server.issuer}\n{redirect_uri or 'device'}")
-        with self._store.lock(key, _LOCK_TIMEOUT):
+        with contextlib.ExitStack() as locks:
+            # Usually, all who sign in at the same moment share one registration. But a request
+            # may take a minute: whoever has waited long enough registers a client of its own.
+            with contextlib.suppress(StoreBusy):
+                locks.enter_context(self._store.lock(key, _LOCK_TIMEOUT))
             known = _read(self._store.read(key))
             if known is not None and _usable(known, wanted):
                 self._reused = key

@@ -6,14 +6,16 @@ only in that they do it on demand.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from mcpnb import errors
+from mcpnb.stores import MemoryStore
 from tests.fakes.people import answer_of, connect, free_port, query_of, refresh_tokens, sign_in
 from tests.fakes.server import AS_METADATA, FakeServer
-from tests.fakes.wire import Reply
+from tests.fakes.wire import Reply, Request
 
 
 class TestResourceAndScope:
@@ -151,6 +153,34 @@ class TestRegistration:
         sign_in(session)
 
         assert session.call("echo", text="back").text == "back"
+
+    @pytest.mark.slow
+    def test_a_slow_registration_holds_up_no_other_sign_in(
+        self, fakes: Callable[[], FakeServer]
+    ) -> None:
+        """Two servers behind one issuer share a client; the second does not fail for the first."""
+        first, second = fakes(), fakes()
+        second.resource_metadata = {"resource": second.url, "authorization_servers": [first.base]}
+        arrived, go_on, register = threading.Event(), threading.Event(), first.routes["/register"]
+
+        def slow_at_first(request: Request) -> Reply:
+            if not arrived.is_set():
+                arrived.set()
+                go_on.wait(60)
+            return register(request)
+
+        first.routes["/register"] = slow_at_first
+        given = {"store": MemoryStore(), "callback_port": free_port(), "via": "paste"}
+        slow = connect(first.url, **given).login()
+        assert arrived.wait(10)
+
+        other = connect(second.url, **given).login()
+        other.wait_for("waiting", timeout=30)
+        go_on.set()
+        slow.wait_for("waiting", timeout=10)
+        for login in (other, slow):
+            assert login.url is not None
+            login.submit(answer_of(login.url))
 
 
 class TestEndpoints:
