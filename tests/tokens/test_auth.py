@@ -231,22 +231,3 @@ def test_the_sessions_own_client_raises_our_errors(fake: FakeServer) -> None:
 
     with pytest.raises(KeyError, match="own"):
         asyncio.run(asyncio.wait_for(used(), 20))
-
-
-@pytest.mark.slow
-def test_headers_are_fresh(fake: FakeServer) -> None:
-    """For what takes nothing but headers."""
-    fake.lifetime = 1
-    session = connect(fake.url)
-    sign_in(session)
-    fake.lifetime = 3600
-    first = session.access_token()
-    seen = {first}
-    for _ in range(1000):
-        if len(seen) > 1:
-            break
-        seen.add(session.headers()["Authorization"].removeprefix("Bearer "))
-        threading.Event().wait(0.01)
-
-    assert len(seen) == 2
-    assert len(refresh_tokens(fake)) == 1

@@ -160,19 +160,6 @@ class TestAServerThatRejectsEveryToken:
         assert 1 <= refreshes <= 2
         assert len(refresh_tokens(fake)) == refreshes
 
-    @pytest.mark.threat("rejected-token-replay")
-    def test_costs_one_refresh_however_often_it_is_called(
-        self, fake: FakeServer, session: mcpnb.Session
-    ) -> None:
-        """Each call asks for the sign-in that is needed."""
-        reject_everything(fake)
-
-        for _ in range(5):
-            with pytest.raises(LoginRequired):
-                session.call("echo", text="hello")
-
-        assert len(refresh_tokens(fake)) == 1
-
     def test_costs_one_refresh_however_many_requests_are_made(
         self, fake: FakeServer, session: mcpnb.Session
     ) -> None:

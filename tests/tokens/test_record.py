@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Event
+from typing import Any, cast
 
 import pytest
 
+import mcpnb
 from mcpnb import errors
 from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.models import ServerConfig
@@ -52,15 +55,16 @@ class TestTime:
         tokens = stored(folder)["tokens"]
         assert tokens["expires_at"] - tokens["obtained_at"] == pytest.approx(100, abs=1)
 
-    def test_headers_wait_for_the_renewal_of_a_stale_token(
-        self, kernel: Kernel, folder: Path
+    def test_headers_wait_for_the_refresh_of_a_stale_token(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        """Who takes headers cannot come back for newer ones; a call of ours does not wait."""
+        """Whoever takes headers cannot ask for newer ones later; a call does not wait."""
         sign_in(kernel())
-        make_stale(folder)
-        old = stored(folder)["tokens"]["access_token"]
-
-        assert kernel().access_token() != old
+        for give in (lambda session: session.headers()["Authorization"], _bearer):
+            make_stale(folder)
+            old = stored(folder)["tokens"]["access_token"]
+            assert give(kernel()).removeprefix("Bearer ") not in ("", old)
+        assert len(refresh_tokens(fake)) == 2
 
     @pytest.mark.slow
     def test_kernels_begin_to_renew_at_different_moments(
@@ -92,6 +96,10 @@ class TestTime:
         assert len(others | {here}) > 1
         expires = record.tokens.expires_at or 0.0
         assert all(expires - 320 <= moment <= expires - 150 for moment in others | {here})
+
+
+def _bearer(session: mcpnb.Session) -> str:
+    return session.access_token()
 
 
 class TestFormats:
@@ -150,5 +158,6 @@ def test_calls_that_come_at_once_look_at_the_store_once(monkeypatch: pytest.Monk
     go_on.set()
 
     assert first is second
-    assert first.result(10) is None
+    with pytest.raises(errors.LoginRequired):
+        cast("Future[Any]", first.result(10)).result()
     assert source.lookup_async() is not first

