@@ -1,4 +1,4 @@
-"""Locks, threads and listeners: what processes, threads and forks share."""
+"""Locks, threads and listeners, in a process that may fork and among processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class ForkSafeLock:
-    """A `threading.Lock`; free in a forked child, where the thread that held it does not exist."""
+    """A `threading.Lock` that is free in a forked child, where its holder does not exist."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,22 +44,22 @@ class ForkSafeLock:
 
 
 def file_lock(path: Path, timeout: float) -> BaseFileLock:
-    """Take a lock that processes share; give it back with its `release()`.
+    """Take a lock that processes share; call its `release()` to free it.
 
-    A holder that dies frees it: it is the kernel's lock. The file stays: to remove it would split
+    It is the kernel's lock: a holder that dies frees it. The file stays. To remove it would split
     those who wait.
 
     Args:
-        path: The lock's own file, made with mode 0600.
+        path: The lock's own file, created with mode 0600.
         timeout: Seconds to wait for it.
 
     Raises:
         TimeoutError: Somebody else holds it.
-        OSError: It cannot be had at all: the folder cannot be written, or has no locks.
+        OSError: It cannot be taken at all: the folder cannot be written, or has no locks.
     """
     from filelock import FileLock
 
-    # Never the soft fallback: its marker survives a killed holder and blocks everybody.
+    # Never the soft fallback: its marker survives a killed holder, and blocks everybody.
     # threat: readable-by-others
     lock = FileLock(path, timeout=timeout, mode=0o600, poll_interval=0.02, fallback_to_soft=False)
     try:
@@ -70,10 +70,10 @@ def file_lock(path: Path, timeout: float) -> BaseFileLock:
 
 
 def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
-    """Give the Ctrl-C that an error stands for, if it does.
+    """Return the Ctrl-C that an error stands for, if it does.
 
-    One that is pressed just as a wait for a condition begins comes out of CPython's ``with`` as
-    “cannot release un-acquired lock” (measured).
+    If it is pressed just as a wait for a condition begins, CPython's ``with`` raises “cannot
+    release un-acquired lock” instead (measured).
     """
     cause = error.__context__ if isinstance(error, RuntimeError) else None
     return cause if isinstance(cause, KeyboardInterrupt) else None
@@ -95,8 +95,8 @@ if hasattr(os, "register_at_fork"):
 class Listeners:
     """Functions to call after every change, in one thread of their own.
 
-    Whoever reports a change may hold locks, and a listener may take others or call back: called
-    directly, the two could wait for each other for ever.
+    Whoever reports a change may hold locks, and a listener may take others or call back. Called
+    directly, the two could wait for each other forever.
     """
 
     def __init__(self) -> None:
@@ -119,16 +119,16 @@ class Listeners:
     def _run(self) -> None:
         while self._news.get():
             for function in list(self._functions):
-                with contextlib.suppress(Exception):  # a view that fails harms nobody else
+                with contextlib.suppress(Exception):  # a view that fails must not stop the others
                     function()
 
 
 class ProcessBound:
-    """Base of what holds a login: a copy of it is itself, and it cannot be pickled.
+    """Base of what belongs to one login: a copy of it is itself, and it cannot be pickled.
 
-    All who hold it share one login, with its locks and threads: a second one could only refresh
-    what the first one has. A pickle would take tokens out of the process. A fork is no copy: a
-    forked child finds the login in the store as its parent does.
+    A second one could only refresh what the first one has: they share its locks and threads. A
+    pickle would take tokens out of the process. A fork is no copy: a forked child finds the login
+    in the store as its parent does.
     """
 
     # threat: session-copied
@@ -154,9 +154,9 @@ T = TypeVar("T")
 def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Do something in one of this process's threads.
 
-    The interpreter joins them at exit, so a rotation under way is always written: an unwritten one
-    loses the login (measured). While it does so it takes no new work, though other threads and
-    `atexit` functions may still run: theirs is done at once.
+    The interpreter joins them at exit, so that a rotation under way is always written: an unwritten
+    one loses the login (measured). From then on the pool takes no work, though other threads and
+    `atexit` functions may still run: their work is done at once.
     """
     try:
         return _of(os.getpid()).submit(work, *args, **kwargs)
@@ -171,5 +171,5 @@ def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Fu
 
 @lru_cache(maxsize=2)
 def _of(process: int) -> ThreadPoolExecutor:  # noqa: ARG001  the key: a fork has no threads
-    # One for each login that is renewed just now, or one server that hangs would hold up others.
-    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="mcpnb-renewal")
+    # One for each login that is being refreshed: a server that hangs must not hold up others.
+    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="mcpnb-work")

@@ -100,6 +100,8 @@ class Tokens(Protocol):
 _REJECTION_LASTS = 60.0
 """Seconds in which a login whose refresh did not help against a 401 is not refreshed for a 401
 again, by any process."""
+_NOTE_PATIENCE = 5.0
+"""Seconds to wait with such a note for a sibling; who waits longer is overtaken by its refresh."""
 
 
 class Rejections:
@@ -187,7 +189,7 @@ class Rejections:
         if not self._lately_in_vain(generation, refusal.scopes):
             now = time.time()
             self._did_not_help[generation, frozenset(refusal.scopes)] = now
-            in_background(self._store, generation, refresh_failed_at=now)
+            self._store(generation, refresh_failed_at=now)  # before anybody can try again
         record = self._login.record()
         beyond = record is not None and not set(refusal.scopes) <= set(record.tokens.scopes)
         if refusal.lacks_scope or beyond:
@@ -260,7 +262,7 @@ class Rejections:
             record = self._login.record()
             if record is None or all(getattr(record, name) == facts[name] for name in facts):
                 return
-            with self._login.store.lock(self._login.key, LOCK_TIMEOUT):
+            with self._login.store.lock(self._login.key, _NOTE_PATIENCE):
                 record = self._login.record()
                 if record is not None and record.generation == generation:
                     self._login.write(replace(record, **facts))  # type: ignore[arg-type]
@@ -366,7 +368,9 @@ class TokenSource(ProcessBound):
         """See `Tokens.require`; an open server needs no login."""
         if self.cached() is not None:
             return
-        refresh = await asyncio.wrap_future(self._once("require", self._refresh_if_spent))
+        # Shielded: a caller that is cancelled cancels nobody else's look or refresh.
+        look = self._once("require", self._refresh_if_spent)
+        refresh = await asyncio.shield(asyncio.wrap_future(look))
         if refresh is not None:
             await asyncio.shield(asyncio.wrap_future(refresh))
 

@@ -118,7 +118,7 @@ SHOWN_ELSEWHERE = {
     "::test_both_tokens_are_revoked_and_a_mark_is_left",
     # Refreshing
     "a 401 without WWW-Authenticate is the end": "tests/tokens/test_auth.py"
-    "::test_a_401_without_www_authenticate_is_renewed_too",
+    "::test_a_401_without_www_authenticate_is_refreshed_too",
     "six processes that meet a 401 refresh six times": "tests/tokens/test_one_refresh.py"
     "::test_costs_one_refresh_for_all_processes_and_those_after_them",
     "nothing is refreshed before the start (#27165, #17265)": "tests/tokens/test_server_habits.py"

@@ -332,7 +332,7 @@ SHOWN_ELSEWHERE = {
     "1.8 the keyring": "storage/test_keyring::test_the_key_is_in_the_keyring_and_nowhere_else",
     "1.8 locks": "storage/test_files::test_processes_take_turns",
     "1.8 before the start": "cli/test_scripts::test_an_expired_one_is_renewed_first",
-    "1.8 after a 401": "tokens/test_auth::test_a_401_is_renewed_and_the_request_sent_once_more",
+    "1.8 after a 401": "tokens/test_auth::test_a_401_is_refreshed_and_the_request_sent_once_more",
     "1.8 a refused refresh": "tokens/test_server_habits::test_invalid_grant_ends_the_login_with_any_status",
     "1.8 many processes": (
         "tokens/test_one_refresh::test_costs_one_refresh_for_all_processes_and_those_after_them"

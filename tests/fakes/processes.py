@@ -37,8 +37,8 @@ __all__ = [
     "calling",
     "keep_calling",
     "message",
-    "renew_for_ever",
-    "renew_once",
+    "refresh_for_ever",
+    "refresh_once",
     "start",
 ]
 
@@ -193,26 +193,26 @@ def call_after_the_end(server: str, folder: str, when: str) -> None:
         atexit.register(call)
 
 
-# Renewals that get killed
+# Refreshes that get killed
 
 
-def renew_for_ever(server: str, folder: str, seed: int) -> None:
+def refresh_for_ever(server: str, folder: str, seed: int) -> None:
     """Renew the login again and again, stale or expired; tell when it is in full swing."""
     chance = random.Random(seed)  # noqa: S311  it only has to differ
     store = FileStore(folder)
     session = mcpnb.connect(server, store=store)
-    _renew(session, store, EXPIRED)  # what is imported at the first time is imported now
-    print("renewing", flush=True)  # noqa: T201
+    _refresh(session, store, EXPIRED)  # what is imported at the first time is imported now
+    print("refreshing", flush=True)  # noqa: T201
     while True:
-        _renew(session, store, chance.choice([STALE, EXPIRED]))
+        _refresh(session, store, chance.choice([STALE, EXPIRED]))
 
 
-def _renew(session: mcpnb.Session, store: FileStore, left: float) -> None:
+def _refresh(session: mcpnb.Session, store: FileStore, left: float) -> None:
     age(store, left)
     [key] = store.keys("login")
     before = _refresh_token(store, key)
     session.headers()
-    _until_renewed(store, key, before)
+    _until_refreshed(store, key, before)
 
 
 def _refresh_token(store: FileStore, key: RecordName) -> str:
@@ -221,11 +221,11 @@ def _refresh_token(store: FileStore, key: RecordName) -> str:
     return str(record["tokens"]["refresh_token"])
 
 
-def _until_renewed(store: FileStore, key: RecordName, before: str) -> None:
-    # A stale token is renewed in the background.
+def _until_refreshed(store: FileStore, key: RecordName, before: str) -> None:
+    # A stale token is refreshed in the background.
     pause, end = threading.Event(), time.monotonic() + 30
     while _refresh_token(store, key) == before:
-        assert time.monotonic() < end, "it was not renewed"
+        assert time.monotonic() < end, "it was not refreshed"
         pause.wait(0.001)
 
 
@@ -258,7 +258,7 @@ class _Steps:
         setattr(owner, name, step)
 
 
-def renew_once(server: str, folder: str, fatal: int) -> None:
+def refresh_once(server: str, folder: str, fatal: int) -> None:
     """Renew the login once; be killed just before the step of that number, if there are so many.
 
     Prints the names of its steps.
@@ -270,11 +270,11 @@ def renew_once(server: str, folder: str, fatal: int) -> None:
     steps = _Steps(fatal)
     session.headers()
     steps.onlookers.add(threading.get_ident())
-    _until_renewed(store, key, before)
-    with store.lock(key, 10):  # whoever renewed has let go
+    _until_refreshed(store, key, before)
+    with store.lock(key, 10):  # whoever refreshed has let go
         print(json.dumps(steps.names))  # noqa: T201
 
 
 if __name__ == "__main__":
-    ROLES = (call_after_the_end, call_once, keep_calling, renew_for_ever, renew_once)
+    ROLES = (call_after_the_end, call_once, keep_calling, refresh_for_ever, refresh_once)
     {role.__name__: role for role in ROLES}[sys.argv[1]](*json.loads(sys.argv[2]))

@@ -86,7 +86,7 @@ def test_a_secret_configured_for_another_issuer_is_not_sent_at_a_refresh(
 
 @pytest.mark.threat("error-beside-a-token")
 def test_a_token_beside_an_error_is_not_taken(fake: FakeServer) -> None:
-    """An error is one, whatever stands beside it and whatever the status (RFC 6749 5.2)."""
+    """RFC 6749 section 5.2: an error stays one, whatever else the response has."""
     login, url = waiting(session := connect(fake.url))
     fake.always(
         "/token",
@@ -104,7 +104,7 @@ def test_a_token_beside_an_error_is_not_taken(fake: FakeServer) -> None:
 def test_a_refresh_token_that_is_none_is_as_good_as_not_given(
     fake: FakeServer, kernel: Kernel, folder: Path, given: Any
 ) -> None:
-    """RFC 6749 appendix A.17: visible characters. Else each renewal would end in a surprise."""
+    """RFC 6749 appendix A.17: visible characters. Else each refresh would end in a surprise."""
     fake.token_changes = {"refresh_token": given}
     session = kernel()
     sign_in(session)
@@ -150,7 +150,7 @@ def test_an_account_never_uses_or_ends_the_login_of_another(
 def test_a_refresh_that_grants_more_is_not_asked_for_it(
     fake: FakeServer, kernel: Kernel, folder: Path
 ) -> None:
-    """What a renewal adds unasked counts as granted, and nobody asks for it afterwards."""
+    """What a refresh adds unasked counts as granted, and nobody asks for it afterwards."""
     session = kernel(scopes=("read",))
     sign_in(session)
     fake.refresh_changes = {"scope": "read everything"}

@@ -70,7 +70,7 @@ class TestEveryClient:
 
         assert fake.asked("/mcp") == []
 
-    def test_a_401_is_renewed_and_the_request_sent_once_more(
+    def test_a_401_is_refreshed_and_the_request_sent_once_more(
         self, fake: FakeServer, library: ModuleType, post: Post
     ) -> None:
         """Its body, too: bytes in memory can be sent twice."""
@@ -86,7 +86,7 @@ class TestEveryClient:
         assert first.json == second.json == CALL
         assert len(refresh_tokens(fake)) == 1
 
-    def test_a_401_without_www_authenticate_is_renewed_too(
+    def test_a_401_without_www_authenticate_is_refreshed_too(
         self, fake: FakeServer, library: ModuleType, post: Post
     ) -> None:
         """Some servers leave the header out."""
@@ -100,7 +100,7 @@ class TestEveryClient:
     def test_a_body_that_cannot_be_sent_twice_gives_the_401_and_a_note(
         self, fake: FakeServer, library: ModuleType, post: Post
     ) -> None:
-        """The login is renewed all the same: sending it again works."""
+        """The login is refreshed all the same: sending it again works."""
         session = connect(fake.url)
         sign_in(session)
         fake.expire()
@@ -135,7 +135,7 @@ class TestEveryClient:
         library: ModuleType,
         post: Post,
     ) -> None:
-        """Nor does it lead to a renewal when it says 401."""
+        """Nor does it lead to a refresh when it says 401."""
         fake, other = fakes(), fakes()
         session = connect(fake.url)
         sign_in(session)
@@ -170,7 +170,7 @@ def _stream(post: Post) -> Iterator[bytes] | AsyncIterator[bytes]:
 
 
 @pytest.mark.slow
-def test_many_waiters_share_one_renewal(fake: FakeServer) -> None:
+def test_many_waiters_share_one_refresh(fake: FakeServer) -> None:
     """And a cancelled one cancels nobody else's."""
     session = connect(fake.url)
     sign_in(session)
@@ -181,7 +181,7 @@ def test_many_waiters_share_one_renewal(fake: FakeServer) -> None:
     async def all_at_once() -> list[Any]:
         async with httpx2.AsyncClient(auth=session.auth, trust_env=False) as client:
             tasks = [asyncio.create_task(client.post(fake.url, json=CALL)) for _ in range(50)]
-            # The code's exchange was the first request there; now the renewal waits.
+            # The code's exchange was the first request there; now the refresh waits.
             await asyncio.to_thread(until, lambda: len(fake.asked("/token")) == 2)
             tasks[0].cancel()
             release.set()

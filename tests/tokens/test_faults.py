@@ -1,4 +1,4 @@
-"""Every request of a renewal and of a sign-out, with every fault, one at a time.
+"""Every request of a refresh and of a sign-out, with every fault, one at a time.
 
 Each ends with the call answered, or in a clear error after which the next call is. The one
 exception is a rotation whose answer is lost: the access token is used while it lives, the refresh
@@ -44,7 +44,7 @@ TOKEN, MCP = "POST /token", "POST /mcp"
 # `server/discover`, and where the server knows no such thing, the handshake of 2025.
 FIRST_CALL = {"demo": [MCP] * 3, "fake": [MCP] * 5}
 REQUESTS = {
-    # One that comes back as expired is renewed before anything is sent; one that the server
+    # One that comes back as expired is refreshed before anything is sent; one that the server
     # rejects after the first answer, and that request is made once more.
     ("expired", "demo"): [TOKEN, *FIRST_CALL["demo"]],
     ("expired", "fake"): [TOKEN, *FIRST_CALL["fake"]],
@@ -105,7 +105,7 @@ def age(house: Behind, store: MemoryStore, left: float) -> None:
 
 
 def login_of_age(house: Behind, state: str) -> MemoryStore:
-    """Give a login that it is time to renew."""
+    """Give a login that it is time to refresh."""
     store, first = MemoryStore(), _FIRST.get(house.url)
     house.proxy.begin()
     if first is None:
@@ -132,7 +132,7 @@ def access_token(_: Behind, session: mcpnb.Session) -> None:
 
 
 @pytest.mark.parametrize("state", ["expired", "rejected", "stale"])
-def test_a_renewal_and_a_call_make_just_these_requests(house: Behind, state: str) -> None:
+def test_a_refresh_and_a_call_make_just_these_requests(house: Behind, state: str) -> None:
     store = login_of_age(house, state)
     house.proxy.begin()
     use = access_token if state == "stale" else call
@@ -141,13 +141,13 @@ def test_a_renewal_and_a_call_make_just_these_requests(house: Behind, state: str
     assert house.proxy.passed == REQUESTS[state, name_of(house)]
 
 
-# The demo's is the SDK's server: what it does at a renewal is what the fake does, but for minutes.
+# The demo's is the SDK's server: what it does at a refresh is what the fake does, but for minutes.
 @pytest.mark.parametrize(
     "house", ["fake", pytest.param("demo", marks=pytest.mark.soak)], indirect=True, scope="module"
 )
 @pytest.mark.parametrize("state", ["expired", "rejected", "stale"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_whatever_happens_to_one_request_of_a_renewal_the_login_is_kept(
+def test_whatever_happens_to_one_request_of_a_refresh_the_login_is_kept(
     house: Behind, name: str, state: str
 ) -> None:
     _try_all(house, name, state, access_token if state == "stale" else call)
@@ -181,12 +181,14 @@ def _try(house: Behind, kind: Kind, state: str, at: int, use: Call) -> None:
         raise NotMade(f"the request was not made: {error!r}")
     house.proxy.begin()
     assert not (problem := unclear(error, house.proxy)), problem
-    renewing = REQUESTS[state, name_of(house)][at - 1] == TOKEN
-    if state == "stale" or (kind.answered and not kind.twice and (renewing or not kind.not_as_mcp)):
+    refreshing = REQUESTS[state, name_of(house)][at - 1] == TOKEN
+    if state == "stale" or (
+        kind.answered and not kind.twice and (refreshing or not kind.not_as_mcp)
+    ):
         assert error is None, repr(error)
-    if renewing and kind.twice:
+    if refreshing and kind.twice:
         _assert_ended_as_theft(house, store, error)
-    elif renewing and kind.reaches and not kind.answered:
+    elif refreshing and kind.reaches and not kind.answered:
         assert house.presented == presented + 1, "it was presented again at once"
         _assert_outcome_unknown(house, store, state, error)
     else:
@@ -198,7 +200,7 @@ def _try(house: Behind, kind: Kind, state: str, at: int, use: Call) -> None:
 
 
 def _assert_still_used(house: Behind, store: MemoryStore) -> None:
-    """Say that the token serves while it lives, for siblings, too, and nothing is renewed."""
+    """Say that the token serves while it lives, for siblings, too, and nothing is refreshed."""
     before = house.presented
     used = stored(house, store)["tokens"]["access_token"]
     for _ in range(2):
@@ -206,7 +208,7 @@ def _assert_still_used(house: Behind, store: MemoryStore) -> None:
         assert sibling.access_token() == used
         error = bounded(lambda each=sibling: house.call(each))  # type: ignore[misc]
         assert error is None, f"while the token lives: {error!r}"
-    assert house.presented == before, "it was renewed again while the token lived"
+    assert house.presented == before, "it was refreshed again while the token lived"
 
 
 def _assert_outcome_unknown(

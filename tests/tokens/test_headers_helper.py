@@ -48,7 +48,7 @@ def shown_with_locals(error: BaseException) -> str:
 
 
 class TestHeaders:
-    def test_they_go_with_every_request_beside_the_token_of_the_sign_in(
+    def test_they_go_with_every_request_next_to_the_token_of_the_sign_in(
         self, fake: FakeServer, config: Write, helper: Helper
     ) -> None:
         """Its own take the place of those written down; it runs once."""
@@ -88,7 +88,7 @@ class TestHeaders:
         assert {request.path for request in fake.requests} == {"/mcp"}
         assert len(helper.runs) == 1
 
-    def test_a_login_beside_them_is_renewed_as_ever(
+    def test_a_login_next_to_them_is_refreshed_as_ever(
         self, fake: FakeServer, config: Write, helper: Helper
     ) -> None:
         helper.says(**{"X-Key": "k"})

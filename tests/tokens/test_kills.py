@@ -1,4 +1,4 @@
-"""`kill -9` at any moment of a renewal: the login stays readable, and nobody else is held up."""
+"""`kill -9` at any moment of a refresh: the login stays readable, and nobody else is held up."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.fakes.processes import (
     age,
     call_once,
     message,
-    renew_for_ever,
-    renew_once,
+    refresh_for_ever,
+    refresh_once,
     start,
 )
 from tests.fakes.server import FakeServer
@@ -129,13 +129,13 @@ def hesitate(fake: FakeServer, chance: random.Random) -> None:
 def test_a_login_survives_kill_9_at_any_moment(
     fake: FakeServer, tmp_path: Path, kills: int
 ) -> None:
-    """The processes do nothing but renew it, so nearly every kill is in the midst of something."""
+    """The processes do nothing but refresh it, so that nearly every kill interrupts something."""
     chance = random.Random(kills)  # noqa: S311  any moment will do
     login = Survivor(fake, tmp_path)
     hesitate(fake, chance)
 
     for number in range(kills):
-        with start(renew_for_ever, fake.url, str(tmp_path), number) as child:
+        with start(refresh_for_ever, fake.url, str(tmp_path), number) as child:
             try:
                 assert child.stdout is not None
                 begun = child.stdout.readline()
@@ -143,7 +143,7 @@ def test_a_login_survives_kill_9_at_any_moment(
             finally:
                 child.kill()
             _, complaint = child.communicate(timeout=10)
-        assert (begun, complaint, child.returncode) == ("renewing\n", "", -signal.SIGKILL)
+        assert (begun, complaint, child.returncode) == ("refreshing\n", "", -signal.SIGKILL)
         login.examine()
 
     print(login.figures())  # noqa: T201
@@ -152,7 +152,7 @@ def test_a_login_survives_kill_9_at_any_moment(
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("left", [STALE, EXPIRED], ids=["stale", "expired"])
-def test_a_login_survives_kill_9_before_each_step_of_a_renewal(
+def test_a_login_survives_kill_9_before_each_step_of_a_refresh(
     fake: FakeServer, tmp_path: Path, left: float
 ) -> None:
     """A step is whatever the process does to a file, a lock or a socket."""
@@ -160,7 +160,7 @@ def test_a_login_survives_kill_9_before_each_step_of_a_renewal(
 
     for fatal in range(1, MOST_STEPS):
         age(store, left)
-        child = start(renew_once, fake.url, str(tmp_path), fatal)
+        child = start(refresh_once, fake.url, str(tmp_path), fatal)
         said, complaint = child.communicate(timeout=30)
         assert complaint == ""
         if child.returncode == 0:
@@ -170,7 +170,7 @@ def test_a_login_survives_kill_9_before_each_step_of_a_renewal(
     steps = json.loads(said)
 
     assert fatal > len(steps), "every step had its kill"
-    # The note that a renewal was sent, then its answer: each written aside, flushed, put in place.
+    # The note that a refresh was sent, then its answer: each written aside, flushed, put in place.
     sent, answered = steps.index("connect"), steps.index("recv")
     assert {"fsync", "replace"} <= set(steps[:sent]) & set(steps[answered:])
     assert login.killed[UNWRITTEN] >= 4, "to read the answer, to write it, to flush it, to place it"

@@ -56,7 +56,7 @@ def reject_everything(fake: FakeServer) -> None:
     fake.expire()
 
 
-def renewing_waits_for(fake: FakeServer, condition: Callable[[], bool]) -> None:
+def refreshing_waits_for(fake: FakeServer, condition: Callable[[], bool]) -> None:
     """Hold every refresh back until `condition`: so long nobody can profit from another's."""
     answer = fake.routes["/token"]
 
@@ -85,7 +85,7 @@ def test_an_expired_token_is_refreshed_once(
     let_expire(store)
     fake.expire()
     under_way = threading.Event()
-    renewing_waits_for(fake, under_way.is_set)
+    refreshing_waits_for(fake, under_way.is_set)
 
     with Crowd(kind, fake.url, store.folder) as crowd:
         crowd.go()
@@ -106,7 +106,7 @@ def test_a_rejected_token_is_refreshed_once(
     old = session.access_token()
     fake.expire()
     in_each = 1 if kind.through == "call" else min(kind.threads + kind.coroutines, SIDE_BY_SIDE)
-    renewing_waits_for(fake, lambda: shown(fake)[old] >= kind.processes * in_each)
+    refreshing_waits_for(fake, lambda: shown(fake)[old] >= kind.processes * in_each)
 
     with Crowd(kind, fake.url, store.folder) as crowd:
         outcomes = crowd.all()

@@ -27,7 +27,7 @@ from tests.fakes.server import FakeServer
 
 
 class TestTime:
-    def test_a_clock_that_was_set_back_leads_to_a_renewal_and_no_waiting(
+    def test_a_clock_that_was_set_back_leads_to_a_refresh_and_no_waiting(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         """The record is from the future: when it ends, nobody knows."""
@@ -44,7 +44,7 @@ class TestTime:
     def test_a_refresh_answer_without_lifetime_keeps_the_earlier_one(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        """Else nobody would renew it before a call is refused."""
+        """Else nobody would refresh it before a call is refused."""
         sign_in(kernel())
         make_expired(folder)
         change(folder, obtained_at=time.time() - 1000, expires_at=time.time() - 900)
@@ -67,16 +67,16 @@ class TestTime:
         assert len(refresh_tokens(fake)) == 2
 
     @pytest.mark.slow
-    def test_kernels_begin_to_renew_at_different_moments(
+    def test_kernels_begin_to_refresh_at_different_moments(
         self, kernel: Kernel, folder: Path
     ) -> None:
-        """The first renews and the others find its token."""
+        """The first refreshes and the others find its token."""
         sign_in(kernel())
         record = LoginRecord.from_dict(stored(folder))
         here = fresh_until(record)
         code = (
             "import sys, json; from mcpnb.tokens.expiry import fresh_until; "
-            "from mcpnb.oauth.models import LoginRecord; "
+            "from mcpnb.oauth.credentials import LoginRecord; "
             "print(fresh_until(LoginRecord.from_dict(json.load(sys.stdin))))"
         )
         others = {
@@ -116,7 +116,7 @@ class TestFormats:
         now = time.time()
         record["tokens"] |= {"obtained_at": now - 3700, "expires_at": now - 100}
         FileStore(folder).write(RecordName("login", fake.url), record | {"version": 1})
-        assert kernel().call("echo", text="renewed").text == "renewed"
+        assert kernel().call("echo", text="refreshed").text == "refreshed"
         assert stored(folder)["version"] == 2
 
     @pytest.mark.parametrize("where", ["record", "file"])

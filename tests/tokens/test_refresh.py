@@ -1,4 +1,4 @@
-"""Renewals that go wrong: what is kept, who is told, and who does not ask again."""
+"""Refreshes that fail: what stays, what a person reads, and who does not try again."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ class TestOutcomeUnknown:
 
         assert kernel().call("echo", text="back").text == "back"
 
-    def test_a_token_rejected_while_its_renewal_gets_lost_is_not_taken_for_a_renewed_one(
+    def test_a_token_rejected_while_its_refresh_gets_lost_is_not_taken_for_a_new_one(
         self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """That renewal ends with the rejected token: nobody has to sign in again for that."""
+        """That refresh ends with the rejected token: nobody has to sign in again for that."""
         fake.rotation = "grace"
         sign_in(kernel())
         make_stale(folder)
@@ -106,9 +106,9 @@ class TestOutcomeUnknown:
             return honest(request)
 
         def noted(source: TokenSource, generation: int) -> Future[AccessToken]:
-            renewal = rejected(source, generation)
+            refresh = rejected(source, generation)
             waits.set()
-            return renewal
+            return refresh
 
         fake.routes["/token"] = late
         monkeypatch.setattr(TokenSource, "rejected", noted)
@@ -156,7 +156,7 @@ class TestTurnedAway:
     def test_everybody_in_line_shares_one_failure(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        """Eight kernels wait while one asks in vain: the server is not asked eight times."""
+        """Eight kernels wait while the refresh of one fails: the server is asked once."""
         sign_in(kernel())
         make_expired(folder)
         go_on = threading.Event()
@@ -242,7 +242,7 @@ class TestWhoEndedIt:
         assert len(refresh_tokens(fake)) == 1
 
     @pytest.mark.threat("forgotten-client")
-    def test_a_forgotten_client_is_made_anew_and_the_refresh_token_stays(
+    def test_a_forgotten_client_is_registered_again_and_the_refresh_token_stays(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         """Only `invalid_grant` ends a login: the server may know the client again tomorrow."""

@@ -1,4 +1,4 @@
-"""Tokens that a server rejects: renewed once for all, and not again while that would be in vain."""
+"""Tokens that a server rejects, and calls it refuses: one refresh, one step-up, and an end."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_one_tool_that_always_says_401_costs_one_refresh_whatever_else_succeeds(
 def test_an_outage_that_has_passed_is_forgotten_after_a_while(
     fake: FakeServer, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rejected, renewed, rejected again; then accepted, and rejected for good reason."""
+    """Rejected, refreshed, rejected again; then accepted, and rejected for good reason."""
     monkeypatch.setattr("mcpnb.tokens.source._REJECTION_LASTS", 0.3)
     session = kernel()
     sign_in(session)
@@ -65,7 +65,7 @@ def test_an_outage_that_has_passed_is_forgotten_after_a_while(
 
     def works_again() -> bool:
         try:
-            return session.call("echo", text="renewed").text == "renewed"
+            return session.call("echo", text="refreshed").text == "refreshed"
         except errors.LoginRequired:
             return False
 
@@ -74,7 +74,7 @@ def test_an_outage_that_has_passed_is_forgotten_after_a_while(
 
 
 @pytest.mark.slow
-def test_a_token_that_was_accepted_once_is_renewed_when_it_is_rejected_later(
+def test_a_token_that_was_accepted_once_is_refreshed_when_it_is_rejected_later(
     fake: FakeServer, kernel: Kernel, folder: Path
 ) -> None:
     """Doubt ends with the first success, for the other kernels, too."""
@@ -126,7 +126,7 @@ class TestScopeFailures:
     def test_scopes_a_server_gave_unasked_are_asked_for_at_the_step_up(
         self, fake: FakeServer
     ) -> None:
-        """Asked for none, it granted some: the union is with what is held, too."""
+        """Asked for none, it granted some: the step-up asks for those, too."""
         fake.grants_scopes = ("read",)
         fake.tool_scopes = {"publish": "write"}
         session = connect(fake.url)

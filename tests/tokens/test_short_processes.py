@@ -1,4 +1,4 @@
-"""Processes that end while a renewal is under way: whatever the server rotated is written."""
+"""Processes that end during a refresh: whatever the server rotated is written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stored_refresh_token(store: FileStore) -> str:
 
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("way", ["auth", "async auth", "call"])
-def test_a_process_that_ends_in_the_midst_of_a_renewal_writes_it_first(
+def test_a_process_that_ends_during_a_refresh_writes_it_first(
     fake: FakeServer, tmp_path: Path, way: str
 ) -> None:
     """Twenty of them one after the other: one rotation left unwritten would end the login."""
@@ -73,7 +73,7 @@ def test_a_process_that_ends_in_the_midst_of_a_renewal_writes_it_first(
 
 
 @pytest.mark.parametrize("when", ["thread", "atexit"])
-def test_a_token_is_renewed_also_after_the_main_thread_has_ended(
+def test_a_token_is_refreshed_also_after_the_main_thread_has_ended(
     fake: FakeServer, tmp_path: Path, when: str
 ) -> None:
     """A script whose threads go on without it, or that tells a server goodbye."""
@@ -89,7 +89,7 @@ def test_a_token_is_renewed_also_after_the_main_thread_has_ended(
     assert len(refresh_tokens(fake)) == 1
 
 
-def test_a_token_near_its_end_is_not_given_while_another_process_renews_it(
+def test_a_token_near_its_end_is_not_given_while_another_process_refreshs_it(
     fake: FakeServer, tmp_path: Path
 ) -> None:
     """Servers count in whole seconds: what `headers()` gives in its last one is refused."""

@@ -124,7 +124,7 @@ class TestOthers:
         assert "You signed out" in out, err
         assert all_dead(fake)
 
-    def test_a_sibling_that_is_renewing_is_waited_for(
+    def test_a_sibling_that_is_refreshing_is_waited_for(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         """And what it got is what is revoked."""
@@ -140,13 +140,13 @@ class TestOthers:
 
         fake.routes["/token"] = slow
         sibling = kernel()
-        renewing = threading.Thread(target=_headers, args=(sibling,))
-        renewing.start()
+        refreshing = threading.Thread(target=_headers, args=(sibling,))
+        refreshing.start()
         assert arrived.wait(10)
         leaving = threading.Thread(target=kernel().logout)
         leaving.start()
         go_on.set()
-        renewing.join(20)
+        refreshing.join(20)
         leaving.join(20)
 
         assert not sibling.signed_in
@@ -176,8 +176,8 @@ class TestOthers:
 
         fake.routes["/token"] = hangs
         sibling, failed = kernel(), []
-        renewing = threading.Thread(target=lambda: failed.append(_headers(sibling)))
-        renewing.start()
+        refreshing = threading.Thread(target=lambda: failed.append(_headers(sibling)))
+        refreshing.start()
         assert arrived.wait(10)
 
         fake.always("/revoke", Reply(503))  # the first revocation is lost: the grant lives on
@@ -185,7 +185,7 @@ class TestOthers:
         assert not sibling.signed_in
         fake.restore("/revoke")
         go_on.set()
-        renewing.join(20)
+        refreshing.join(20)
 
         assert isinstance(failed[0], errors.LoginRequired)
         until(lambda: all_dead(fake))

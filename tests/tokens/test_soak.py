@@ -25,9 +25,9 @@ from tests.peers.resource_server import ResourceServer
 pytestmark = pytest.mark.peer
 
 LIFETIME = 5
-# When `ages` renews a token of that lifetime: the last second is never used, and a fifth of the
-# lifetime before that is for renewing in the background.
-RENEWED_AFTER = LIFETIME - 1 - LIFETIME / 5
+# When a token of that lifetime gets stale: its last second is never used, and a fifth of its
+# lifetime before that is for the refresh in the background.
+REFRESHED_AFTER = LIFETIME - 1 - LIFETIME / 5
 LONG = float(os.environ.get("MCPNB_SOAK_SECONDS", "600"))  # for trying it out
 # Importing the SDK takes as long as a hundred calls, so those who do live longer, and are few.
 PLACES = {"auth": 5, "headers": 1, "call": 2}
@@ -122,7 +122,7 @@ def test_kernels_come_and_go_and_the_login_stays(
     assert oidc.grants("authorization_code") == 1
     assert (oidc.state()["errors"], oidc.state()["revokedGrants"]) == ([], 0)
     assert len(presented) == len(set(presented)) == refreshes
-    # Somebody calls all the time, so no token is left to expire unrenewed; and none is renewed
+    # Somebody calls all the time, so no token is left to expire unrefreshed; and none is refreshed
     # before it is stale. The first is the sign-in's.
-    assert lasted / LIFETIME - 1 <= refreshes <= lasted / RENEWED_AFTER
+    assert lasted / LIFETIME - 1 <= refreshes <= lasted / REFRESHED_AFTER
     assert soak.processes > seconds / max(LIVES["call"]) * len(places) / 2, "they did come and go"
