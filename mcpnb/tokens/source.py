@@ -50,8 +50,8 @@ class Refusal:
 class Tokens(Protocol):
     """What the ``Authorization`` header for one server comes from: a login, or configuration.
 
-    Only `cached` and `accepted` may be called on an event loop: all else may read the store, which
-    can take seconds where a system keyring is asked, or run a command.
+    On an event loop, use only `cached`, `lookup_async`, `require` and `accepted`. Others may run a
+    command, or read the store, which takes seconds where a system keyring has to be unlocked.
     """
 
     server: str
