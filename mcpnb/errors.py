@@ -14,7 +14,7 @@
     │   ├── LoginDenied                      the person or the authorization server said no
     │   ├── LoginTimeout (TimeoutError)      nothing came back in time
     │   ├── LoginCancelled                   cancelled here
-    │   ├── AnswerRefused                    this answer is not the awaited one; the wait goes on
+    │   ├── AnswerRefused                    not the expected response; the wait goes on
     │   ├── ClientIdRequired                 no way to register: a client id has to be given
     │   └── GrantError                       the token endpoint refused; ``error`` has its code
     ├── StoreError                           logins cannot be read or written
@@ -185,9 +185,9 @@ class LoginCancelled(LoginError):
 
 
 class AnswerRefused(LoginError):
-    """What came back is not the awaited answer (other state, other address, bare code).
+    """It is not the expected response (other state, other address, bare code).
 
-    The sign-in goes on waiting.
+    The sign-in keeps waiting.
     """
 
 

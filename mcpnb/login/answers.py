@@ -134,7 +134,7 @@ class AnswerInbox:
             return Reply("failed", str(error))
         if location is not None:
             return Reply("again", location=location)
-        return Reply("done", "You can close this tab and go back to where you came from.")
+        return Reply("done", "You can close this tab and go back to your notebook or terminal.")
 
     def _note_ignored(self, why: str) -> None:
         """Say why a response was ignored, once: any page may send one a thousand times."""
@@ -143,7 +143,7 @@ class AnswerInbox:
             if why in self._ignored or len(self._ignored) >= _MOST_IGNORED:
                 return
             self._ignored.add(why)
-        self._progress.note(f"An answer that was not the awaited one was ignored: {why}")
+        self._progress.note(f"Ignored a response that is not the expected one: {why}")
 
     def receive(self, text: str) -> str | None:
         """Take a response through to the stored login.
@@ -157,11 +157,11 @@ class AnswerInbox:
         with self._progress.changed:
             pending = self._progress.pending
             if self._progress.state != "waiting" or pending is None:
-                raise AnswerRefused("This sign-in is not waiting for an answer (any more).")
+                raise AnswerRefused("This sign-in is not waiting for a response.")
             if not isinstance(pending.request, AuthorizationRequest):
                 raise AnswerRefused(
-                    "Nothing is pasted in this sign-in: enter the code at the address that it "
-                    "shows. It goes on by itself."
+                    "This sign-in needs no pasted address. Enter the code at the address that it "
+                    "shows. The sign-in continues by itself."
                 )
             response = self._validated(text, pending.request, pending)
             if response is None:
@@ -170,7 +170,7 @@ class AnswerInbox:
         with self._deps.pending.claimed(pending.request) as mine:
             # threat: answer-replay
             if not mine:
-                raise AnswerRefused("This sign-in is being completed elsewhere, or was ended.")
+                raise AnswerRefused("Another process is completing this sign-in, or it was ended.")
             self._exchange(response, pending)
         return None
 
@@ -199,7 +199,7 @@ class AnswerInbox:
     def _again_without_scopes(self, pending: PendingLogin) -> str:
         again = pending.without_scopes()
         if not self._deps.pending.replace(pending.request, again):
-            raise AnswerRefused("This sign-in is being completed elsewhere, or was ended.")
+            raise AnswerRefused("Another process is completing this sign-in, or it was ended.")
         self._progress.show(again)
         self._deps.observer.asked(again.request)
         self._progress.note(

@@ -43,8 +43,8 @@ _LOCK_TIMEOUT = 1.0
 # Servers that refuse a request show a page of their own and never send the browser back (measured).
 _HINT_AFTER = 20.0
 _HINT = (
-    "If the browser shows an error page of the server, it will not come back by itself: cancel, "
-    "and sign in again."
+    "If the browser shows an error page of the server, it will not come back by itself. Cancel, "
+    "then sign in again."
 )
 
 
@@ -198,8 +198,8 @@ class SignInFlow:
                 if not redirect.optional or isinstance(error, ClientIdRequired | LoginCancelled):
                     raise
                 note(
-                    "The server takes no answers to this notebook's page, so they go to "
-                    "127.0.0.1, which is the computer of your browser."
+                    "The server does not accept this notebook's page as a redirect URI. The "
+                    "response goes to 127.0.0.1, which is your browser's computer."
                 )
 
     def _can_resume(self, pending: PendingLogin) -> bool:
@@ -236,9 +236,11 @@ class SignInFlow:
                     redirects.to_open, redirect_uri=request.redirect_uri, listener=listener
                 )
         except LoginError as error:
-            progress.note(f"{error} Paste the address that the browser ends at.")
+            progress.note(f"{error} Paste the address at which the browser ends.")
         if not progress.is_follower:
-            progress.note("Going on with the sign-in that was begun before. Cancel to begin anew.")
+            progress.note(
+                "Continuing the sign-in that was begun earlier. Cancel it to start again."
+            )
         self._open(pending, to_open)
 
     def _open(self, pending: PendingLogin, to_open: Callable[[str], str] = str) -> None:
@@ -257,7 +259,7 @@ class SignInFlow:
         ):
             return
         progress.browser_failed()
-        progress.note("No browser could be opened here: open the address yourself.")
+        progress.note("No browser could be opened here. Open the address yourself.")
         if request.server.device_authorization_endpoint:
             progress.note(ON_ANOTHER_DEVICE)
 
@@ -287,10 +289,10 @@ class SignInFlow:
             return
         pending = progress.pending
         if pending is not None and isinstance(pending.request, DeviceRequest):
-            raise LoginTimeout("Nobody agreed on the other device in time. Sign in again.")
+            raise LoginTimeout("Nobody approved on the other device in time. Sign in again.")
         raise LoginTimeout(
-            f"No answer came from the browser within {self._asked.timeout:g} s. "
-            "Where a server shows an error page of its own, none ever comes."
+            f"The browser brought no response within {self._asked.timeout:g} s. "
+            "A server that shows its own error page never sends one."
         )
 
     # Other processes
@@ -307,7 +309,7 @@ class SignInFlow:
             deps.pending.drop(pending.request, claimed=False)
         elif pending is not None and progress.state != "exchanging":
             progress.follow(
-                "Being signed in in another notebook or terminal already: this one follows it."
+                "Another notebook or terminal is already signing in. This one follows it."
             )
             progress.show(pending)
             if progress.state != "waiting":
@@ -321,14 +323,14 @@ class SignInFlow:
         pending = deps.pending.current()
         if pending is not None and not self._asked.fits(pending, deps.config):
             raise LoginError(
-                f"The sign-in to {deps.config.url} that waits for its answer was begun with other "
-                f"settings: at {quote(pending.request.server.issuer)}, for the client "
+                f"The pending sign-in to {deps.config.url} was begun with other settings: "
+                f"at {quote(pending.request.server.issuer)}, for the client "
                 f"{quote(pending.request.registration.client_id)}. Complete it with the same ones."
             )
         if pending is None:
             raise LoginError(
-                f"No sign-in to {deps.config.url} is waiting for its answer (any more): it was "
-                "completed, cancelled, or took too long. Begin again."
+                f"No sign-in to {deps.config.url} is pending: it was completed, was cancelled, or "
+                "took too long. Start again."
             )
         progress.show(pending)
         progress.enter("waiting")

@@ -288,8 +288,8 @@ class Login(ProcessBound, Generic[OwnerT]):
         left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
         if not self._progress.wait(left):
             raise LoginTimeout(
-                f"Not signed in to {self._config.url} within {timeout:g} s; it goes on. "
-                "The address to open is the login's `url`."
+                f"Not signed in to {self._config.url} within {timeout:g} s. The sign-in continues; "
+                "its `url` is the address to open."
             )
         if self.state != "cancelled":
             # A program that ends now would take the browser's last page with it.
@@ -299,7 +299,7 @@ class Login(ProcessBound, Generic[OwnerT]):
         return self._owner
 
     def _instruction(self) -> str:
-        back = f"The answer comes back to {self.redirect_uri}; or give" if self.port else "Give"
+        back = f"The response comes back to {self.redirect_uri}. Or give" if self.port else "Give"
         return (
             f"No browser could be opened here. Open this address:\n\n{self.url}\n\n"
             f"{back} the address that the browser ends at to the login: login.submit(...)\n"

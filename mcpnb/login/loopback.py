@@ -34,7 +34,7 @@ __all__ = [
 _HEADINGS = {
     "done": "Signed in",
     "failed": "Not signed in",
-    "refused": "Not the awaited answer",
+    "refused": "Not the expected response",
     "again": "Once more",
 }
 
@@ -215,12 +215,10 @@ _IDLE = 10.0
 _LAST_PAGE = 3.0
 """Seconds to let the last page reach the browser before the port is closed."""
 _BY_NAME = ("localhost", "::1")
-_NO_PAGE = (
-    "Answers are taken from a tab of their own, and from nothing that a page loads by itself."
-)
+_NO_PAGE = "Responses are accepted from a tab of their own, not from what a page loads by itself."
 _OPENED = (
-    "This address leads on once, and somebody has opened it before. If that was not you, cancel "
-    "the sign-in where it waits, and begin anew."
+    "This address works once, and somebody has already opened it. If that was not you, cancel the "
+    "sign-in where it waits, and start again."
 )
 
 
@@ -316,8 +314,8 @@ class LoopbackListener:
 
 def _busy(port: int, error: OSError) -> LoginError:
     return LoginError(
-        f"Port {port} cannot be listened on ({error.strerror}). Close what uses it, "
-        "or choose another one (callback_port=, --port)."
+        f"Port {port} cannot be listened on ({error.strerror}). Close the program that uses it, "
+        "or choose another port (callback_port=, --port)."
     )
 
 

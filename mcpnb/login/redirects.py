@@ -108,9 +108,9 @@ def choices(
         )
     elif callback == "page":
         raise LoginError(
-            "No page of this notebook can take the answer (via=“page”). It needs a panel in "
-            "JupyterLab or Notebook 7, at https or on this computer; `mcpnb jupyter` puts its page "
-            "in place."
+            "No page of this notebook can receive the response (via=“page”). It needs a panel in "
+            "JupyterLab or Notebook 7, at https or on this computer. `mcpnb jupyter` installs the "
+            "page."
         )
     yield expected(config) if callback == "paste" else _listen(config, note)
 
@@ -139,7 +139,7 @@ def _listen(config: ServerConfig, note: Callable[[str], object]) -> Redirect:
         port, everywhere=public, fallback=own is None, host=own.hostname if own else None
     )
     if listener.fell_back:
-        note(f"Port {port} is in use by another program; listening on {listener.port}.")
+        note(f"Port {port} is in use by another program. Listening on {listener.port} instead.")
     return Redirect(
         kind="loopback",
         base=config.callback_url or f"http://127.0.0.1:{listener.port}/callback",
@@ -167,7 +167,7 @@ def listen_again(
     public = not is_loopback_host(host)
     # threat: listening-everywhere
     if public and config.callback_url != redirect_uri:
-        raise LoginError("The answer goes to a callback address that is not configured here.")
+        raise LoginError("The response goes to a callback URL that is not configured here.")
     if public:
         note(f"Listening on all interfaces, port {port}, because of the callback URL.")
     return LoopbackListener(port, everywhere=public, fallback=False, host=host)

@@ -120,7 +120,7 @@ class Relay:
             if self._caught is not None:
                 return self._caught
         raise LoginTimeout(
-            f"No answer came from the browser within {timeout:g} s. Run this again, or begin the "
+            f"The browser brought no response within {timeout:g} s. Run this again, or begin the "
             "sign-in anew where it no longer waits."
         )
 

@@ -196,8 +196,8 @@ class Session(ProcessBound):
             self._ui.show_login_url(
                 login,
                 f"To sign in to {redact(self.server)}, open:\n{login.url}\n"
-                f"The answer comes back to {login.redirect_uri}. If your browser cannot reach "
-                "that, run this in a terminal beside, and paste the address that it ends at: "
+                f"The response comes back to {login.redirect_uri}. If your browser cannot reach "
+                "that address, run this in a terminal and paste the address at which it ends: "
                 f"{self.login_command} --finish -",
             )
         return login
@@ -479,7 +479,7 @@ class Session(ProcessBound):
         where = "terminal" if configured else frontend()
         if where == "notebook":
             position = self._ui.show_panel(self)
-            error.advise(f"Sign in in the panel {position}, then run this cell again.")
+            error.advise(f"Sign in with the panel {position}, then run this cell again.")
         elif where == "headless":
             error.advise(f"Sign in once, on this machine: {self.login_command}")
 

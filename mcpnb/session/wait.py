@@ -106,7 +106,7 @@ class SignInWait:
             return
         if not stdin_allowed():
             raise LoginRequired(
-                f"Not signed in to {self._session.server}. Sign in in the panel, then run this "
+                f"Not signed in to {self._session.server}. Sign in with the panel, then run this "
                 "cell again: while a cell is running, this kernel does not hear the panel.",
                 server=self._session.server,
             )

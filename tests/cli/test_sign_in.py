@@ -163,7 +163,7 @@ class TestFailures:
     def test_nobody_comes_in_time(self, demo: DemoServers, world: Path) -> None:
         done = run("login", demo.mcp_url, "--no-browser", "--port", "0", "--timeout", "1").expect(1)
 
-        assert "Error: No answer came from the browser within 1 s." in done.err
+        assert "Error: The browser brought no response within 1 s." in done.err
         assert nothing_is_stored(world)
 
     def test_a_code_that_is_not_accepted(self, fake: FakeServer, world: Path) -> None:

@@ -60,7 +60,7 @@ def test_it_can_be_finished_once(fake: FakeServer) -> None:
 
     again = run("login", fake.url, "--finish", answer).expect(1)
 
-    assert "is waiting for its answer" in again.err
+    assert "is pending" in again.err
     assert len(fake.token_requests("authorization_code")) == 1
 
 

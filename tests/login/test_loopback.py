@@ -229,7 +229,7 @@ class TestThePage:
         [
             (Reply("done", "x"), 200, "Signed in"),
             (Reply("failed", "x"), 400, "Not signed in"),
-            (Reply("refused", "x"), 400, "Not the awaited answer"),
+            (Reply("refused", "x"), 400, "Not the expected response"),
         ],
     )
     def test_its_title_says_what_happened(

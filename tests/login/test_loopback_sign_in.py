@@ -160,11 +160,11 @@ def test_forged_and_stray_requests_are_ignored_and_the_wait_goes_on(fake: FakeSe
     ):
         page = browse(callback + forged)
         assert page.status_code == 400
-        assert "Not the awaited answer" in page.text
+        assert "Not the expected response" in page.text
     assert browse(callback.replace("/callback", "/favicon.ico")).status_code == 404
     assert browse(callback + "?code=x", Host="evil.example").status_code == 421
     assert login.state == "waiting"
-    assert any("ignored" in note for note in login.notes)
+    assert any("Ignored" in note for note in login.notes)
 
     assert "<h1>Signed in</h1>" in browse(url).text
     assert login.wait(10).signed_in

@@ -122,7 +122,7 @@ class TestTheAddressThatABrowserIsStartedWith:
         assert first.headers["referrer-policy"] == "no-referrer"
         second = browse(opened)
         assert second.status_code == 410
-        assert "somebody has opened it before" in second.text
+        assert "somebody has already opened it" in second.text
         assert login.state == "waiting"
         assert browse(url).status_code == 200
         assert session.signed_in

@@ -72,7 +72,7 @@ class TestAfterARestart:
         login, again = waiting(session)
 
         assert again == url
-        assert any("Going on with the sign-in" in note for note in login.notes)
+        assert any("Continuing the sign-in" in note for note in login.notes)
         login.submit(answer_of(url))
         assert login.wait(10).call("echo", text="back").text == "back"
         assert len(fake.asked("/register")) == 1

@@ -87,7 +87,7 @@ class TestTheAnswer:
             ):
                 page = browse(callback + forged)
                 assert page.status_code == 400, forged[:60]
-                assert "Not the awaited answer" in page.text
+                assert "Not the expected response" in page.text
             assert browse(callback.replace("/callback", "/favicon.ico")).status_code == 404
             line = f"{callback}?code={CODE}&state={STATE}"
             assert browse(line, Host="evil.example").status_code == 421
@@ -147,7 +147,7 @@ class TestNobodyComes:
         done = run("relay", authorization(callback), "--no-browser", "--timeout", "1").expect(1)
 
         assert done.out == ""
-        assert "Error: No answer came from the browser within 1 s." in done.err
+        assert "Error: The browser brought no response within 1 s." in done.err
 
     @posix
     def test_ctrl_c_is_130(self, callback: str) -> None:

@@ -89,7 +89,7 @@ class TestPaste:
         expect(notebook.panel(0)).to_contain_text("this page can't be reached")
 
         paste(notebook, "https://example.com/elsewhere?code=wrong&state=wrong")
-        says(notebook.panel(0), "Not the awaited answer")
+        says(notebook.panel(0), "Not the expected response")
         expect(notebook.panel(0).get_by_label("The whole address")).to_have_value("")
         paste(notebook, ended_at)
         signed_in(notebook.panel(0))

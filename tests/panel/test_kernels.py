@@ -100,10 +100,10 @@ class TestWithoutALogin:
         call = f"import mcpnb\nsession = mcpnb.connect({demo.mcp_url!r})\nsession.tools()"
         notebook = Notebook.of(window.context, lab, [call, "session.tools()"]).run(0)
         notebook.shows(0, "LoginRequired: Not signed in")
-        notebook.shows(0, "Sign in in the panel below, then run this cell again.")
+        notebook.shows(0, "Sign in with the panel below, then run this cell again.")
         assert "Traceback" not in notebook.text(0)
         says(notebook.panel(0), "Nothing is contacted")
-        notebook.run(1).shows(1, "Sign in in the panel above")
+        notebook.run(1).shows(1, "Sign in with the panel above")
         expect(notebook.panel(1)).to_have_count(0)
 
         sign_in(notebook)

@@ -61,7 +61,7 @@ class TestWaysToWait:
 
         reply = front.answer(f"{LAB}?code=c&state=s", kind="paste")
         assert reply["outcome"] == "refused"
-        assert "Nothing is pasted" in reply["text"]
+        assert "needs no pasted address" in reply["text"]
         phone.decision = "agreed"
         assert front.phase("signed_in")
 

@@ -33,7 +33,7 @@ class TestARefusedCall:
         self, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         notebook = Notebook(monkeypatch)
-        with pytest.raises(errors.LoginRequired, match="in the panel below, then run this cell"):
+        with pytest.raises(errors.LoginRequired, match="with the panel below, then run this cell"):
             session.call("echo", text="x")
         notebook.panel.phase("signed_out")
         calls: list[Callable[[], object]] = [
@@ -41,7 +41,7 @@ class TestARefusedCall:
             lambda: asyncio.run(session.atools()),
         ]
         for call in calls:
-            with pytest.raises(errors.LoginRequired, match="in the panel above, then run this"):
+            with pytest.raises(errors.LoginRequired, match="with the panel above, then run this"):
                 call()
         assert len(notebook.panels) == 1
         notebook.panel.sign_in()
@@ -142,7 +142,7 @@ class TestASecretOfTheAddress:
 
     @pytest.mark.parametrize(
         ("watched", "advice"),
-        [(True, "in the panel below"), (False, "on this machine: mcpnb login ")],
+        [(True, "with the panel below"), (False, "on this machine: mcpnb login ")],
         ids=["notebook", "headless"],
     )
     def test_is_not_in_the_line_that_says_what_to_do(

@@ -133,7 +133,7 @@ class TestNobodyThere:
         monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.13")
         session._ipython_display_()
         assert notebook.panel.phase("signed_out")
-        with pytest.raises(errors.LoginRequired, match="in the panel above"):
+        with pytest.raises(errors.LoginRequired, match="with the panel above"):
             session.call("echo", text="x")
 
 
