@@ -1,12 +1,81 @@
-"""Why signing in does not work, whose side that is on, and what to do.
+"""Why signing in does not work, who can fix it, and what to do.
 
-Nothing is changed by it, but for a sign-in that a person asks for.
+Nothing is changed by it, except by a sign-in that a person asks for.
 """
 
 from __future__ import annotations
 
-from mcpnb.doctor.examining import examine, examine_address, examine_machine
+from contextlib import closing
+
+from mcpnb import environment
+from mcpnb.doctor.machine import clock, environment_check, front_end, port, software, way_back
 from mcpnb.doctor.report import Check, Report
-from mcpnb.doctor.signing_in import SignIn
+from mcpnb.doctor.server import Server, address, headers_helper, shown_address
+from mcpnb.doctor.trace import Masks, SignIn, signed_in
+from mcpnb.errors import McpnbError
+from mcpnb.login.pending import PendingLogins
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.storage import TokenStore
+from mcpnb.tokens.record import login_key
 
 __all__ = ["Check", "Report", "SignIn", "examine", "examine_address", "examine_machine"]
+
+
+def examine(
+    config: ServerConfig, store: TokenStore, *, call: bool = False, sign_in: SignIn | None = None
+) -> Report:
+    """Go through a sign-in as far as possible without changing anything anywhere.
+
+    Requested are the documents of discovery, and a client metadata document of the person's own.
+    Nothing is registered, no token is requested, refreshed or (without `call`) sent, and the store
+    is only read. A command that prints headers is run on this machine, as the first call would.
+
+    Args:
+        config: The server, by its canonical URL, and how to sign in to it.
+        store: Where its login is stored, or would be.
+        call: List the server's tools with the stored token, to see whether it is accepted.
+        sign_in: Starts a sign-in that really happens, and is explained step by step; the server's
+            tools are listed with the new login.
+    """
+    helper, config = headers_helper(config)
+    masks, place = Masks(), environment.current()
+    masks.add(config.client_secret)
+    server = Server(config, store)
+    with closing(server.http):
+        server.login(asked=True)
+        masks.add_login(server.record)
+        checks, new = list(server.sign_in()), False
+        if sign_in is not None:
+            steps, new = signed_in(server, sign_in, masks)
+            checks += steps
+        checks += [*helper, server.login(asked=call or new), *server.stored()]
+        masks.add_login(server.record)
+        if (call or new) and server.first is not None:
+            checks.append(server.call(new=new))
+    checks += clock(server.skews)
+    checks += [environment_check(place), port(config, server.method, waiting=_waits(config, store))]
+    if config.authorization is None:
+        checks.append(way_back(place, config, server.authorization))
+    checks += [*software(store), front_end(place)]
+    return Report(config.url, masks.covered(checks))
+
+
+def _waits(config: ServerConfig, store: TokenStore) -> bool:
+    """Whether a sign-in to this server is pending, here or in another process."""
+    try:
+        pending = PendingLogins(store, login_key(config.name_in_store, config.account))
+        return pending.current() is not None
+    except McpnbError:
+        return False
+
+
+def examine_machine(store: TokenStore) -> Report:
+    """Check this machine alone; nobody is contacted."""
+    place = environment.current()
+    around = [environment_check(place), port(None, None), way_back(place, None, None)]
+    return Report(None, [*around, *software(store), front_end(place)])
+
+
+def examine_address(server: str, store: TokenStore) -> Report:
+    """Report on an address that cannot be used at all, and on this machine."""
+    return Report(shown_address(server), [address(server), *examine_machine(store)])

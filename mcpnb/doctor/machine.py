@@ -1,4 +1,4 @@
-"""What a sign-in needs of this machine."""
+"""What a sign-in needs of this machine: network, clock, port, store, keyring, packages, Jupyter."""
 
 from __future__ import annotations
 
@@ -7,95 +7,158 @@ import errno
 import os
 import platform
 import socket
+import ssl
 import tempfile
+import time
 import urllib.request
+from collections.abc import Iterator
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mcpnb.doctor.report import Check
-from mcpnb.doctor.topics import found, problem, warning
-from mcpnb.errors import McpnbError, StoreError
+from mcpnb.doctor.report import Check, check
+from mcpnb.environment import (
+    ANYWIDGET,
+    CALLBACK,
+    WIDGET_MANAGER,
+    Environment,
+    data_folders,
+    installed,
+    user_data_folder,
+)
+from mcpnb.errors import McpnbError, ServerUnreachable, StoreError
+from mcpnb.login.loopback import DEFAULT_PORT
 from mcpnb.oauth.credentials import RegistrationMethod
+from mcpnb.oauth.http import Response
+from mcpnb.oauth.models import AuthorizationServer, ServerConfig
 from mcpnb.storage import FileStore, RecordName, TokenStore, open_store
 from mcpnb.storage.atomic import check_owner
 from mcpnb.storage.keyring import system_keyring
-from mcpnb.text import quote
 from mcpnb.version import __version__
 
-__all__ = ["clock", "machine_checks", "port"]
+__all__ = [
+    "callback_port",
+    "clock",
+    "clock_ahead",
+    "environment_check",
+    "front_end",
+    "port",
+    "software",
+    "unreachable",
+    "way_back",
+]
 
+# The first that fits: a refused certificate is a TLS error too, and all of these are OSErrors.
+_CAUSES = (
+    (ssl.SSLCertVerificationError, "certificate"),
+    (socket.gaierror, "dns"),
+    (ssl.SSLError, "tls"),
+    (ConnectionRefusedError, "refused"),
+    (TimeoutError, "time"),
+    ((ImportError, ValueError), "proxy"),
+)
+# OpenSSL's words for X509_V_ERR_CERT_HAS_EXPIRED, _CERT_NOT_YET_VALID and _HOSTNAME_MISMATCH.
+_OPERATORS = ("expired", "not yet valid", "mismatch", "not valid for")
 _SKEW = 60.0
+"""Seconds by which clocks may differ."""
 _PACKAGES = ("mcp", "httpx", "httpx2", "authlib", "keyring", "cryptography")
-_NEW = RecordName("login", "")
+_FOR_NOTEBOOKS = ("ipywidgets", "anywidget")
 _CERTIFICATES = {"SSL_CERT_FILE": Path.is_file, "SSL_CERT_DIR": Path.is_dir}
+_LOCAL = ("jupyter", "ssh", "container", "no-display")
+"""Places that are nobody's service: another signal tells where the browser is."""
+_ELSEWHERE: dict[str, str] = {
+    "ssh": "at the other end of the SSH connection",
+    "container": "outside the container, which has a 127.0.0.1 of its own",
+    "no-display": "on another machine, since this one has no display",
+}
+_PARTS = {
+    CALLBACK: "mcpnb's callback page",
+    ANYWIDGET: "anywidget's front-end part",
+    WIDGET_MANAGER: "the widget manager (jupyterlab_widgets)",
+}
 
 
-def machine_checks(store: TokenStore) -> list[Check]:
-    """Look at the store, the keyring, the environment and what is installed."""
-    keyring = _keyring(store)
-    return [_python(), _store(store), *([keyring] if keyring else []), _network(), _notebook()]
+def unreachable(error: Exception | None, *, of: str = "reach", **words: str) -> Check:
+    """Tell why there is no response, from the errors that led to ours."""
+    kind, why = _cause(error) if isinstance(error, ServerUnreachable) else ("address", "")
+    return check(f"reach/{kind}", of=of, error=error, why=why, **words)
 
 
-# The clock and the port
+def _cause(error: ServerUnreachable) -> tuple[str, str]:
+    seen: list[BaseException] = [error]
+    while (cause := seen[-1].__cause__ or seen[-1].__context__) is not None and cause not in seen:
+        kind = next((kind for errors, kind in _CAUSES if isinstance(cause, errors)), "")
+        if kind == "certificate":
+            why = str(getattr(cause, "verify_message", "")) or str(cause)
+            kind = kind if any(word in why.lower() for word in _OPERATORS) else "authority"
+            return kind, why[:120]
+        if kind:
+            return kind, ""
+        seen.append(cause)
+    return ("closed" if error.sent else "nothing"), ""
 
 
-def clock(skews: dict[str, float]) -> Check | None:
-    """Compare this machine's clock with those of the servers that said what theirs shows."""
-    if not skews:
+# Clock and port
+
+
+def clock_ahead(answer: Response) -> float | None:
+    """Return how many seconds the server's clock is ahead of this machine's, if it told."""
+    # A cached response tells when it was made, not what time it is (RFC 9111 section 5.1).
+    said = "" if "age" in answer.headers else answer.headers.get("date", "")
+    try:
+        date = parsedate_to_datetime(said)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    asked = "Date of " + ", ".join(skews)
+    return date.replace(tzinfo=date.tzinfo or UTC).timestamp() - time.time()
+
+
+def clock(skews: dict[str, float]) -> Iterator[Check]:
+    """Compare this machine's clock with the servers', by how much each is ahead."""
+    if not skews:
+        return
     wrong = {host: ahead for host, ahead in skews.items() if abs(ahead) > _SKEW}
-    if not wrong:
-        return found("clock", asked, "The clocks agree")
-    said = "; ".join(
-        f"{host}'s clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this one"
+    found = "; ".join(
+        f"the clock of {host} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} "
+        "this machine's"
         for host, ahead in wrong.items()
     )
-    if len(wrong) < len(skews):
-        fix = "The operator has to set that server's clock (NTP): the others agree with this one."
-        return warning("clock", asked, said, "server operator", fix)
-    return warning(
-        "clock",
-        asked,
-        f"{said}: tokens and certificates may seem to have ended, or not to be good yet",
-        "this machine",
-        "Set this machine's clock by NTP (timedatectl, or the date settings); if it is right, the "
-        "server's is wrong.",
-    )
+    name = "here" if len(wrong) == len(skews) else "server" if wrong else "ok"
+    yield check(f"clock/{name}", hosts=", ".join(skews), found=found)
 
 
-def port(number: int, method: RegistrationMethod | None, *, fixed: bool, waiting: bool) -> Check:
-    """Look whether the callback port can be had.
+def callback_port(config: ServerConfig | None) -> int:
+    """Return the port that the authorization response comes to; 0: any free one."""
+    if config is not None and config.callback_port is not None:
+        return config.callback_port
+    own = urlsplit(config.callback_url) if config is not None and config.callback_url else None
+    return (own.port if own else None) or DEFAULT_PORT
+
+
+def port(
+    config: ServerConfig | None, method: RegistrationMethod | None, *, waiting: bool = False
+) -> Check:
+    """Check whether the callback port is free.
 
     Args:
-        number: The port; 0 for any free one.
-        method: How mcpnb becomes a client, where that is known: only its own registration can
-            name another port.
-        fixed: Whether a configured address names the port.
-        waiting: Whether a sign-in of one's own waits, there perhaps.
+        config: The server, if one is asked about. A callback address of its own fixes the port.
+        method: How mcpnb becomes a client. Only a dynamic registration can name another port.
+        waiting: Whether a sign-in of the same person is waiting, perhaps at this port.
     """
-    asked = f"127.0.0.1:{number}"
-    if number == 0:
-        return found("port", asked, "Any free port is taken")
-    failure = _binding(number)
+    number = callback_port(config)
+    failure = _binding(number) if number else None
     if failure is None:
-        return found("port", asked, f"Port {number} is free")
-    if failure.errno == errno.EADDRINUSE and waiting:
-        return found("port", asked, f"Port {number} is in use, by a sign-in that waits")
-    said = f"Port {number} cannot be listened on: {failure.strerror}"
-    to_do = (
-        f"Close the program that uses it (lsof -i :{number} names it), or choose another port "
-        "(callback_port=, --port)."
-    )
-    if failure.errno != errno.EADDRINUSE:
-        to_do = "Choose another port (callback_port=, --port)."
-    if method in ("preregistered", "cimd") or fixed:
-        answer = f"{said}, and no other one can be used: the redirect address is fixed"
-        return problem("port", asked, answer, "this machine", to_do)
-    answer = f"{said}. Another port is taken where the server lets mcpnb register it"
-    return warning("port", asked, answer, "this machine", to_do)
+        return check("port/ok" if number else "port/any", port=number)
+    taken, close = failure.errno == errno.EADDRINUSE, "Choose"
+    if taken and waiting:
+        return check("port/waiting", port=number)
+    if taken:
+        close = f"Close the program that uses it (lsof -i :{number} names it), or choose"
+    fixed = method in ("preregistered", "cimd") or (config is not None and config.callback_url)
+    name = "port/fixed" if fixed else "port/free"
+    return check(name, port=number, why=failure.strerror, close=close)
 
 
 def _binding(number: int) -> OSError | None:
@@ -111,53 +174,51 @@ def _binding(number: int) -> OSError | None:
     return None
 
 
-# The store and its key
+# Packages, the store and its key, the network
+
+
+def software(store: TokenStore) -> Iterator[Check]:
+    """Check what is installed, the store with its key, and the network settings."""
+    versions = {}
+    for name in (*_PACKAGES, *_FOR_NOTEBOOKS):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = f"{name} {version(name)}"
+    here = f"Python {platform.python_version()} on {platform.system()}, mcpnb {__version__}"
+    absent = [f"no {name}" for name in _FOR_NOTEBOOKS if name not in versions]
+    missing = [name for name in _PACKAGES if name not in versions]
+    words = {"versions": ", ".join([here, *versions.values(), *absent])}
+    yield check(f"python/{'missing' if missing else 'ok'}", missing=" ".join(missing), **words)
+    yield _store(store)
+    if store in (open_store("keyring"), open_store("auto")):
+        yield _keyring(only=store is open_store("keyring"))
+    yield _network()
 
 
 def _store(store: TokenStore) -> Check:
-    if not isinstance(store, FileStore):
-        return _kept(store, "where logins rest")
-    folder = store.folder
-    asked = str(folder)
-    there = next((p for p in (folder, *folder.absolute().parents) if p.exists()), folder)
+    folder: object = "where logins are stored"
+    if isinstance(store, FileStore):
+        folder = store.folder
+        there = next((p for p in (folder, *folder.absolute().parents) if p.exists()), folder)
+        try:
+            if folder.exists():
+                check_owner(folder.stat())
+            # Nothing is left behind: where possible, the file never has a name.
+            with tempfile.TemporaryFile(dir=there) as probe:
+                if not _can_lock(probe.fileno()):
+                    return check("store/lock", folder=folder)
+        except OSError as error:
+            return check("store/folder", folder=folder, why=error.strerror or error)
     try:
-        if folder.exists():
-            check_owner(folder.stat())
-        # Nothing stays behind: where it can be, the file has no name at any time.
-        with tempfile.TemporaryFile(dir=there) as probe:
-            locked = _lock(probe.fileno())
-    except OSError as error:
-        return problem(
-            "store",
-            asked,
-            f"Logins cannot be stored in {folder}: {error.strerror or error}",
-            "this machine",
-            "Set MCPNB_HOME to a folder of yours that can be written, or use store=“memory”.",
-        )
-    if not locked:
-        return problem(
-            "store",
-            asked,
-            f"No lock can be had in {there}: two programs could lose a login to each other",
-            "this machine",
-            "Set MCPNB_HOME to a folder on a local disk, or use store=“memory”.",
-        )
-    return _kept(store, asked)
-
-
-def _kept(store: TokenStore, asked: str) -> Check:
-    try:
-        return found("store", asked, f"Logins rest {store.kept(_NEW)}")
+        return check("store/ok", folder=folder, where=store.kept(RecordName("login", "")))
     except McpnbError as error:
-        fix = "Mend what the message names, or choose another store (store=, --store)."
-        return problem("store", asked, str(error), "this machine", fix)
+        return check("store/key", folder=folder, error=error)
 
 
-def _lock(descriptor: int) -> bool:
+def _can_lock(descriptor: int) -> bool:
     try:
         import fcntl
     except ImportError:
-        return True  # Windows always has them
+        return True  # Windows always has locks
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -165,72 +226,42 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _keyring(store: TokenStore) -> Check | None:
-    """Look at the system's keyring where the store would use it. Nothing is unlocked for it."""
-    only = store is open_store("keyring")
-    if not only and store is not open_store("auto"):
-        return None
-    keyring, asked = system_keyring(), "the system's keyring"
+def _keyring(*, only: bool) -> Check:
+    """Check the system's keyring. Nothing is unlocked for it."""
+    keyring, why = system_keyring(), ""
     try:
         name = keyring.name
-        locked = name is not None and keyring.is_locked
-        # KWallet does not tell whether it is closed, and opens a prompt where it is.
-        if name not in (None, "KWallet") and not locked:
-            keyring.find("doctor")  # is not there; that it answers is what counts
+        if name is None:
+            why = "There is no usable system keyring here"
+        elif keyring.is_locked:
+            why = f"{name} is locked"
+        # KWallet does not tell whether it is closed, and prompts where it is.
+        elif name != "KWallet":
+            keyring.find("doctor")  # there is no such entry; that it answers is what counts
     except StoreError as error:
-        return _without(str(error), asked, only=only)
-    if name is None:
-        return _without("There is no system keyring that can be used here", asked, only=only)
-    if locked:
-        return _without(f"{name} is locked", asked, only=only)
-    return found("keyring", asked, f"{name} answers")
-
-
-def _without(said: str, asked: str, *, only: bool) -> Check:
-    if only:
-        fix = "Unlock or install a keyring (Secret Service, KWallet), or use store=“auto”."
-        return problem("keyring", asked, said, "this machine", fix)
-    if os.environ.get("MCPNB_STORE_KEY"):
-        return found("keyring", asked, f"{said}; MCPNB_STORE_KEY is set instead")
-    return warning(
-        "keyring",
-        asked,
-        f"{said}: the key of stored logins rests in a file, which only its permissions protect",
-        "this machine",
-        "Unlock or install a keyring (Secret Service, KWallet), or set MCPNB_STORE_KEY; on a "
-        "machine of your own the file may be good enough.",
-    )
-
-
-# What surrounds it
+        name, why = None, str(error)
+    kind = "only" if only else "variable" if os.environ.get("MCPNB_STORE_KEY") else "file"
+    return check(f"keyring/{kind if why else 'ok'}", name=name, why=why)
 
 
 def _network() -> Check:
-    asked = "proxy variables and settings, SSL_CERT_FILE, SSL_CERT_DIR"
-    for name, is_there in _CERTIFICATES.items():
-        value = os.environ.get(name)
-        if value and not is_there(Path(value)):
-            said = f"{name} names {quote(value, 200)}, which is not there: no TLS will be trusted"
-            fix = f"Correct {name}, or remove it."
-            return problem("network", asked, said, "this machine", fix)
-    proxies = urllib.request.getproxies()
-    shown = [f"{kind} by {_place(url)}" for kind, url in sorted(proxies.items()) if kind != "no"]
-    socks = any(urlsplit(url).scheme.startswith("socks") for url in proxies.values())
-    if socks and find_spec("socksio") is None:
-        return problem(
-            "network",
-            asked,
-            f"A SOCKS proxy is set ({', '.join(shown)}), and the package for it is missing",
-            "this machine",
-            "Run: pip install socksio; or unset ALL_PROXY where no proxy is needed.",
-        )
-    own = [name for name in _CERTIFICATES if os.environ.get(name)]
+    own = {name: os.environ[name] for name in _CERTIFICATES if os.environ.get(name)}
+    for name, value in own.items():
+        if not _CERTIFICATES[name](Path(value)):
+            return check("network/certificates", name=name, value=value[:200])
+    urls = {kind: url for kind, url in urllib.request.getproxies().items() if kind != "no"}
+    proxies = ", ".join(f"{kind} by {_place(url)}" for kind, url in sorted(urls.items()))
+    if (
+        any(url.lower().startswith("socks") for url in urls.values())
+        and find_spec("socksio") is None
+    ):
+        return check("network/socks", proxies=proxies)
     trust = f"certificates from {', '.join(own)}" if own else "certificates that the system trusts"
-    return found("network", asked, f"{', '.join(shown) or 'No proxy'}; {trust}")
+    return check("network/ok", proxies=proxies or "No proxy", trust=trust)
 
 
 def _place(url: str) -> str:
-    """Name a proxy without the password that may be in its address."""
+    """Name a proxy without the password that its address may hold."""
     with contextlib.suppress(ValueError):
         parts = urlsplit(url if "://" in url else f"//{url}")
         if parts.hostname:
@@ -238,24 +269,85 @@ def _place(url: str) -> str:
     return "an address that cannot be read"
 
 
-def _python() -> Check:
-    versions, missing = [], []
-    for name in _PACKAGES:
-        try:
-            versions.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
-    here = f"Python {platform.python_version()} on {platform.system()}, mcpnb {__version__}"
-    if missing:
-        said = f"{here}; not installed: {', '.join(missing)}"
-        fix = f"Run: pip install {' '.join(missing)}"
-        return problem("python", "installed packages", said, "this machine", fix)
-    return found("python", "installed packages", f"{here}, {', '.join(versions)}")
+# Where this runs
 
 
-def _notebook() -> Check:
-    there = [name for name in ("ipywidgets", "anywidget") if find_spec(name) is not None]
-    said = f"{' and '.join(there)} can be imported" if there else "no widgets can be imported"
-    lacking = [name for name in ("ipywidgets", "anywidget") if name not in there]
-    also = f"; {' and '.join(lacking)} cannot" if there and lacking else ""
-    return found("notebook", "ipywidgets, anywidget", f"{said}{also}")
+def environment_check(place: Environment) -> Check:
+    """Name the environment, and what identified it."""
+    told = [f"{sign.name} ({sign.said_by})" for sign in place.signs if sign.said_by]
+    return check("environment/ok", signals="; ".join(told) or place.name)
+
+
+def way_back(
+    place: Environment, config: ServerConfig | None, server: AuthorizationServer | None
+) -> Check:
+    """Tell which callback a sign-in from here uses, why, and what else works.
+
+    Args:
+        place: Where this runs.
+        config: The server and its configuration, if one is asked about.
+        server: Its authorization server, as far as that is known.
+    """
+    device = "Some servers also offer a sign-in on another device (--device)."
+    if server is not None and server.device_authorization_endpoint is None:
+        device = "This server offers no sign-in on another device."
+    elif server is not None:
+        device = "This server also offers a sign-in on another device (--device)."
+    if config is not None and config.callback_url is not None:
+        return check("way-back/own", callback=config.callback_url, device=device)
+    if config is not None and config.callback in ("paste", "device"):
+        return check(f"way-back/{config.callback}")
+    page, where, number = "", "", callback_port(config)
+    if place.in_notebook:
+        page = "In a notebook the panel's page decides: it knows where it is, and is the redirect "
+        page += "itself where Jupyter serves mcpnb's page (see “Front-end part”). Otherwise "
+    if place.browser == "elsewhere":
+        known = (_ELSEWHERE[s.kind] for s in place.signs if s.kind in _ELSEWHERE)
+        hosted = f"on your own machine, and this is {place.name}"
+        where = next(known, hosted) if place.kind in _LOCAL else hosted
+    return check(
+        f"way-back/{place.browser}",
+        page=page,
+        callback=f"http://127.0.0.1:{number or '(any free port)'}/callback",
+        place=place.name,
+        where=where,
+        ways=" ".join(_instead(place, number)),
+        device=device,
+    )
+
+
+def _instead(place: Environment, number: int) -> Iterator[str]:
+    """List the ways around, the one that needs least first."""
+    yield "If the browser is on another machine: paste the address that it ends at (mcpnb login"
+    yield "--no-browser)."
+    if not number:
+        yield f"Or leave callback_port out: {DEFAULT_PORT} can be forwarded, a changing port not."
+        return
+    if place.ssh_host or not place.has("container", "colab", "kaggle", "databricks", "binder"):
+        yield f"Or forward the port, with this line on that machine: {place.ssh_line(number)}"
+    if public := place.callback_url(number):
+        yield f"Or use the callback address {public} (--callback-url)."
+
+
+def front_end(place: Environment, folders: tuple[Path, ...] | None = None) -> Check:
+    """Check whether Jupyter finds what it shows the panel with.
+
+    Args:
+        place: Where this runs.
+        folders: Where Jupyter looks; left out: its own data folders.
+    """
+    folders = data_folders() if folders is None else folders
+    paths = {name: installed(part, folders) for part, name in _PARTS.items()}
+    missing = [name for name, path in paths.items() if path is None]
+    kind = "missing" if place.in_notebook else "terminal"
+    if place.has("colab", "kaggle", "databricks", "vscode", "vscode-remote"):
+        kind = "own"
+    elif not missing:
+        kind = "ok"
+    return check(
+        f"front-end/{kind}",
+        folders=", ".join(map(str, folders)),
+        there="; ".join(f"{name} in {path.parent}" for name, path in paths.items() if path),
+        missing=", ".join(missing),
+        folder=user_data_folder(),
+    )

@@ -1,41 +1,64 @@
-"""What was looked at, what was found, what to do about it: for a person or a program."""
+"""What the doctor checked, what it found, and what to do: for a person or a program."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+import re
+import string
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
-from mcpnb.text import sanitize
+from mcpnb.text import quote, sanitize
 
-__all__ = ["Check", "Report", "Side", "Step", "Verdict"]
+__all__ = ["TABLE", "Check", "Report", "Side", "Verdict", "check", "date"]
 
 Verdict = Literal["ok", "warning", "problem", "unknown"]
-"""``unknown``: it cannot be found out without signing in, or without changing something."""
+"""``unknown``: only a sign-in, or a change somewhere, would tell."""
 Side = Literal["server operator", "your configuration", "this machine", "your login"]
-"""Who can mend it. ``your login``: a new sign-in does."""
+"""Who can fix it. ``your login``: a new sign-in does."""
 
-_MARKS: dict[Verdict, str] = {"ok": "ok", "warning": "!", "problem": "x", "unknown": "?"}
+_VERDICTS: dict[str, Verdict] = {"ok": "ok", "!": "warning", "x": "problem", "?": "unknown"}
+_SIDES: dict[str, Side] = {
+    "operator": "server operator",
+    "configuration": "your configuration",
+    "machine": "this machine",
+    "login": "your login",
+}
 _MOST = 1_500
+"""Characters of one text of a report."""
+
+
+def _rows(table: str) -> dict[str, list[str]]:
+    lines = re.sub(r"(?m)^#.*\n", "", table).replace("MCP,", "MCP 2026-07-28,")
+    lines = re.sub(r"\n +", " ", lines)
+    rows = (line.split(" |") for line in lines.splitlines() if line)
+    return {name: [cell.strip() for cell in cells] for name, *cells in rows}
+
+
+TABLE = _rows(Path(__file__).with_name("checks.txt").read_text("utf-8"))
+"""The texts of all checks and findings, by name; the file says what is in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. Its texts are safe to print, wherever they came from."""
+    """One thing that was checked. Its texts are safe to print, wherever they came from."""
 
     id: str
     title: str
     asked: str
-    """What was asked of whom, or looked at where."""
+    """What was requested from whom, or looked at where."""
     answer: str
-    """What came, in words."""
+    """What was found, in words."""
     rule: str
-    """What decided: an RFC or the section of a specification."""
+    """What decided: an RFC, or a section of a specification."""
     verdict: Verdict = "ok"
     fix: str | None = None
+    """What to do."""
     side: Side | None = None
-    """Whose side the fix is on."""
+    """Who can do it."""
 
     def __post_init__(self) -> None:
         for name in ("asked", "answer", "fix"):
@@ -46,52 +69,83 @@ class Check:
     @property
     def mark(self) -> str:
         """``ok``, ``!``, ``x`` or ``?``."""
-        return _MARKS[self.verdict]
+        return next(mark for mark, verdict in _VERDICTS.items() if verdict == self.verdict)
 
     @property
     def details(self) -> list[tuple[str, str]]:
-        """What a person wants to know besides where not all is well."""
-        whose = f"To do ({self.side})" if self.side else "To do"
-        lines = [(whose, self.fix or "")]
-        if self.verdict in ("warning", "problem"):
-            lines = [("Asked", self.asked), ("Rule", self.rule), *lines]
+        """What else a person needs to know: of each step of a sign-in, and of what is not right."""
+        step = self.id.startswith("sign-in")
+        lines = [(f"To do ({self.side})" if self.side else "To do", self.fix or "")]
+        if step or self.verdict in ("warning", "problem"):
+            lines = [("Sent" if step else "Asked", self.asked), ("Rule", self.rule), *lines]
         return [(name, text) for name, text in lines if text]
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Check):
-    """One step of a sign-in as it happened: what was sent is of interest where all is well, too."""
+class _Words(string.Formatter):
+    """Fills in a text; ``!q`` quotes the words of a server."""
 
-    @property
-    def details(self) -> list[tuple[str, str]]:
-        """What was sent, which rule there is for it, and what to do."""
-        whose = f"To do ({self.side})" if self.side else "To do"
-        lines = [("Sent", self.asked), ("Rule", self.rule), (whose, self.fix or "")]
-        return [(name, text) for name, text in lines if text]
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        return quote(value) if conversion == "q" else super().convert_field(value, conversion)
+
+
+def date(seconds: float) -> str:
+    """Write seconds since the epoch as a date."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, OSError, ValueError):
+        return "at a time that cannot be shown"
+
+
+def check(finding: str, *, of: str = "", asked: str = "", rule: str = "", **words: object) -> Check:
+    """Make a check from the table.
+
+    Args:
+        finding: The name of a finding, such as ``issuer/slash``.
+        of: The check it is a finding of, if its name does not begin with it.
+        asked: What was requested, or looked at; left out: as in the table.
+        rule: Which rule decided; left out: as in the table.
+        words: Fill in the texts.
+    """
+    name = of or finding.partition("/")[0]
+    title, usually_asked, usual_rule = TABLE[name]
+    kind, *texts = TABLE[finding]
+    fill = _Words().vformat
+    answer, fix, special_rule = [*(fill(text, (), words) for text in texts), "", ""][:3]
+    mark, _, side = kind.partition(" ")
+    return Check(
+        id=name,
+        title=title,
+        asked=asked or fill(usually_asked, (), words),
+        answer=answer,
+        rule=rule or special_rule or usual_rule,
+        verdict=_VERDICTS[mark],
+        fix=fix or None,
+        side=_SIDES.get(side),
+    )
 
 
 class Report:
     """What `mcpnb doctor` found: text as `repr`, a table in a notebook, `to_dict` for programs."""
 
-    def __init__(self, server: str | None, checks: list[Check]) -> None:
+    def __init__(self, server: str | None, checks: Iterable[Check]) -> None:
         """Report on a server, or on this machine alone.
 
         Args:
-            server: Its address; `None`: only the machine was looked at.
-            checks: In the order in which a sign-in comes by them.
+            server: Its address; `None`: only this machine was checked.
+            checks: In the order in which a sign-in meets them.
         """
-        # An address can have a secret in it, from the environment.
+        # An address can hold a secret from the environment.
         self.server = None if server is None else sanitize(server, _MOST)
         self.checks = tuple(checks)
 
     @property
     def problems(self) -> tuple[Check, ...]:
-        """What stands in the way of a sign-in or a call."""
+        """What prevents a sign-in or a call."""
         return tuple(c for c in self.checks if c.verdict == "problem")
 
     @property
     def warnings(self) -> tuple[Check, ...]:
-        """What is not as it should be, and works all the same, or may."""
+        """What is not right, and works or may work nevertheless."""
         return tuple(c for c in self.checks if c.verdict == "warning")
 
     @property
@@ -103,10 +157,10 @@ class Report:
         return iter(self.checks)
 
     def __getitem__(self, check: str) -> Check:
-        """Give a check by its id.
+        """Return a check by its id.
 
         Raises:
-            KeyError: It was not made: an earlier problem stood in its way, or it does not apply.
+            KeyError: It was not made: an earlier problem prevented it, or it does not apply.
         """
         for one in self.checks:
             if one.id == check:
@@ -114,12 +168,9 @@ class Report:
         raise KeyError(check)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON has it: ``server``, ``verdict`` and ``checks``."""
-        return {
-            "server": self.server,
-            "verdict": self.verdict,
-            "checks": [asdict(check) for check in self.checks],
-        }
+        """Return it as JSON has it: ``server``, ``verdict`` and ``checks``."""
+        checks = [asdict(check) for check in self.checks]
+        return {"server": self.server, "verdict": self.verdict, "checks": checks}
 
     @property
     def summary(self) -> str:
@@ -137,21 +188,18 @@ class Report:
 
     def __repr__(self) -> str:
         lines = []
-        for check in self.checks:
-            lines.append(f"{check.mark:<3} {check.title}: {check.answer}")
-            lines += [f"      {name}: {text}" for name, text in check.details]
+        for one in self.checks:
+            lines.append(f"{one.mark:<3} {one.title}: {one.answer}")
+            lines += [f"      {name}: {text}" for name, text in one.details]
         return "\n".join([*lines, self.summary])
 
     def _repr_html_(self) -> str:
         rows = []
-        for check in self.checks:
+        for one in self.checks:
             more = "".join(
-                f"<br><small>{html.escape(name)}: {html.escape(text)}</small>"
-                for name, text in check.details
+                f"<br><small>{html.escape(f'{name}: {text}')}</small>" for name, text in one.details
             )
-            cells = (check.mark, check.title)
-            row = "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in cells)
-            rows.append(
-                f"<tr>{row}<td style='text-align:left'>{html.escape(check.answer)}{more}</td></tr>"
-            )
+            cells = (html.escape(text) for text in (one.mark, one.title, one.answer))
+            row = "</td><td style='text-align:left'>".join(cells)
+            rows.append(f"<tr><td style='text-align:left'>{row}{more}</td></tr>")
         return f"<table>{''.join(rows)}</table><p>{html.escape(self.summary)}</p>"

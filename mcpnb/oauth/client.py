@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from mcpnb.errors import (
     DiscoveryError,
@@ -43,6 +46,7 @@ from mcpnb.scrub import scrub_traceback
 from mcpnb.text import quote
 
 __all__ = [
+    "Finding",
     "begin_device",
     "discover",
     "document_in",
@@ -75,35 +79,128 @@ _PROBE_HEADERS = {
     "MCP-Protocol-Version": "2026-07-28",
     "Mcp-Method": "server/discover",
 }
+# Members of authorization-server metadata that can be refused, and can be absent.
+_OPTIONAL = (
+    *("registration_endpoint", "revocation_endpoint", "device_authorization_endpoint"),
+    *("scopes_supported", "code_challenge_methods_supported"),
+    "token_endpoint_auth_methods_supported",
+)
 _BUSY = (429, 502, 503, 504)
 _ASK_AGAIN_WITH_GET = (404, 405, 406, 415, 501)
 
 
-@dataclass
+Document = dict[str, Any]
+T = TypeVar("T", AuthorizationServer, ProtectedResource)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What discovery read at one step, or why it refused it: for whoever explains it to a person.
+
+    What was read in spite of a defect is for display only: nobody may sign in with it.
+    """
+
+    kind: str
+    """``server``, ``challenge``, ``resource-metadata``, ``authorization-server``, ``credentials``
+    (configured for another issuer), or ``passed-by`` (a document that was not used)."""
+    request: str
+    """What was requested, such as ``GET https://...``."""
+    read: Response | Challenge | ProtectedResource | AuthorizationServer | None = None
+    document: Document | None = None
+    """Where `read` came from, as the server sent it."""
+    error: McpnbError | None = None
+    member: str = ""
+    """The member of the document that was refused, if it was one member."""
+
+
 class _Trail:
-    steps: list[Step] = field(default_factory=list)
+    """The steps of one discovery. With a sink for findings, it continues after a defect."""
+
+    def __init__(self, sink: Callable[[Finding], object] | None) -> None:
+        self.steps: list[Step] = []
+        self.sink = sink
+        self.problem: McpnbError | None = None
+        """The first defect that was tolerated."""
+        self.refused: dict[str, tuple[str, Document]] = {}
+        """By issuer, the first document that was not used, and its address."""
 
     def note(self, request: str, answer: str, rule: str) -> None:
         self.steps.append(Step(request, answer, rule))
 
+    def tell(self, kind: str, request: str, read: Any, document: Document | None = None) -> None:
+        if self.sink is not None:
+            self.sink(Finding(kind, request, read, document))
 
-def discover(config: ServerConfig, http: Http) -> Discovery:
-    """Find the authorization server of one MCP server, and what it wants.
+    def pass_by(self, what: str, how: str, error: McpnbError, rule: str) -> None:
+        self.note(what, f"{how}: {error}", rule)
+        if self.sink is not None:
+            self.sink(Finding("passed-by", what, error=error))
 
-    Nothing is registered and nothing secret is sent. Each document is asked for once.
+    def defect(self, kind: str, request: str, error: McpnbError, member: str = "") -> None:
+        """Report a defect; without a sink, raise it."""
+        if self.sink is None:
+            raise error
+        self.problem = self.problem or error
+        self.sink(Finding(kind, request, error=error, member=member))
+
+    @contextlib.contextmanager
+    def tolerating(self, kind: str, request: str, member: str = "") -> Iterator[None]:
+        """Report what is raised as a defect, and continue; without a sink, let it out."""
+        try:
+            yield
+        except ServerError as error:
+            self.defect(kind, request, error, member)
+
+    def each_member(
+        self,
+        kind: str,
+        request: str,
+        read: Callable[[Document], T],
+        document: Document,
+        sound: Document,
+    ) -> T:
+        """Read a document. With a sink, each of its members alone, so that none hides the next.
+
+        Args:
+            kind: Of the findings.
+            request: What was requested.
+            read: Validates and reads a whole document.
+            document: As the server sent it.
+            sound: Values that `read` accepts, for all members that it can refuse.
+        """
+        if self.sink is None:
+            return read(document)
+        usable = dict(document)
+        for name, value in sound.items():
+            with self.tolerating(kind, request, name):
+                read({**sound, name: document.get(name)})
+                continue
+            usable[name] = value
+        return read(usable)
+
+
+def discover(
+    config: ServerConfig, http: Http, findings: Callable[[Finding], object] | None = None
+) -> Discovery:
+    """Find the authorization server of one MCP server, and what it requires.
+
+    Nothing is registered and nothing secret is sent. Each document is requested once.
 
     Args:
-        config: The server, and what the person said about it.
+        config: The server, and what the person configured for it.
         http: Carries the requests.
+        findings: Told of everything that is read or refused. With it, discovery continues after a
+            defect where it can, and raises the first one at the end.
 
     Raises:
         ServerUnreachable: It does not answer.
         DiscoveryError: It is no MCP server, or its metadata cannot be used.
         ProtocolError: Its metadata breaks a rule.
     """
-    server, trail = canonical_server(config.url), _Trail()
+    server, trail = canonical_server(config.url), _Trail(findings)
     first = _asked_without_token(server, http, trail)
     challenge = bearer_challenge(first.challenges)
+    trail.tell("challenge", f"POST {server}", challenge)
     resource_metadata = _protected_resource(server, challenge, http, trail)
     resource = config.resource or (resource_metadata.resource if resource_metadata else server)
     authorization = None
@@ -111,6 +208,8 @@ def discover(config: ServerConfig, http: Http) -> Discovery:
         authorization = _authorization(config, server, resource_metadata, http, trail)
     else:
         _require_mcp(server, first)
+    if trail.problem is not None:
+        raise trail.problem
     return Discovery(
         server=server,
         resource=resource,
@@ -132,6 +231,7 @@ def _asked_without_token(server: str, http: Http, trail: _Trail) -> Response:
         trail.note(
             f"GET {server}", f"HTTP {answer.status}", "older servers (HTTP+SSE) answer a GET"
         )
+    trail.tell("server", f"POST {server}", answer)
     if 300 <= answer.status < 400:
         raise DiscoveryError(
             f"{quote(server)} redirects to {quote(answer.headers.get('location', ''))}; a "
@@ -165,25 +265,35 @@ def _protected_resource(
     named = challenge.params.get("resource_metadata") if challenge else None
     urls = protected_resource_urls(server)
     if named:
-        # threat: metadata-in-the-clear
-        require_endpoint(named, "resource_metadata")
-        urls = [named, *(u for u in urls if u != named)]
+        with trail.tolerating("resource-metadata", "the challenge's resource_metadata"):
+            # threat: metadata-in-the-clear
+            require_endpoint(named, "resource_metadata")
+            urls = [named, *(u for u in urls if u != named)]
     for url in urls:
-        document = _document(url, http, trail, "RFC 9728 section 3")
+        document = None
+        with trail.tolerating("resource-metadata", f"GET {url}"):
+            document = _document(url, http, trail, "RFC 9728 section 3")
         if document is not None:
-            found = protected_resource(document, server=server, url=url)
+            found = trail.each_member(
+                "resource-metadata",
+                f"GET {url}",
+                functools.partial(protected_resource, server=server, url=url),
+                document,
+                {"resource": server, "authorization_servers": None, "scopes_supported": None},
+            )
             trail.note(url, f"resource {found.resource}", "RFC 9728 section 3.3")
+            trail.tell("resource-metadata", f"GET {url}", found, document)
             return found
     return None
 
 
-def _document(url: str, http: Http, trail: _Trail, rule: str) -> dict[str, object] | None:
+def _document(url: str, http: Http, trail: _Trail, rule: str) -> Document | None:
     answer: Response = http.get(url)
     trail.note(f"GET {url}", f"HTTP {answer.status}", rule)
     return document_in(answer, url)
 
 
-def document_in(answer: Response, url: str) -> dict[str, object] | None:
+def document_in(answer: Response, url: str) -> Document | None:
     """Give the metadata document that an answer is, or `None`: there is none at that address.
 
     Raises:
@@ -210,7 +320,7 @@ def _authorization(
     resource: ProtectedResource | None,
     http: Http,
     trail: _Trail,
-) -> AuthorizationServer:
+) -> AuthorizationServer | None:
     if resource is None or not resource.authorization_servers:
         return _legacy(config, server, http, trail)
     issuers = list(resource.authorization_servers)
@@ -219,7 +329,9 @@ def _authorization(
         # threat: issuer-not-named
         issuers = [i for i in issuers if same_issuer(i, wanted)]
         if not issuers:
-            raise _not_named(server, wanted, resource.authorization_servers)
+            moved = _not_named(server, wanted, resource.authorization_servers)
+            trail.defect("credentials", f"GET {resource.url}", moved)
+            issuers = list(resource.authorization_servers)
     problem: McpnbError | None = None
     # threat: flood-of-authorization-servers
     for issuer in issuers[:5]:
@@ -227,9 +339,30 @@ def _authorization(
             return _issuer(config, issuer, http, trail)
         except (DiscoveryError, ProtocolError, ServerUnreachable) as error:
             # RFC 9728 section 7.6 leaves the choice to the client: the first that can be used.
-            trail.note(issuer, f"not usable: {error}", "RFC 9728 section 7.6")
+            trail.pass_by(issuer, "not usable", error, "RFC 9728 section 7.6")
             problem = problem or error
-    raise problem or DiscoveryError(f"{quote(server)} names no authorization server.")
+    if trail.sink is not None and issuers[0] in trail.refused:
+        url, document = trail.refused[issuers[0]]
+        return _server(config, document, issuers[0], url, trail)
+    absent = problem or DiscoveryError(f"{quote(server)} names no authorization server.")
+    trail.defect("authorization-server", f"authorization server {issuers[0]}", absent)
+    return None
+
+
+def _server(
+    config: ServerConfig, document: Document, issuer: str, url: str, trail: _Trail
+) -> AuthorizationServer:
+    """Read the only document there is: with a sink for findings, as far as it can be read."""
+    kind, request = "authorization-server", f"GET {url}"
+    read = functools.partial(authorization_server, issuer=issuer, url=url)
+    required = dict.fromkeys(("issuer", "authorization_endpoint", "token_endpoint"), issuer)
+    sound = {**required, **dict.fromkeys(_OPTIONAL)}
+    found = trail.each_member(kind, request, read, document, sound)
+    with trail.tolerating(kind, request, "code_challenge_methods_supported"):
+        # threat: pkce-downgrade-to-an-older-server
+        require_pkce(found, allow_missing=config.allow_missing_pkce)
+    trail.tell(kind, request, found, document)
+    return found
 
 
 def _not_named(server: str, wanted: str, named: Sequence[str]) -> DiscoveryError:
@@ -251,6 +384,7 @@ def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> Aut
         )
     problem: McpnbError | None = None
     for url in authorization_server_urls(issuer):
+        document = None
         try:
             document = _document(url, http, trail, "RFC 8414 section 3.1; OIDC Discovery section 4")
             if document is None:
@@ -258,9 +392,13 @@ def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> Aut
             found = authorization_server(document, issuer=issuer, url=url)
             require_pkce(found, allow_missing=config.allow_missing_pkce)
         except (DiscoveryError, ProtocolError) as error:
-            trail.note(url, f"not used: {error}", getattr(error, "rule", "RFC 8414 section 3.2"))
+            rule = getattr(error, "rule", "RFC 8414 section 3.2")
+            trail.pass_by(url, "not used", error, rule)
             problem = problem or error
+            if document is not None:
+                trail.refused.setdefault(issuer, (url, document))
         else:
+            trail.tell("authorization-server", f"GET {url}", found, document)
             return found
     raise problem or DiscoveryError(
         f"The authorization server {quote(issuer)} has no metadata at any of its well-known "
@@ -271,25 +409,27 @@ def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> Aut
 def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> AuthorizationServer:
     """Take the server's own origin, as the specification of 2025-03-26 had it."""
     issuer, authorize, token, register = legacy_endpoints(server)
-    # threat: issuer-not-named
-    if config.issuer is not None and not same_issuer(issuer, config.issuer):
-        raise _not_named(server, config.issuer, [issuer])
+    with trail.tolerating("credentials", f"POST {server}"):
+        # threat: issuer-not-named
+        if config.issuer is not None and not same_issuer(issuer, config.issuer):
+            raise _not_named(server, config.issuer, [issuer])
     rule = "specification 2025-03-26: the server's origin is its authorization server"
     for url in authorization_server_urls(issuer):
-        document = _document(url, http, trail, rule)
+        document = None
+        with trail.tolerating("authorization-server", f"GET {url}"):
+            document = _document(url, http, trail, rule)
         if document is not None:
-            found = authorization_server(document, issuer=issuer, url=url)
-            # threat: pkce-downgrade-to-an-older-server
-            require_pkce(found, allow_missing=config.allow_missing_pkce)
-            return found
+            return _server(config, document, issuer, url, trail)
     trail.note(issuer, "no metadata: default endpoints", rule)
-    return AuthorizationServer(
+    found = AuthorizationServer(
         issuer=issuer,
         authorization_endpoint=authorize,
         token_endpoint=token,
         registration_endpoint=register,
         code_challenge_methods=("S256",),
     )
+    trail.tell("authorization-server", f"authorization server {issuer}", found)
+    return found
 
 
 _AGAIN = "Try again in a moment; if it stays so, that server is at fault."

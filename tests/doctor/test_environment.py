@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcpnb.doctor import Check, examine_machine
-from mcpnb.doctor.surroundings import way_back
+from mcpnb.doctor.machine import way_back
 from mcpnb.environment import ANYWIDGET, CALLBACK, WIDGET_MANAGER, detect
 from mcpnb.oauth.models import AuthorizationServer, ServerConfig
 from mcpnb.stores import MemoryStore
@@ -71,7 +71,7 @@ class TestWayBack:
     def test_a_container_is_not_reached_by_ssh(self) -> None:
         check = way({"container": "podman"} | DISPLAY)
 
-        assert "outside of the container" in check.answer
+        assert "outside the container" in check.answer
         assert "ssh" not in str(check.fix)
 
     def test_an_address_that_leads_to_the_port_is_offered(self) -> None:
@@ -119,7 +119,7 @@ class TestFrontEnd:
         monkeypatch.setenv("JPY_PARENT_PID", str(os.getppid()))
 
     def folder(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *parts: str) -> Check:
-        monkeypatch.setattr("mcpnb.doctor.surroundings.data_folders", lambda: (folder,))
+        monkeypatch.setattr("mcpnb.doctor.machine.data_folders", lambda: (folder,))
         for part in parts:
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             (folder / part).touch()
@@ -171,7 +171,7 @@ class TestHeadersHelper:
         report = connect("team", config=helper.configured(fake.url)).doctor()
 
         assert wrong(report) == {}
-        assert "was run on this machine, and gives: X-Key, X-Team" in report["headers"].answer
+        assert "was run on this machine, and prints: X-Key, X-Team" in report["headers"].answer
         assert "planted" not in everything(report)
         assert len(helper.runs) == 1
         assert_only_looked_at(fake)
@@ -186,7 +186,7 @@ class TestHeadersHelper:
         report = session.doctor(call=True, sign_in=True)
 
         assert wrong(report) == {}
-        assert "takes the place of a sign-in" in report["headers"].answer
+        assert "replaces a sign-in" in report["headers"].answer
         assert report["sign-in"].answer.startswith("Not tried")
         assert "planted" not in everything(report)
         assert {r.bearer for r in fake.requests} == {None}

@@ -92,7 +92,7 @@ FAILURES = {
         refusing("/token", 401, error="invalid_client"),
         "sign-in-token",
         "The client is not known",
-        "registers anew",
+        "registers again",
         "RFC 6749 section 5.2",
     ),
     "a code that is not accepted": Failing(
@@ -126,7 +126,7 @@ FAILURES = {
     "a token endpoint that hangs up": Failing(
         lambda f: f.always("/token", Reply(drop=True)),
         "sign-in-token",
-        "was closed before an answer came",
+        "was closed before a response came",
         "Try again",
         "RFC 6749",
     ),
@@ -243,7 +243,7 @@ class TestSilence:
         report = self.silent(fake)
 
         assert wrong(report) == {"sign-in-answer": "problem"}
-        assert "Way back" in str(report["sign-in-answer"].fix)
+        assert "Callback" in str(report["sign-in-answer"].fix)
 
 
 class TestNotTried:

@@ -72,9 +72,9 @@ class TestLogin:
         ("refresh_failure", "verdict", "says"),
         [
             ({"kind": "ended", "error": "invalid_grant"}, "problem", "ended the login"),
-            ({"kind": "refused", "error": "invalid_client"}, "problem", "client any more"),
+            ({"kind": "refused", "error": "invalid_client"}, "problem", "no longer knows"),
             ({"kind": "unreachable"}, "warning", "tried again"),
-            ({"kind": "unknown"}, "warning", "answer is not here"),
+            ({"kind": "unknown"}, "warning", "was not stored"),
         ],
     )
     def test_what_became_of_the_last_renewal_is_told(
@@ -145,7 +145,7 @@ class TestLogin:
         report = session.doctor()
 
         assert wrong(report) == {"login": "problem"}
-        assert "The server has ended it" in report["login"].answer
+        assert "The server ended the login" in report["login"].answer
         assert "invalid_grant" in report["login"].answer
         assert "no refresh token" not in everything(report)
         assert f"mcpnb login {fake.url}," in str(report["login"].fix)
@@ -159,7 +159,7 @@ class TestLogin:
 
         looked, asked = session.doctor(), session.doctor(call=True)
 
-        said = f"not asked whether it still takes it; to ask: mcpnb doctor {fake.url}"
+        said = f"not asked whether it still accepts it; to ask: mcpnb doctor {fake.url}"
         assert f"{said} --account LABEL --call" in looked["login"].answer
         assert "not asked" not in asked["login"].answer
         assert asked["call"].verdict == "problem"

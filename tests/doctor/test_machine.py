@@ -76,7 +76,7 @@ class TestPort:
             login.cancel()
 
         assert wrong(report) == {}
-        assert "a sign-in that waits" in report["port"].answer
+        assert "a sign-in that is waiting" in report["port"].answer
 
     @pytest.mark.xdist_group("desk")
     def test_the_usual_port_is_looked_at_without_a_server(self) -> None:
@@ -174,7 +174,7 @@ class TestEnvironment:
 
         report = connect("https://mcp.example/mcp").doctor()
 
-        assert report["reach"].answer.startswith("Proxy: the one that is set cannot be used")
+        assert report["reach"].answer.startswith("Proxy: the configured one cannot be used")
         assert "me:word" not in repr(report)
 
     def test_certificates_that_are_not_there_are_named(
@@ -192,7 +192,7 @@ class TestEnvironment:
 
         assert f"mcpnb {mcpnb.__version__}" in report["python"].answer
         assert "mcp 2." in report["python"].answer
-        assert "imported" in report["notebook"].answer
+        assert "ipywidgets" in report["python"].answer
 
 
 class TestClock:
@@ -274,5 +274,5 @@ class TestCertificates:
             monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
             check = connect(url).doctor()["reach"]
 
-        assert check.answer.startswith("TLS: the server's certificate has ended")
+        assert check.answer.startswith("TLS: the server's certificate has expired")
         assert check.side == "server operator"

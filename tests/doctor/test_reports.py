@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mcpnb.doctor import Report
-from mcpnb.doctor.topics import TOPICS
+from mcpnb.doctor.report import TABLE
 from mcpnb.stores import MemoryStore
 from tests.fakes.ailments import assert_only_looked_at, everything
 from tests.fakes.people import connect, sign_in
@@ -27,7 +27,7 @@ class TestReport:
         assert data["server"] == fake.url
         keys = {"id", "title", "asked", "answer", "rule", "verdict", "fix", "side"}
         assert all(set(check) == keys for check in data["checks"])
-        assert {check["id"] for check in data["checks"]} <= set(TOPICS)
+        assert {check["id"] for check in data["checks"]} <= set(TABLE)
 
     def test_a_line_for_each_check_and_more_only_where_it_is_not_well(
         self, fake: FakeServer

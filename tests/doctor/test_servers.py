@@ -125,7 +125,7 @@ class TestUnreachable:
         [
             (lambda _: f"http://127.0.0.1:{free_port()}/mcp", "TCP: the connection was refused"),
             (lambda f: f.url.replace("http:", "https:"), "TLS: no secure connection"),
-            (lambda _: "https://no-such-host.invalid/mcp", "DNS: the name is not known"),
+            (lambda _: "https://no-such-host.invalid/mcp", "DNS: the name is unknown"),
         ],
         ids=["TCP", "TLS", "DNS"],
     )

@@ -36,7 +36,7 @@ class TestTrace:
             *("sign-in-registration", "sign-in-request", "sign-in-answer", "sign-in-token"),
         ]
         assert session.signed_in
-        assert report["login"].answer.startswith("Good until")
+        assert report["login"].answer.startswith("Valid until")
         assert report["call"].answer == "HTTP 200: the token is accepted"
 
     def test_a_step_says_what_was_sent_and_what_came(self, fake: FakeServer) -> None:

@@ -72,7 +72,7 @@ AUTHORIZATION_SERVERS = {
         lambda f: f.describe(authorization_servers=[f"{f.base}/tenant", f.base]),
         "authorization-server",
         "not usable",
-        "Mend",
+        "Correct",
         verdict="warning",
     ),
     "an authorization server over http": Broken(
@@ -101,8 +101,8 @@ AUTHORIZATION_SERVERS = {
     "no PKCE announced": Broken(
         lambda f: f.announce(code_challenge_methods_supported=None),
         "pkce",
-        "not announced",
         "allow_missing_pkce",
+        "“code_challenge_methods_supported”: [“S256”]",
     ),
     "plain PKCE only": Broken(
         lambda f: f.announce(code_challenge_methods_supported=["plain"]),
@@ -138,7 +138,7 @@ AUTHORIZATION_SERVERS = {
     "no iss announced": Broken(
         lambda f: f.announce(authorization_response_iss_parameter_supported=None),
         "iss",
-        "mix it up",
+        "(mix-up)",
         "“iss”",
         verdict="warning",
     ),
@@ -179,11 +179,10 @@ AUTHORIZATION_SERVERS = {
     ),
     "credentials of another issuer": Broken(
         lambda _: None,
-        "credentials",
-        "not sent there",
+        "registration",
+        "Credentials are not sent",
         "If the server has moved",
         CONFIGURATION,
         given={"client_id": "mine", "issuer": ELSEWHERE, "callback_port": free_port()},
-        also={"registration": "problem"},
     ),
 }

@@ -85,7 +85,7 @@ MCP_SERVERS = {
     "no metadata at all": Broken(
         nothing_known,
         "resource-metadata",
-        "Nor is there",
+        "and no authorization-server metadata",
         "“authorization_servers”",
     ),
     "resource metadata not where it is said to be": Broken(
@@ -122,7 +122,7 @@ MCP_SERVERS = {
     "the resource of localhost": Broken(
         lambda f: f.describe(resource=f.url.replace("127.0.0.1", "localhost")),
         "resource",
-        "localhost and 127.0.0.1",
+        "two names",
         "exactly",
     ),
     "the resource behind a proxy": Broken(
@@ -134,7 +134,7 @@ MCP_SERVERS = {
     "another resource of one's own": Broken(
         lambda _: None,
         "resource",
-        "your configuration sends",
+        "Your configuration sends",
         "Remove oauth_resource",
         CONFIGURATION,
         verdict="warning",
@@ -164,8 +164,8 @@ MCP_SERVERS = {
     "a redirect to another origin": Broken(
         lambda f: f.always("/mcp", redirect(f"{ELSEWHERE}/mcp")),
         "server",
-        "another origin",
         f"{ELSEWHERE}/mcp",
+        "If that address is the server",
         CONFIGURATION,
     ),
     "a server that fails": Broken(
