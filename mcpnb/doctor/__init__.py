@@ -42,14 +42,14 @@ def examine(
     masks.add(config.client_secret)
     server = Server(config, store)
     with closing(server.http):
-        server.login(asked=True)
+        login, new = server.login(asked=call), False
         masks.add_login(server.record)
-        checks, new = list(server.sign_in()), False
+        checks = list(server.sign_in())
         if sign_in is not None:
             steps, new = signed_in(server, sign_in, masks)
-            checks += steps
-        checks += [*helper, server.login(asked=call or new), *server.stored()]
-        masks.add_login(server.record)
+            checks, login = [*checks, *steps], server.login(asked=call or new)
+            masks.add_login(server.record)
+        checks += [*helper, login, *server.stored()]
         if (call or new) and server.first is not None:
             checks.append(server.call(new=new))
     checks += clock(server.skews)

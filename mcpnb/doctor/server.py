@@ -29,10 +29,10 @@ from mcpnb.login.clients import Registrations
 from mcpnb.login.loopback import DEFAULT_PORT
 from mcpnb.oauth import registration as registering
 from mcpnb.oauth.challenge import Challenge, bearer_challenge
-from mcpnb.oauth.client import Finding, discover, document_in
+from mcpnb.oauth.client import Finding, discover, document_in, mcp_request
 from mcpnb.oauth.credentials import LoginRecord, Registration, RegistrationMethod
 from mcpnb.oauth.http import Exchange, Http, Response
-from mcpnb.oauth.metadata import protected_resource_urls
+from mcpnb.oauth.metadata import legacy_endpoints, protected_resource_urls
 from mcpnb.oauth.models import (
     AuthorizationServer,
     Discovery,
@@ -62,18 +62,6 @@ _PKCE = "code_challenge_methods_supported"
 _ENDPOINTS = ("authorization", "token", "registration", "revocation", "device_authorization")
 _LATELY = 7 * 86_400.0
 """Seconds in which a refused token is worth telling of."""
-_LIST_TOOLS = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "tools/list",
-    "params": {
-        "_meta": {
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
-            "io.modelcontextprotocol/clientInfo": {"name": "mcpnb", "version": "1"},
-        }
-    },
-}
 
 
 def address(server: str) -> Check:
@@ -279,6 +267,7 @@ class Server:
         source, document = "authorization-server", self._document("authorization-server")
         said, kind, at = document.get("issuer"), "ok", server.url
         named = self._resource.authorization_servers if self._resource else ()
+        named = named or legacy_endpoints(self.config.url)[:1]
         # Of several, the one whose metadata this is.
         expected = next((i for i in named if same_issuer(i, server.issuer)), server.issuer)
         if refused := self._refused(source, "issuer"):
@@ -339,7 +328,7 @@ class Server:
                     method, server, redirect, wanted=(), bound=(), keep=False
                 )
             except McpnbError as error:
-                refused, kind = str(error), "issuer"
+                refused = str(error)
                 kind = "address" if isinstance(error, ConfigError) else "issuer"
         else:
             kind = "issuer"
@@ -525,15 +514,9 @@ class Server:
             return self._check("call/configured")
         if (record := self.record) is None or expired(record):
             return self._check("call/nobody" if record is None else "call/expired")
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json, text/event-stream",
-            "MCP-Protocol-Version": "2026-07-28",
-            "Mcp-Method": "tools/list",
-            # To the address that the login is for; no redirect is followed.
-            "Authorization": f"Bearer {record.tokens.access_token.reveal()}",
-        }
-        body = json.dumps(_LIST_TOOLS)
+        body, headers = mcp_request("tools/list")
+        # To the address that the login is for; no redirect is followed.
+        headers["Authorization"] = f"Bearer {record.tokens.access_token.reveal()}"
         try:
             answer = self.http.probe("POST", self.config.url, content=body, headers=headers)
         except ServerError as error:

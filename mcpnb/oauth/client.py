@@ -51,33 +51,17 @@ __all__ = [
     "discover",
     "document_in",
     "exchange",
+    "mcp_request",
     "poll_device",
     "refresh",
     "register",
     "revoke",
 ]
 
-# Asked for with no token: a server of 2026-07-28 answers it without keeping anything, an older one
-# refuses it like any other request. Both say 401 where a sign-in is needed.
-_PROBE = json.dumps(
-    {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "server/discover",
-        "params": {
-            "_meta": {
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientCapabilities": {},
-                "io.modelcontextprotocol/clientInfo": {"name": "mcpnb", "version": "1"},
-            }
-        },
-    }
-)
-_PROBE_HEADERS = {
-    "Content-Type": "application/json",
-    "Accept": "application/json, text/event-stream",
-    "MCP-Protocol-Version": "2026-07-28",
-    "Mcp-Method": "server/discover",
+_META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "mcpnb", "version": "1"},
 }
 # Members of authorization-server metadata that can be refused, and can be absent.
 _OPTIONAL = (
@@ -161,12 +145,7 @@ class _Trail:
     ) -> T:
         """Read a document. With a sink, each of its members alone, so that none hides the next.
 
-        Args:
-            kind: Of the findings.
-            request: What was requested.
-            read: Validates and reads a whole document.
-            document: As the server sent it.
-            sound: Values that `read` accepts, for all members that it can refuse.
+        `sound` has values that `read` accepts, for all members that it can refuse.
         """
         if self.sink is None:
             return read(document)
@@ -177,6 +156,17 @@ class _Trail:
                 continue
             usable[name] = value
         return read(usable)
+
+
+def mcp_request(method: str) -> tuple[str, dict[str, str]]:
+    """Return the body and the headers of an MCP request that has no parameters, and no token."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": _META}}
+    return json.dumps(body), {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": method,
+    }
 
 
 def discover(
@@ -221,7 +211,10 @@ def discover(
 
 
 def _asked_without_token(server: str, http: Http, trail: _Trail) -> Response:
-    answer = http.probe("POST", server, content=_PROBE, headers=_PROBE_HEADERS)
+    # A server of 2026-07-28 answers this without keeping anything, an older one refuses it like any
+    # other request. Both say 401 where a sign-in is needed.
+    content, headers = mcp_request("server/discover")
+    answer = http.probe("POST", server, content=content, headers=headers)
     trail.note(
         f"POST {server}", f"HTTP {answer.status}", "without a token, to hear what it asks for"
     )
