@@ -311,15 +311,15 @@ def way_back(
         callback=f"http://127.0.0.1:{number or '(any free port)'}/callback",
         place=place.name,
         where=where,
-        ways=" ".join(_instead(place, number)),
+        ways=" ".join(_instead(place, number, device)),
         device=device,
     )
 
 
-def _instead(place: Environment, number: int) -> Iterator[str]:
+def _instead(place: Environment, number: int, device: str) -> Iterator[str]:
     """List the ways around, the one that needs least first."""
     yield "If the browser is on another machine: paste the address that it ends at (mcpnb login"
-    yield "--no-browser)."
+    yield f"--no-browser). {device}"
     if not number:
         yield f"Or leave callback_port out: {DEFAULT_PORT} can be forwarded, a changing port not."
         return

@@ -256,7 +256,8 @@ class Server:
         elif self.failure is None and others:
             kind = "others"
         elif self._resource is not None and not self._resource.authorization_servers:
-            kind = "unnamed"
+            unusable = self._refused("resource-metadata", "authorization_servers")
+            kind = "ok" if unusable else "unnamed"
         asked = error.request if error is not None and refused else ""
         at = (server.url or server.issuer) if server is not None else ""
         words = {"asked": asked, "at": at, "others": "; ".join(others[:3])}

@@ -14,7 +14,7 @@ from mcpnb import errors
 from mcpnb.calls.progress import ProgressLine
 from mcpnb.calls.schema import python_names
 from tests import figures
-from tests.fakes.ailments import everything
+from tests.fakes.broken import everything
 from tests.fakes.front_end import FrontEnd
 from tests.fakes.mcp import answer_to, tool_of
 from tests.fakes.people import answer_of, connect, sign_in, waiting

@@ -10,7 +10,7 @@ import pytest
 import mcpnb
 from mcpnb.doctor import Report
 from mcpnb.login import SignInRequest
-from tests.fakes.ailments import everything, wrong
+from tests.fakes.broken import everything, wrong
 from tests.fakes.people import answer_of, connect
 from tests.fakes.server import FakeServer
 from tests.fakes.watched import watched

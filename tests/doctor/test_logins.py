@@ -14,7 +14,8 @@ import pytest
 import mcpnb
 from mcpnb.doctor import Report
 from mcpnb.stores import FileStore
-from tests.fakes.ailments import assert_only_looked_at, everything, wrong
+from tests.fakes.broken import assert_only_looked_at, everything, wrong
+from tests.fakes.helper import Helper
 from tests.fakes.kernels import Kernel, change, make_expired
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
@@ -292,6 +293,90 @@ class TestCall:
 
         assert wrong(session.doctor(call=True)) == {"call": "problem"}
         assert_only_looked_at(fake, before)
+
+
+class TestHeadersHelper:
+    @pytest.fixture
+    def helper(self, tmp_path: Path) -> Helper:
+        return Helper(tmp_path)
+
+    def test_it_is_said_that_it_was_run_and_the_names_it_gives(
+        self, fake: FakeServer, helper: Helper
+    ) -> None:
+        helper.says(**{"X-Key": "planted-key", "X-Team": "planted-team"})
+
+        report = connect("team", config=helper.configured(fake.url)).doctor()
+
+        assert wrong(report) == {}
+        assert "was run on this machine, and prints: X-Key, X-Team" in report["headers"].answer
+        assert "planted" not in everything(report)
+        assert len(helper.runs) == 1
+        assert_only_looked_at(fake)
+        assert "x-key" not in {name for r in fake.requests for name in r.headers}
+
+    def test_a_token_that_it_gives_takes_the_place_of_a_sign_in(
+        self, fake: FakeServer, helper: Helper
+    ) -> None:
+        helper.says(Authorization="Bearer planted-token")
+        session = connect("team", config=helper.configured(fake.url))
+
+        report = session.doctor(call=True, sign_in=True)
+
+        assert wrong(report) == {}
+        assert "replaces a sign-in" in report["headers"].answer
+        assert report["sign-in"].answer.startswith("Not tried")
+        assert "planted" not in everything(report)
+        assert {r.bearer for r in fake.requests} == {None}
+
+    def test_a_variable_goes_first(
+        self, fake: FakeServer, helper: Helper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("THE_TOKEN", "planted-token")
+        helper.says(Authorization="Bearer planted-other")
+        own = helper.configured(fake.url, 'bearer_token_env_var = "THE_TOKEN"')
+
+        report = connect("team", config=own).doctor()
+
+        assert "THE_TOKEN goes first" in report["headers"].answer
+        assert "comes from THE_TOKEN" in report["login"].answer
+
+    def test_one_that_fails_is_a_problem_and_the_rest_is_looked_at(
+        self, fake: FakeServer, helper: Helper
+    ) -> None:
+        report = connect("team", config=helper.configured(fake.url)).doctor()
+
+        assert wrong(report) == {"headers": "problem"}
+        assert "It was run." in report["headers"].answer
+        assert report["headers"].side == "your configuration"
+        assert report["pkce"].verdict == "ok"
+
+    def test_where_it_fails_a_sign_in_is_not_possible(
+        self, fake: FakeServer, helper: Helper
+    ) -> None:
+        session = connect("team", config=helper.configured(fake.url))
+
+        report = session.doctor(sign_in=True)
+
+        assert report["headers"].verdict == "problem"
+        assert any(c.id.startswith("sign-in") and c.verdict == "problem" for c in report)
+        assert fake.asked("/register") == []
+
+    def test_mcpnb_itself_is_not_run(self, fake: FakeServer, helper: Helper) -> None:
+        command = "mcpnb token SERVER --header --json"
+        report = connect("team", config=helper.configured(fake.url, command=command)).doctor()
+
+        assert report["headers"].answer.startswith("Not run: it is mcpnb itself")
+
+    def test_nor_is_that_of_a_disabled_server(self, fake: FakeServer, helper: Helper) -> None:
+        helper.says(**{"X-Key": "k"})
+
+        report = connect("team", config=helper.configured(fake.url, "enabled = false")).doctor()
+
+        assert "disabled" in report["headers"].answer
+        assert helper.runs == []
+
+    def test_a_server_without_one_is_not_told_about_it(self, fake: FakeServer) -> None:
+        assert "headers" not in {check.id for check in connect(fake.url).doctor()}
 
 
 def jwt(**claims: Any) -> str:

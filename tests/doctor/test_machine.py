@@ -1,4 +1,4 @@
-"""The doctor looks at this machine: port, store, keyring, environment."""
+"""The doctor checks this machine: port, store, keyring, environment, callback, front end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from cryptography import x509
@@ -16,15 +17,25 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import mcpnb
-from mcpnb.doctor import examine_machine
+from mcpnb.doctor import Check, examine_machine
+from mcpnb.doctor.machine import front_end, way_back
+from mcpnb.environment import ANYWIDGET, CALLBACK, WIDGET_MANAGER, detect
+from mcpnb.oauth.models import AuthorizationServer, ServerConfig
 from mcpnb.storage import open_store
 from mcpnb.stores import FileStore, MemoryStore
-from tests.fakes.ailments import wrong
+from tests.fakes.broken import wrong
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import connect, free_port, sign_in, until, waiting
 from tests.fakes.server import FakeServer
 
 OUR_KEY = "A" * 43
+DISPLAY = {"DISPLAY": ":0"}
+SSH = {"SSH_CONNECTION": "203.0.113.5 50122 192.0.2.7 22", "USER": "ada"}
+KERNEL = {"JPY_PARENT_PID": "7"}
+PODMAN = {"container": "podman"}
+LINE = "ssh -N -L {0}:127.0.0.1:{0} ada@192.0.2.7"
+HUB = "https://hub.example/callback"
+PASTED = "paste the address"
 
 
 @contextlib.contextmanager
@@ -151,6 +162,13 @@ class TestKeyring:
 
 
 class TestEnvironment:
+    def test_it_is_named_with_what_told_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SSH_CONNECTION", SSH["SSH_CONNECTION"])
+
+        answer = examine_machine(MemoryStore())["environment"].answer
+
+        assert "an SSH session (SSH_CONNECTION)" in answer
+
     def test_a_proxy_is_named_without_its_password(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://me:pass-word@proxy.example:3128")
 
@@ -213,6 +231,118 @@ class TestClock:
         fake.clock_ahead = 50
 
         assert wrong(connect(fake.url).doctor()) == {}
+
+
+class Place(NamedTuple):
+    """Where a sign-in starts, and what has to be said of its callback."""
+
+    environ: dict[str, str]
+    verdict: str
+    says: str
+    fix: str = ""
+    configured: dict[str, Any] = {}  # noqa: RUF012  never changed
+    never: str = "nothing"
+
+
+PLACES = {
+    "the browser is here": Place(
+        DISPLAY, "ok", "http://127.0.0.1:27182/callback: your browser is on this"
+    ),
+    "over SSH": Place(SSH, "unknown", "other end of the SSH connection", LINE.format(27182)),
+    "over SSH, pasted": Place(SSH, "unknown", "27182", PASTED),
+    "a configured port": Place(SSH, "unknown", "9000", LINE.format(9000), {"callback_port": 9000}),
+    "any port cannot be forwarded": Place(
+        SSH, "unknown", "any free port", "leave callback_port out", {"callback_port": 0}, "ssh"
+    ),
+    "an editor that forwards ports": Place(
+        {"REMOTE_CONTAINERS": "true"}, "ok", "VS Code forwards the port"
+    ),
+    "a notebook, whose page decides": Place(
+        KERNEL, "unknown", "In a notebook the panel's page decides", PASTED
+    ),
+    "a hosted notebook": Place(
+        KERNEL | {"JUPYTERHUB_SERVICE_PREFIX": "/user/a/"}, "unknown", "this is JupyterHub"
+    ),
+    "a kernel that was started over SSH": Place(
+        SSH | KERNEL | PODMAN, "unknown", "other end of the SSH connection", LINE.format(27182)
+    ),
+    "a container is not reached by SSH": Place(
+        PODMAN | DISPLAY, "unknown", "outside the container", PASTED, {}, "ssh"
+    ),
+    "an address that leads to the port": Place(
+        {"WEB_HOST": "a.cloudworkstations.dev"},
+        "unknown",
+        "27182",
+        "https://27182-a.cloudworkstations.dev/callback",
+    ),
+    "a configured address": Place(
+        SSH, "ok", f"{HUB}, as you configured", "", {"callback_url": HUB}
+    ),
+    "pasting, as configured": Place(SSH, "ok", "as you configured", "", {"callback": "paste"}),
+    "a device, as configured": Place(SSH, "ok", "as you configured", "", {"callback": "device"}),
+}
+
+
+class TestCallback:
+    @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
+    def test_it_is_named_with_the_ways_around(self, place: Place) -> None:
+        server = AuthorizationServer("https://as.example", "", "")
+        config = ServerConfig("https://mcp.example/mcp", **place.configured)
+
+        check = way_back(detect(place.environ), config, server)
+
+        assert check.verdict == place.verdict
+        assert place.says in check.answer
+        assert place.fix in str(check.fix)
+        assert place.never not in str(check.fix)
+        assert (check.fix is None) is (place.verdict == "ok")
+
+    @pytest.mark.parametrize(("offered", "says"), [(None, "offers no"), ("/x", "also offers a")])
+    def test_a_sign_in_on_another_device_is_named(self, offered: str | None, says: str) -> None:
+        server = AuthorizationServer("https://x", "", "", device_authorization_endpoint=offered)
+
+        assert f"This server {says} sign-in on" in str(way_back(detect(SSH), None, server).fix)
+
+    def test_a_configured_token_needs_none(
+        self, fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("THE_TOKEN", "planted-token")
+        own = tmp_path / "config.toml"
+        own.write_text(f'[mcp_servers.x]\nurl = "{fake.url}"\nbearer_token_env_var = "THE_TOKEN"\n')
+
+        assert "way-back" not in {check.id for check in connect("x", config=str(own)).doctor()}
+
+
+class TestFrontEnd:
+    PARTS = (CALLBACK, ANYWIDGET, WIDGET_MANAGER)
+
+    def look(self, environ: dict[str, str], folder: Path, *parts: str) -> Check:
+        for part in parts:
+            (folder / part).parent.mkdir(parents=True)
+            (folder / part).touch()
+        return front_end(detect(environ), (folder,))
+
+    def test_in_a_notebook_a_missing_part_is_a_warning(self, tmp_path: Path) -> None:
+        check = self.look(KERNEL, tmp_path, ANYWIDGET, WIDGET_MANAGER)
+
+        assert check.verdict == "warning"
+        assert "mcpnb's callback page" in check.answer
+        assert "anywidget" not in check.answer
+        assert "mcpnb jupyter" in str(check.fix)
+
+    def test_it_is_said_where_each_part_is(self, tmp_path: Path) -> None:
+        check = self.look(KERNEL, tmp_path, *self.PARTS)
+
+        assert check.verdict == "ok"
+        assert f"callback page in {(tmp_path / CALLBACK).parent}" in check.answer
+
+    def test_in_a_terminal_nothing_is_missed(self, tmp_path: Path) -> None:
+        assert self.look(DISPLAY, tmp_path).verdict == "ok"
+
+    def test_a_front_end_that_brings_widgets_itself_is_left_alone(self, tmp_path: Path) -> None:
+        check = self.look(KERNEL | {"COLAB_RELEASE_TAG": "x"}, tmp_path)
+
+        assert "Not looked for" in check.answer
 
 
 @contextlib.contextmanager

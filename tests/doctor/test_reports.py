@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from string import Formatter
 
 import pytest
 
 from mcpnb.doctor import Report
-from mcpnb.doctor.report import TABLE
+from mcpnb.doctor.report import TABLE, check
 from mcpnb.stores import MemoryStore
-from tests.fakes.ailments import assert_only_looked_at, everything
+from tests.fakes.broken import assert_only_looked_at, everything
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
 from tests.terminal import run
@@ -126,6 +127,22 @@ class TestTerminal:
         run("doctor", *arguments).expect(2)
 
 
-def test_a_report_is_found_by_id_only() -> None:
+def test_a_check_is_found_by_id_only() -> None:
     with pytest.raises(KeyError):
         Report(None, [])["reach"]
+
+
+def test_each_text_can_be_filled_in() -> None:
+    """With its own names alone; and a defect says who can fix it, and how."""
+    for name, texts in TABLE.items():
+        check_of = name.partition("/")[0]
+        used = texts + TABLE.get(check_of, [])
+        words = {field: "x" for text in used for _, field, _, _ in Formatter().parse(text) if field}
+        if "/" not in name:
+            assert len(texts) == 3, name
+            continue
+        made = check(name, of="" if check_of in TABLE else "sign-in", **words)
+        assert made.answer, name
+        if made.verdict in ("warning", "problem") and name != "sign-in/failed":
+            assert made.side, name
+            assert made.fix, name

@@ -9,7 +9,7 @@ import pytest
 
 import mcpnb
 from mcpnb.login import SignInRequest
-from tests.fakes.ailments import everything
+from tests.fakes.broken import everything
 from tests.fakes.people import answer_of, connect, query_of
 from tests.fakes.server import FakeServer
 from tests.fakes.watched import by_pasting, watched

@@ -12,7 +12,7 @@ import mcpnb
 from mcpnb.doctor import Report
 from mcpnb.login import SignInRequest
 from mcpnb.stores import MemoryStore
-from tests.fakes.ailments import wrong
+from tests.fakes.broken import wrong
 from tests.fakes.people import answer_of, connect
 from tests.fakes.server import FakeServer
 from tests.fakes.watched import by_pasting, watched
