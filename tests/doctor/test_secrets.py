@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 import mcpnb
-from mcpnb.login import SignInRequest
 from tests.fakes.broken import everything
 from tests.fakes.people import answer_of, connect, query_of
 from tests.fakes.server import FakeServer
-from tests.fakes.watched import by_pasting, watched
+from tests.fakes.watched import by_doing, by_pasting, watched
 from tests.fakes.wire import Reply, Request
 
 
@@ -94,16 +93,13 @@ class TestSecrets:
         session = connect(fake.url)
         pasted = ["planted-bare-code", "https://x.example/cb?code=planted-code&state=planted-state"]
 
-        def begin(observer: Any) -> Any:
-            login = session.sign_in(SignInRequest(anew=True), observer=observer)
-            login.wait_for("waiting", timeout=10)
+        def paste_all(login: Any) -> None:
             for text in pasted:
                 with pytest.raises(mcpnb.errors.AnswerRefused):
                     login.submit(text)
             login.submit(answer_of(str(login.url)))
-            return login
 
-        assert "planted" not in everything(session.doctor(sign_in=begin))
+        assert "planted" not in everything(session.doctor(sign_in=by_doing(session, paste_all)))
 
     def test_the_basic_header_of_a_client_of_ones_own_is_masked(self, fake: FakeServer) -> None:
         fake.announce(token_endpoint_auth_methods_supported=["client_secret_basic"])

@@ -12,25 +12,30 @@ from mcpnb.login import SignInRequest
 from tests.fakes.people import answer_of, connect
 from tests.fakes.server import FakeServer
 
-__all__ = ["Answer", "by_pasting", "watched"]
+__all__ = ["Answer", "by_doing", "by_pasting", "watched"]
 
 Answer = Callable[[str], str]
+Act = Callable[[Any], object]
 
 
-def by_pasting(session: mcpnb.Session, answer: Answer = answer_of, timeout: float = 20) -> SignIn:
-    """Sign in as a person does who pastes the answer, whatever it is."""
+def by_doing(session: mcpnb.Session, act: Act, timeout: float = 20) -> SignIn:
+    """Start a sign-in, and do something as soon as it waits for its response."""
 
     def begin(observer: Any) -> Any:
         login = session.sign_in(SignInRequest(anew=True, timeout=timeout), observer=observer)
         try:
             login.wait_for("waiting", timeout=10)
-            assert login.url is not None
-            login.submit(answer(login.url))
+            act(login)
         except McpnbError:
             pass  # it is in the report
         return login
 
     return begin
+
+
+def by_pasting(session: mcpnb.Session, answer: Answer = answer_of, timeout: float = 20) -> SignIn:
+    """Sign in as a person does who pastes the response, whatever it is."""
+    return by_doing(session, lambda login: login.submit(answer(str(login.url))), timeout)
 
 
 def watched(fake: FakeServer, answer: Answer = answer_of, **given: Any) -> Report:
