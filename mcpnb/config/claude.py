@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from mcpnb.config.schema import CLAUDE, CLAUDE_OAUTH, Checker
 from mcpnb.errors import ConfigError
-from mcpnb.oauth.models import Expanded, Secret, ServerConfig, host_of
+from mcpnb.oauth.models import Expanded, Secret, ServerConfig
+from mcpnb.oauth.urls import host_span
 from mcpnb.text import add_secret, sanitize
 
 __all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in", "with_defaults"]
@@ -111,7 +112,7 @@ def _expanded_url(text: str, checker: Checker, *where: str) -> tuple[str, tuple[
         if match[1] in os.environ:  # a default stands in the file for everybody to read
             spans.append((match[1], begin, len(url)))
     url += text[end:]
-    (first, last), scheme = host_of(url), url.find("://") + 3
+    (first, last), scheme = host_span(url), url.find("://") + 3
     hidden = tuple(
         Expanded(variable, Secret(piece))
         for variable, begin, end in spans
@@ -134,7 +135,7 @@ def _conceal(config: ServerConfig) -> None:
             if len(secret) >= _LONG:
                 add_secret(secret, part.shown)
     if config.hidden:
-        (first, last), (begin, end) = host_of(config.url), host_of(config.shown)
+        (first, last), (begin, end) = host_span(config.url), host_span(config.shown)
         host, behind = config.url[first:last], config.url[last:]
         for spelled in (host, host.lower()):
             add_secret(f"{spelled}{behind}", config.shown[begin:])

@@ -209,7 +209,7 @@ def _store(store: TokenStore) -> Check:
         except OSError as error:
             return check("store/folder", folder=folder, why=error.strerror or error)
     try:
-        return check("store/ok", folder=folder, where=store.kept(RecordName("login", "")))
+        return check("store/ok", folder=folder, where=store.location(RecordName("login", "")))
     except McpnbError as error:
         return check("store/key", folder=folder, error=error)
 

@@ -8,6 +8,7 @@ import time
 from mcpnb.errors import McpnbError, StoreBusy
 from mcpnb.oauth import client
 from mcpnb.oauth import registration as registering
+from mcpnb.oauth.codec import from_json, to_json
 from mcpnb.oauth.credentials import Registration, RegistrationMethod
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import AuthorizationServer, ServerConfig
@@ -75,7 +76,7 @@ class Registrations:
                 return known
             registration = client.register(server, redirect_uri, bound, self._http)
             if keep:
-                self._store.write(key, registration.to_dict())
+                self._store.write(key, to_json(registration))
         return registration
 
     def confirm(self, registration: Registration) -> None:
@@ -104,8 +105,8 @@ class Registrations:
 
 
 def _read(record: Record | None) -> Registration | None:
-    with contextlib.suppress(KeyError, TypeError, AttributeError):  # then a new one is made
-        return Registration.from_dict(record) if record else None
+    with contextlib.suppress(KeyError, TypeError):  # then a new one is made
+        return from_json(Registration, record) if record else None
     return None
 
 

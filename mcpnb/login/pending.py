@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from mcpnb.errors import StoreBusy, StoreError
 from mcpnb.oauth.authorization import AuthorizationRequest
+from mcpnb.oauth.codec import checked, from_json, to_json
 from mcpnb.oauth.device import DeviceRequest
-from mcpnb.oauth.models import Callback, number, number_or_none
+from mcpnb.oauth.models import Callback
 from mcpnb.oauth.registration import GRANT
 from mcpnb.storage import RecordName, TokenStore
 
@@ -98,11 +99,11 @@ class PendingLogins:
         try:
             return PendingLogin(
                 request=_request(data["request"]),
-                expires_at=number(data, "expires_at"),
-                port=number_or_none(data, "port"),
+                expires_at=checked(float, data.get("expires_at"), "expires_at"),
+                port=checked(int | None, data.get("port"), "port"),
                 callback=via if via in get_args(Callback) else "loopback",  # type: ignore[arg-type]
                 retry_without_scopes=data["retry_without_scopes"] is True,
-                claimed_at=number_or_none(data, "claimed_at"),
+                claimed_at=checked(float | None, data.get("claimed_at"), "claimed_at"),
             )
         except (KeyError, TypeError, AttributeError):
             return None
@@ -186,7 +187,7 @@ class PendingLogins:
     def _write(self, pending: PendingLogin) -> None:
         record = {
             "format": _FORMAT,
-            "request": pending.request.to_dict(),
+            "request": to_json(pending.request),
             "expires_at": pending.expires_at,
             "port": pending.port,
             "via": pending.callback,
@@ -198,5 +199,5 @@ class PendingLogins:
 
 def _request(data: dict[str, Any]) -> PendingRequest:
     if data.get("grant") == GRANT:
-        return DeviceRequest.from_dict(data)
-    return AuthorizationRequest.from_dict(data)
+        return from_json(DeviceRequest, data)
+    return from_json(AuthorizationRequest, data)

@@ -143,7 +143,7 @@ def authorization_request(
         bound=union(scopes, discovery.scopes_supported),
         keep=redirect.comes_again,
     )
-    request = AuthorizationRequest.new(
+    request = AuthorizationRequest(
         server,
         registered,
         # threat: registration-with-another-redirect

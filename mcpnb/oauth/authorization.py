@@ -1,35 +1,36 @@
-"""The authorization request, and the one answer that belongs to it."""
+"""The authorization request, and the one response that belongs to it."""
 
 from __future__ import annotations
 
 import hmac
 import secrets
-from dataclasses import asdict, dataclass
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from mcpnb.errors import AnswerRefused, LoginDenied, ProtocolError
-from mcpnb.oauth import models
 from mcpnb.oauth.credentials import Registration
 from mcpnb.oauth.models import AuthorizationServer, Secret
 from mcpnb.text import quote
 
 __all__ = ["AuthorizationRequest", "ValidatedResponse", "validate_response"]
 
-_MAX_ANSWER = 16_384
-_MAX_FIELDS = 64
+_LONGEST = 16_384
+_MOST_FIELDS = 64
 _SINGLE = ("code", "state", "iss", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """One authorization request: what was sent, and what its answer is checked against.
+    """One authorization request: what was sent, and what its response is checked against.
 
-    `server` is recorded here, beside verifier and state, before the browser leaves (RFC 9207; the
+    `server` is recorded with verifier and state before the browser leaves (RFC 9207; the
     specification's mix-up defence): the code goes to this server's token endpoint or nowhere.
+
+    Raises:
+        TypeError: The verifier cannot be one (RFC 7636 section 4.1).
     """
 
     server: AuthorizationServer
@@ -37,44 +38,26 @@ class AuthorizationRequest:
     redirect_uri: str
     resource: str
     scopes: tuple[str, ...]
-    state: Secret
-    verifier: Secret
+    # threat: guessable-state
+    state: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(32)))
+    # threat: guessable-state
+    verifier: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(64)))
+    """Fresh like `state` for each request (RFC 7636 section 4.1)."""
     choose_account: bool = False
-    """Whether the server is to ask who signs in, whoever its page remembers."""
+    """Whether the server has to ask who signs in, even if it remembers somebody."""
 
-    @classmethod
-    def new(  # noqa: PLR0913  what a request is made of
-        cls,
-        server: AuthorizationServer,
-        registration: Registration,
-        *,
-        redirect_uri: str,
-        resource: str,
-        scopes: tuple[str, ...],
-        choose_account: bool = False,
-    ) -> AuthorizationRequest:
-        """Make a request with a fresh state and verifier (RFC 7636 section 4.1)."""
-        return cls(
-            server=server,
-            registration=registration,
-            redirect_uri=redirect_uri,
-            resource=resource,
-            scopes=scopes,
-            # threat: guessable-state
-            state=Secret(secrets.token_urlsafe(32)),
-            # threat: guessable-state
-            verifier=Secret(secrets.token_urlsafe(64)),
-            choose_account=choose_account,
-        )
+    def __post_init__(self) -> None:
+        if not self.verifier.reveal().isascii():
+            raise TypeError("not a verifier")
 
     @property
     def nonce(self) -> Secret:
-        """What tells it from every other one."""
+        """What distinguishes it from every other request."""
         return self.state
 
     def without_scopes(self) -> AuthorizationRequest:
-        """Make the request anew, leaving the scopes to the server."""
-        return AuthorizationRequest.new(
+        """Return a new request that leaves the scopes to the server."""
+        return AuthorizationRequest(
             self.server,
             self.registration,
             redirect_uri=self.redirect_uri,
@@ -88,7 +71,7 @@ class AuthorizationRequest:
         """The address that the person opens. It holds ``state``, never the verifier."""
         prompts = ["select_account"] if self.choose_account else []  # OIDC Core section 3.1.2.1
         if "offline_access" in self.scopes:
-            # OIDC Core section 11: without it the scope may be ignored silently.
+            # OIDC Core section 11: without it, the scope may be ignored silently.
             prompts.append("consent")
         extra = {"prompt": " ".join(prompts)} if prompts else {}
         url: str = prepare_grant_uri(
@@ -108,45 +91,10 @@ class AuthorizationRequest:
         )
         return url
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the JSON form, secrets included: only for an encrypting store."""
-        return {
-            "server": asdict(self.server),
-            "registration": self.registration.to_dict(),
-            "redirect_uri": self.redirect_uri,
-            "resource": self.resource,
-            "scopes": list(self.scopes),
-            "state": self.state.reveal(),
-            "verifier": self.verifier.reveal(),
-            "choose_account": self.choose_account,
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> AuthorizationRequest:
-        """Read the JSON form back.
-
-        Raises:
-            KeyError: It is incomplete.
-            TypeError: It is something else.
-        """
-        verifier = models.text(data, "verifier")
-        if not verifier.isascii():
-            raise TypeError("no verifier of ours")
-        return cls(
-            server=AuthorizationServer.from_dict(data["server"]),
-            registration=Registration.from_dict(data["registration"]),
-            redirect_uri=models.text(data, "redirect_uri"),
-            resource=models.text(data, "resource"),
-            scopes=models.texts(data, "scopes"),
-            state=Secret(models.text(data, "state")),
-            verifier=Secret(verifier),
-            choose_account=bool(data.get("choose_account")),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class ValidatedResponse:
-    """A code that passed every check of `read_answer`: the only kind that is exchanged."""
+    """A code that passed every check of `validate_response`: the only kind that is exchanged."""
 
     request: AuthorizationRequest
     code: Secret
@@ -160,7 +108,7 @@ def validate_response(text: str, request: AuthorizationRequest) -> ValidatedResp
         request: The request that waits for it.
 
     Raises:
-        AnswerRefused: It is not the answer to this request. The wait can go on.
+        AnswerRefused: It is not the response to this request. The wait can go on.
         ProtocolError: It is, but from the wrong issuer (RFC 9207): nothing of it is used or shown.
         LoginDenied: The authorization server reports an error.
     """
@@ -170,15 +118,15 @@ def validate_response(text: str, request: AuthorizationRequest) -> ValidatedResp
     # threat: answer-to-an-earlier-sign-in, open-redirect-at-the-callback
     if not hmac.compare_digest(given.encode(), request.state.reveal().encode()):
         raise AnswerRefused(
-            "That address belongs to another sign-in (its “state” is not the one of this one). "
-            "Finish the sign-in in the tab that was opened last."
+            "That address belongs to another sign-in: its “state” does not match. Finish the "
+            "sign-in in the tab that was opened last."
         )
     # threat: error-of-another-issuer
     _check_issuer(params.get("iss"), request.server)
     # threat: error-beside-a-code
     if "error" in params:
-        said = params.get("error_description") or ""
-        detail = f": {quote(said)}" if said else ""
+        description = params.get("error_description") or ""
+        detail = f": {quote(description)}" if description else ""
         raise LoginDenied(_denied(params["error"]) + detail, error=params["error"])
     # threat: implicit-answer
     if not params.get("code"):
@@ -187,8 +135,8 @@ def validate_response(text: str, request: AuthorizationRequest) -> ValidatedResp
 
 
 def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
-    if len(text) > _MAX_ANSWER:
-        raise AnswerRefused("That text is too long to be the address of an answer.")
+    if len(text) > _LONGEST:
+        raise AnswerRefused("That text is too long to be the address that a sign-in ends at.")
     # threat: bare-code
     if "://" not in text:
         raise AnswerRefused(
@@ -197,23 +145,22 @@ def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
             "this sign-in."
         )
     try:
-        text.encode()  # a terminal hands on bytes that it cannot decode as lone surrogates
+        text.encode()  # a terminal passes on bytes that it cannot decode as lone surrogates
         parts, awaited = urlsplit(text), urlsplit(request.redirect_uri)
-        place = (parts.scheme.lower(), (parts.netloc).lower(), parts.path)
-        pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise AnswerRefused("That is not a readable address. Copy it again, whole.") from None
-    own = dict(parse_qsl(awaited.query))
+    elsewhere = AnswerRefused(
+        f"That is not the address this sign-in waits for: {request.redirect_uri}"
+    )
     # threat: answer-at-another-address
-    if place != (awaited.scheme.lower(), awaited.netloc.lower(), awaited.path):
+    if _place(parts) != _place(awaited):
         if text.startswith(request.server.authorization_endpoint):
             raise AnswerRefused(
                 "That is the address where the sign-in begins. Approve there first; then copy the "
                 "address that the browser ends at."
             )
-        raise AnswerRefused(
-            f"That is not the address this sign-in waits for: {request.redirect_uri}"
-        )
+        raise elsewhere
     params: dict[str, str] = {}
     for name, value in pairs:
         # threat: parameters-twice
@@ -222,27 +169,29 @@ def _params(text: str, request: AuthorizationRequest) -> dict[str, str]:
             raise AnswerRefused(f"That address holds “{name}” twice. It is not used.")
         params.setdefault(name, value)
     # threat: mix-up-without-iss
-    if any(params.get(k) != v for k, v in own.items()):
-        raise AnswerRefused(
-            f"That is not the address this sign-in waits for: {request.redirect_uri}"
-        )
+    if any(params.get(name) != value for name, value in parse_qsl(awaited.query)):
+        raise elsewhere
     return params
+
+
+def _place(parts: SplitResult) -> tuple[str, str, str]:
+    return parts.scheme.lower(), parts.netloc.lower(), parts.path
 
 
 def _check_issuer(given: str | None, server: AuthorizationServer) -> None:
     # RFC 9207 section 2.4: compared as received, also where the server does not announce it, and
-    # before anything of an error answer is shown.
+    # before anything of an error response is shown.
     # threat: mix-up-missing-iss
     if given is None and server.iss_in_response:
         raise ProtocolError(
-            "The answer does not say which authorization server it is from, although this one "
+            "The response does not say which authorization server it is from, although this one "
             "announces that it always does. It was not used.",
             rule="RFC 9207 section 2.4",
         )
     # threat: mix-up, iss-that-looks-alike
     if given is not None and given != server.issuer:
         raise ProtocolError(
-            "The answer came from another authorization server than the one asked. It was not "
+            "The response came from another authorization server than the one asked. It was not "
             "used.",
             rule="RFC 9207 section 2.4",
         )

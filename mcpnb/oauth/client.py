@@ -37,7 +37,6 @@ from mcpnb.oauth.models import (
     AuthorizationServer,
     Discovery,
     ProtectedResource,
-    Secret,
     ServerConfig,
     Step,
 )
@@ -425,67 +424,100 @@ def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> Aut
     return found
 
 
-_AGAIN = "Try again in a moment; if it stays so, that server is at fault."
+# Grants
+
+_AGAIN = "Try again in a moment. If it stays so, that server is at fault."
+
+
+def _post(
+    endpoint: str, request: token.Request, doing: str, http: Http, *, advice: str = ""
+) -> object:
+    """Send a form to an authorization server and return the JSON object of its consent.
+
+    Raises:
+        GrantError: It refused, or its response cannot be read.
+        ServerUnreachable: It does not answer.
+    """
+    body, headers = request
+    response = http.post_form(endpoint, body, headers)
+    document = response.json_object()
+    if response.status == 200 and document is None:
+        raise GrantError(
+            f"{doing} failed: the authorization server's response cannot be read. {_AGAIN}",
+            status=response.status,
+        )
+    # threat: error-beside-a-token
+    if response.status != 200 or document is None or "error" in document:
+        error = token.grant_error(
+            response.status,
+            document,
+            doing=doing,
+            retry_after=response.retry_after,
+            sent=token.secrets_sent(body, headers),
+        )
+        if advice:
+            error.args = (f"{error}. {advice}",)
+        raise error
+    return document
 
 
 @scrub_traceback
 def register(
     server: AuthorizationServer, redirect_uri: str | None, scopes: tuple[str, ...], http: Http
 ) -> Registration:
-    """Register a client dynamically (RFC 7591), once more without ``scope`` where that is refused.
+    """Register a client dynamically (RFC 7591); again without ``scope`` if that is refused.
 
-    Without a redirect it is one for the device grant.
+    Without a redirect it is a client for the device grant.
 
     Raises:
         GrantError: The server does not register it.
         ServerUnreachable: It does not answer.
     """
-    if server.registration_endpoint is None:
+    endpoint = server.registration_endpoint
+    if endpoint is None:
         raise GrantError("The authorization server offers no dynamic registration.")
     asked = registering.metadata(redirect_uri, server, scopes)
-    answer = http.post_json(server.registration_endpoint, asked)
-    if answer.status == 400 and "scope" in asked:
-        # Measured: servers refuse the whole registration for one scope they do not list. Left out,
-        # the client gets the server's default set and asks for what it needs at the authorization.
-        without = {k: v for k, v in asked.items() if k != "scope"}
-        retried = http.post_json(server.registration_endpoint, without)
+    response = http.post_json(endpoint, asked)
+    if response.status == 400 and "scope" in asked:
+        # Measured: servers refuse the whole registration for one scope they do not list. Without
+        # it, the client gets the server's default set and asks for scopes at the authorization.
+        without = {name: value for name, value in asked.items() if name != "scope"}
+        retried = http.post_json(endpoint, without)
         if retried.status in (200, 201):
-            asked, answer = without, retried
-    if answer.status == 429:
+            asked, response = without, retried
+    if response.status == 429:
         raise token.grant_error(
-            429, None, doing="Registration (too many of late)", retry_after=answer.retry_after
+            429, None, doing="Registration (too many of late)", retry_after=response.retry_after
         )
-    if answer.status in (200, 201) and answer.json_object() is None:
+    document = response.json_object()
+    if response.status in (200, 201) and document is None:
         raise GrantError(
-            "The authorization server's answer to the registration of mcpnb cannot be read. "
+            "The authorization server's response to the registration of mcpnb cannot be read. "
             f"{_AGAIN}",
-            status=answer.status,
+            status=response.status,
         )
-    return registering.from_response(
-        answer.status, answer.json_object(), asked=asked, server=server
-    )
+    return registering.from_response(response.status, document, asked=asked, server=server)
 
 
 @scrub_traceback
-def exchange(answer: ValidatedResponse, http: Http) -> Tokens:
+def exchange(response: ValidatedResponse, http: Http) -> Tokens:
     """Exchange a validated code for tokens (RFC 6749 section 4.1.3).
 
     Raises:
         GrantError: The authorization server refused.
         ServerUnreachable: It does not answer.
     """
-    now = time.time()
-    body, headers = token.exchange(answer)
-    endpoint = answer.request.server.token_endpoint
+    now, asked = time.time(), response.request
+    form, endpoint = token.exchange(response), asked.server.token_endpoint
+    doing, advice = "Exchanging the code", "Sign in again."
     try:
-        reply = http.post_form(endpoint, body, headers)
+        document = _post(endpoint, form, doing, http, advice=advice)
     except ServerUnreachable as error:
         if error.sent:
             raise
-        reply = http.post_form(endpoint, body, headers)  # it never arrived: the code is unused
-    sent = token.secrets_sent(body, headers)
-    document = _granted(reply, "Exchanging the code", sent, advice="Sign in again.")
-    return token.read_tokens(document, now=now, asked=answer.request.scopes)
+        # It never arrived: the code is unused.
+        document = _post(endpoint, form, doing, http, advice=advice)
+    return token.read_tokens(document, now=now, asked=asked.scopes)
 
 
 @scrub_traceback
@@ -503,11 +535,10 @@ def begin_device(
         GrantError: It refused.
         ServerUnreachable: It does not answer.
     """
-    now = time.time()
-    body, headers = device.begin(registration, resource, scopes)
-    reply = http.post_form(device.endpoint_of(server), body, headers)
+    now, endpoint = time.time(), device.endpoint_of(server)
+    form = device.begin(registration, resource, scopes)
     return device.read_begun(
-        _granted(reply, "Signing in on another device", token.secrets_sent(body, headers)),
+        _post(endpoint, form, "Signing in on another device", http),
         now=now,
         server=server,
         registration=registration,
@@ -518,17 +549,14 @@ def begin_device(
 
 @scrub_traceback
 def poll_device(request: DeviceRequest, http: Http) -> Tokens:
-    """Ask whether the person has agreed by now (RFC 8628 section 3.4).
+    """Ask whether the person has approved by now (RFC 8628 section 3.4).
 
     Raises:
         GrantError: Not yet (``authorization_pending``, ``slow_down``), or never.
         ServerUnreachable: The server does not answer.
     """
-    now = time.time()
-    body, headers = device.poll(request)
-    reply = http.post_form(request.server.token_endpoint, body, headers)
-    sent = token.secrets_sent(body, headers)
-    document = _granted(reply, "Signing in on another device", sent)
+    now, endpoint = time.time(), request.server.token_endpoint
+    document = _post(endpoint, device.poll(request), "Signing in on another device", http)
     return token.read_tokens(document, now=now, asked=request.scopes)
 
 
@@ -540,29 +568,9 @@ def refresh(record: LoginRecord, http: Http) -> Tokens:
         GrantError: The authorization server refused; ``invalid_grant`` ends the login.
         ServerUnreachable: It does not answer; ``sent`` tells whether it may have got the request.
     """
-    now = time.time()
-    body, headers = token.refresh(record)
-    reply = http.post_form(record.token_endpoint, body, headers)
-    document = _granted(reply, "Renewing the login", token.secrets_sent(body, headers))
-    return token.read_tokens(document, now=now, asked=record.tokens.scopes, previous=record.tokens)
-
-
-def _granted(reply: Response, doing: str, sent: tuple[str, ...], advice: str = "") -> object:
-    document = reply.json_object()
-    if reply.status == 200 and document is None:
-        raise GrantError(
-            f"{doing} failed: what the authorization server answered cannot be read. {_AGAIN}",
-            status=reply.status,
-        )
-    # threat: error-beside-a-token
-    if reply.status != 200 or document is None or "error" in document:
-        error = token.grant_error(
-            reply.status, document, doing=doing, retry_after=reply.retry_after, sent=sent
-        )
-        if advice:
-            error.args = (f"{error}. {advice}",)
-        raise error
-    return document
+    now, old = time.time(), record.tokens
+    document = _post(record.token_endpoint, token.refresh(record), "Renewing the login", http)
+    return token.read_tokens(document, now=now, asked=old.scopes, previous=old)
 
 
 @scrub_traceback
@@ -570,28 +578,26 @@ def revoke(record: LoginRecord, http: Http) -> bool:
     """Revoke a login's tokens at the server (RFC 7009), the refresh token first.
 
     Returns:
-        Whether the server confirmed it. A server without a revocation endpoint, or one that cannot
-        be reached, leaves the tokens to expire.
+        Whether the server confirmed it. Without a revocation endpoint, or if the server cannot be
+        reached, the tokens are left to expire.
     """
-    if record.revocation_endpoint is None:
+    endpoint = record.revocation_endpoint
+    if endpoint is None:
         return False
-    held: list[tuple[Secret | None, str]] = [
+    done = True
+    for secret, hint in (
         (record.tokens.refresh_token, "refresh_token"),
         (record.tokens.access_token, "access_token"),
-    ]
-    done = True
-    for secret, hint in held:
+    ):
         if secret is None:
             continue
         body, headers = token.revoke(secret, hint, record.registration)
         try:
-            reply = http.post_form(record.revocation_endpoint, body, headers)
-            if reply.status in (400, 401) and "&client_secret=" not in body:
-                # Measured: the MCP SDK's routes want the field here, if only empty.
-                reply = http.post_form(
-                    record.revocation_endpoint, body + "&client_secret=", headers
-                )
+            response = http.post_form(endpoint, body, headers)
+            if response.status in (400, 401) and "&client_secret=" not in body:
+                # Measured: the MCP SDK's routes want the field here, even if it is empty.
+                response = http.post_form(endpoint, body + "&client_secret=", headers)
         except ServerError:
             return False
-        done = done and reply.status == 200
+        done = done and response.status == 200
     return done

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
 from mcpnb.errors import GrantError, LoginError, ServerError
 from mcpnb.oauth.credentials import Registration
-from mcpnb.oauth.models import AuthorizationServer, Secret, number, text, text_or_none, texts
+from mcpnb.oauth.models import AuthorizationServer, Secret
 from mcpnb.oauth.registration import GRANT
 from mcpnb.oauth.token import Request, authenticated
 from mcpnb.oauth.urls import require_endpoint
@@ -19,14 +19,14 @@ from mcpnb.text import quote, sanitize
 __all__ = ["DeviceRequest", "begin", "endpoint_of", "poll", "read_begun"]
 
 _INTERVAL = 5.0
-"""Seconds between questions where the server names none (RFC 8628 section 3.2)."""
+"""Seconds between two polls if the server names none (RFC 8628 section 3.2)."""
 _LIFETIME = 600.0
 _LONGEST_CODE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRequest:
-    """One device authorization: what a person enters where, and what is asked for meanwhile."""
+    """One device authorization: what a person enters where, and how to poll for the result."""
 
     server: AuthorizationServer
     registration: Registration
@@ -39,11 +39,13 @@ class DeviceRequest:
     expires_at: float
     """Seconds since the epoch."""
     interval: float
-    """Seconds between two questions, at least."""
+    """Seconds between two polls, at least."""
+    grant: str = GRANT
+    """What tells it from an authorization request at rest."""
 
     @property
     def url(self) -> str:
-        """The address to open: with the code in it, where the server gives such a one."""
+        """The address to open: with the code in it, if the server gives such a one."""
         return self.verification_uri_complete or self.verification_uri
 
     @property
@@ -53,49 +55,12 @@ class DeviceRequest:
 
     @property
     def nonce(self) -> Secret:
-        """What tells it from every other one."""
+        """What distinguishes it from every other request."""
         return self.device_code
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the JSON form, secrets included: only for an encrypting store."""
-        return {
-            "grant": GRANT,
-            "server": asdict(self.server),
-            "registration": self.registration.to_dict(),
-            "resource": self.resource,
-            "scopes": list(self.scopes),
-            "device_code": self.device_code.reveal(),
-            "user_code": self.user_code,
-            "verification_uri": self.verification_uri,
-            "verification_uri_complete": self.verification_uri_complete,
-            "expires_at": self.expires_at,
-            "interval": self.interval,
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> DeviceRequest:
-        """Read the JSON form back.
-
-        Raises:
-            KeyError: It is incomplete.
-            TypeError: It is something else.
-        """
-        return cls(
-            server=AuthorizationServer.from_dict(data["server"]),
-            registration=Registration.from_dict(data["registration"]),
-            resource=text(data, "resource"),
-            scopes=texts(data, "scopes"),
-            device_code=Secret(text(data, "device_code")),
-            user_code=text(data, "user_code"),
-            verification_uri=text(data, "verification_uri"),
-            verification_uri_complete=text_or_none(data, "verification_uri_complete"),
-            expires_at=number(data, "expires_at"),
-            interval=number(data, "interval"),
-        )
 
 
 def endpoint_of(server: AuthorizationServer) -> str:
-    """Give the device authorization endpoint (RFC 8628 section 4).
+    """Return the device authorization endpoint (RFC 8628 section 4).
 
     Raises:
         LoginError: The server has none.
@@ -103,8 +68,8 @@ def endpoint_of(server: AuthorizationServer) -> str:
     if server.device_authorization_endpoint is None:
         raise LoginError(
             f"The authorization server {quote(server.issuer)} offers no sign-in on another "
-            "device. Sign in with a browser instead: where that runs on another machine, the "
-            "address it ends at can be pasted."
+            "device. Sign in with a browser instead. If that runs on another machine, paste the "
+            "address that it ends at."
         )
     return server.device_authorization_endpoint
 
@@ -116,14 +81,14 @@ def begin(registration: Registration, resource: str, scopes: tuple[str, ...]) ->
 
 
 def poll(request: DeviceRequest) -> Request:
-    """Make the question whether the person has agreed by now (RFC 8628 section 3.4)."""
+    """Make the request that asks whether the person has approved (RFC 8628 section 3.4)."""
     body = prepare_token_request(
         GRANT, device_code=request.device_code.reveal(), resource=request.resource
     )
     return authenticated(body, request.registration)
 
 
-def read_begun(  # noqa: PLR0913  all that the answer leaves out
+def read_begun(  # noqa: PLR0913  all that the response leaves out
     document: Any,
     *,
     now: float,
@@ -132,14 +97,14 @@ def read_begun(  # noqa: PLR0913  all that the answer leaves out
     resource: str,
     scopes: tuple[str, ...],
 ) -> DeviceRequest:
-    """Validate a device authorization answer (RFC 8628 section 3.2).
+    """Validate a device authorization response (RFC 8628 section 3.2).
 
     Args:
         document: The JSON body.
-        now: When it was asked for, seconds since the epoch.
-        server: Who gave it.
-        registration: Whom it is for.
-        resource: What it is for.
+        now: When the request was sent, seconds since the epoch.
+        server: The authorization server.
+        registration: The client.
+        resource: The MCP server's identifier.
         scopes: What was asked for.
 
     Raises:
@@ -149,33 +114,31 @@ def read_begun(  # noqa: PLR0913  all that the answer leaves out
     device_code, user_code = found.get("device_code"), found.get("user_code")
     # Google's name for it; RFC 8628 settled on the other.
     uri = found.get("verification_uri") or found.get("verification_url")
-    if not _is_sendable(device_code) or not _is_text(user_code) or not _is_page(uri):
-        raise GrantError("The answer of the device authorization endpoint is not complete.")
     complete = found.get("verification_uri_complete")
+    # JSON can hold lone surrogates, which no form can.
+    if not _is_text(device_code) or not device_code.isprintable():
+        device_code = None
+    if device_code is None or not _is_text(user_code) or not _is_page(uri):
+        raise GrantError("The response of the device authorization endpoint is not complete.")
     return DeviceRequest(
         server=server,
         registration=registration,
         resource=resource,
         scopes=scopes,
-        device_code=Secret(str(device_code)),
+        device_code=Secret(device_code),
         user_code=sanitize(user_code, _LONGEST_CODE),
-        verification_uri=str(uri),
-        verification_uri_complete=str(complete) if _is_page(complete) else None,
+        verification_uri=uri,
+        verification_uri_complete=complete if _is_page(complete) else None,
         expires_at=now + (_number(found.get("expires_in")) or _LIFETIME),
         interval=_number(found.get("interval")) or _INTERVAL,
     )
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_sendable(value: object) -> bool:
-    # JSON can have lone surrogates, which no form can.
-    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
-
-
-def _is_page(value: object) -> bool:
+def _is_page(value: object) -> TypeGuard[str]:
     """Whether a person can be sent there: https, or http on this machine, and one line."""
     try:
         # threat: dangerous-device-page

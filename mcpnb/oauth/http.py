@@ -15,31 +15,47 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urljoin
 
 import httpx
 import truststore
 
 from mcpnb.errors import DiscoveryError, ServerError, ServerUnreachable
-from mcpnb.oauth.ssrf import ONCE, PinnedTransport, forbidden, literal, may_connect
+from mcpnb.oauth.ssrf import ONCE, PinnedTransport, forbidden, literal
+from mcpnb.oauth.urls import may_connect, origin_of
 from mcpnb.scrub import redact_logs
 from mcpnb.text import quote
 
-__all__ = ["ACCEPTED", "Exchange", "Http", "Response", "Unpacking", "reason"]
+__all__ = ["ACCEPTED", "MAX_BODY", "Exchange", "Http", "Response", "Unpacking", "reason"]
 
 ACCEPTED: Final = "gzip"
-"""What answers may be packed as: the value for ``Accept-Encoding``."""
-_PLAIN = ("", "identity")
+"""How a response may be compressed: the value for ``Accept-Encoding``."""
+MAX_BODY = 1024 * 1024
+"""Bytes that are read of any response. Real metadata has a few kilobytes."""
+# threat: redirect-loop
+_REDIRECTS = 3
+_CONNECT, _READ, _TOTAL = 10.0, 20.0, 30.0
+"""Seconds: for one address, for one silence, and for all of a request from DNS to its last byte."""
+_LONGEST_WAIT = 3600.0
+_AGAIN = "Try again in a moment."
+# What the library says of a connection. What it says of a response that it cannot read repeats
+# that, which may be the one with the tokens (measured: its head and body run together).
+_HUNG_UP = ("Server disconnected", "peer closed connection")
+
+redact_logs("httpx", "httpcore.http11")
+
+# Responses
+
 # threat: unknown-packing
-_PACKED = ("gzip", "x-gzip", "deflate")
+_COMPRESSED = ("gzip", "x-gzip", "deflate")
 _EITHER = 32
-"""Added to zlib's window: whether it is gzip's format or its own shows at the first bytes."""
+"""Added to zlib's window: it then detects gzip's format or its own by the first bytes."""
 _STEP = 1024 * 1024
 
 
 class Unpacking:
-    """Unpacks one answer's body as it comes."""
+    """Decompresses the body of one response as it arrives."""
 
     def __init__(self, encoding: str) -> None:
         """Begin with a body.
@@ -48,36 +64,36 @@ class Unpacking:
             encoding: Its ``Content-Encoding`` (RFC 9110 section 8.4).
 
         Raises:
-            ValueError: It is packed in a way that was not asked for, or in several.
+            ValueError: It is compressed in a way that was not asked for, or in several.
         """
         kind = encoding.strip().lower()
-        if kind not in (*_PLAIN, *_PACKED):
-            raise ValueError("it is packed in a way that was not asked for")
-        plain = kind in _PLAIN
-        self._packed: Any = None if plain else zlib.decompressobj(zlib.MAX_WBITS | _EITHER)
+        if kind not in ("", "identity", *_COMPRESSED):
+            raise ValueError("it is compressed in a way that was not asked for")
+        compressed = kind in _COMPRESSED
+        self._zlib: Any = zlib.decompressobj(zlib.MAX_WBITS | _EITHER) if compressed else None
 
     def parts(self, chunk: bytes) -> Iterator[bytes]:
-        """Unpack the next bytes, in parts of a MiB at most; none is made before it is asked for.
+        """Yield the next bytes in parts of at most one MiB; each is made when it is asked for.
 
         Raises:
             ValueError: They are not what was announced.
         """
-        if self._packed is None:
+        if self._zlib is None:
             yield chunk
             return
-        while chunk and not self._packed.eof:
+        while chunk and not self._zlib.eof:
             try:
                 # threat: decompression-bomb
-                part = self._packed.decompress(chunk, _STEP)
+                part = self._zlib.decompress(chunk, _STEP)
             except zlib.error as error:
                 raise ValueError(str(error)) from error
-            chunk = self._packed.unconsumed_tail
+            chunk = self._zlib.unconsumed_tail
             yield part
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP answer, its body read as far as `MAX_BODY`."""
+    """An HTTP response, its body read up to `MAX_BODY`."""
 
     url: str
     status: int
@@ -85,7 +101,7 @@ class Response:
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """Give the body as JSON.
+        """Return the body as JSON.
 
         Raises:
             DiscoveryError: It is not JSON; the message says what it looks like instead.
@@ -102,11 +118,11 @@ class Response:
                 what = "garbled or incomplete data"
             raise DiscoveryError(
                 f"{quote(self.url)} answered with {what} where JSON was expected (HTTP "
-                f"{self.status}). Try again in a moment; if it stays so, the server is at fault."
+                f"{self.status}). Try again in a moment. If it stays so, the server is at fault."
             ) from None
 
     def json_object(self) -> dict[str, Any] | None:
-        """Give the body as a JSON object, or `None` if it is anything else."""
+        """Return the body as a JSON object, or `None` if it is anything else."""
         try:
             document = self.json()
         except DiscoveryError:
@@ -122,7 +138,7 @@ class Response:
     def retry_after(self) -> float | None:
         """``Retry-After`` in seconds, a number or a date (RFC 9110 section 10.2.3), at most 3600.
 
-        A date is measured against the server's own clock where it says what that shows.
+        A date is measured against the server's own clock if the response has a ``Date``.
         """
         value = self.headers.get("retry-after", "")
         # isascii: “²” is a digit, too, and no number.
@@ -135,22 +151,6 @@ class Response:
         return min(max((until - now).total_seconds(), 0.0), _LONGEST_WAIT)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A request as it was sent, and what came of it: for who looks on. It holds secrets."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    content: str = field(repr=False)
-    answer: Response | None = None
-    error: ServerError | None = None
-    """Why there is no answer."""
-
-
-_LONGEST_WAIT = 3600.0
-
-
 def _date(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
@@ -159,15 +159,30 @@ def _date(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request as it was sent, and its response, for an observer. It holds secrets."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    content: str = field(repr=False)
+    response: Response | None = None
+    error: ServerError | None = None
+    """Why there is no response."""
+
+
+# Failures
+
 _DEEPEST = 8
 _MOST = 160
 
 
 def reason(error: Exception) -> str:
-    """Say why, from what either HTTP library raised.
+    """Return why a connection failed, from what either HTTP library raised.
 
-    What they say themselves is that all attempts failed, or has the number of an error in it
-    (measured): the system's own words are at the bottom.
+    Their own messages say that all attempts failed, or hold the number of an error (measured). The
+    system's words are at the bottom of the chain.
     """
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "its TLS certificate is not trusted by this machine"
@@ -175,7 +190,7 @@ def reason(error: Exception) -> str:
     for _ in range(_DEEPEST):
         if isinstance(cause, ExceptionGroup):  # one for each address
             cause = cause.exceptions[0]
-        if isinstance(cause, ssl.SSLError):  # its number is none of the system's
+        if isinstance(cause, ssl.SSLError):  # its number is not one of the system's
             return quote(f"TLS failed: {cause.reason or cause}", _MOST)
         if isinstance(cause, socket.gaierror):
             return quote(f"name resolution failed: {cause.strerror or cause}", _MOST)
@@ -185,63 +200,70 @@ def reason(error: Exception) -> str:
     return quote(str(error) or type(error).__name__, _MOST)
 
 
-redact_logs("httpx", "httpcore.http11")
+def _lost(host: str, error: httpx.HTTPError, *, late: bool) -> ServerUnreachable:
+    """Return the error for a request that was sent and has no usable response."""
+    garbled = isinstance(error, httpx.DecodingError | httpx.RemoteProtocolError)
+    if late:
+        what = f"{host} took longer than {_TOTAL:.0f} seconds to respond."
+    elif isinstance(error, httpx.TimeoutException):
+        what = f"{host} did not respond within {_READ:.0f} seconds."
+    elif garbled and not str(error).startswith(_HUNG_UP):
+        what = f"The response of {host} is garbled: it is not HTTP."
+    else:
+        what = f"The connection to {host} broke: {reason(error)}."
+    return ServerUnreachable(f"{what} {_AGAIN}", sent=True)
 
-MAX_BODY = 1024 * 1024
-"""Bytes read of any answer. Real metadata has a few kilobytes."""
-# threat: redirect-loop
-_REDIRECTS = 3
-_CONNECT, _READ, _TOTAL = 10.0, 20.0, 30.0
-_AGAIN = "Try again in a moment."
-# What the library says of a connection. What it says of an answer that it cannot read repeats that,
-# which may be the one with the tokens (measured: its head and body run together).
-_HUNG_UP = ("Server disconnected", "peer closed connection")
+
+# Requests
 
 
-class _Sockets:
-    """The connections of a request, to end them when it takes too long as a whole.
+class _Deadline:
+    """The end of a request: its connections are shut down when it comes.
 
-    Time-outs of the library are for one read each: a server that sends a byte now and then, in the
-    head of an answer at that, would never meet one.
+    The library's time-outs are for one operation each. A server that sends a byte now and then,
+    even in the head of a response, would never meet one.
     """
 
     def __init__(self) -> None:
-        self._open: list[socket.socket] = []
+        self.at = time.monotonic() + _TOTAL
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(_TOTAL, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(RuntimeError):  # the interpreter ends, and starts no thread
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        while self._sockets:
+            self._sockets.pop().close()
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self.at
 
     def seen(self, event: str, info: dict[str, Any]) -> None:
-        """Take note of a new connection (httpcore's trace extension)."""
+        """Note a new connection (httpcore's trace extension)."""
         if event == "connection.connect_tcp.complete":
             opened = info["return_value"].get_extra_info("socket")
             if opened is not None:
-                # A handle of our own on the same connection: TLS takes the first one away.
-                self._open.append(opened.dup())
-
-    @contextlib.contextmanager
-    def ended_in(self, seconds: float) -> Iterator[None]:
-        """End them all so many seconds from now, unless that is left before."""
-        timer = threading.Timer(seconds, self._end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
+                # Our own handle on the same connection: TLS takes the first one away.
+                self._sockets.append(opened.dup())
+            if self.passed:
+                self._end()
 
     def _end(self) -> None:
-        for opened in list(self._open):
+        for opened in list(self._sockets):
             with contextlib.suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Give the handles back."""
-        while self._open:
-            self._open.pop().close()
 
 
 class Http:
     """One conversation with a server and its authorization server.
 
-    Thread-safe. Nothing here retries: whoever asks knows whether a request may be sent twice.
+    Thread-safe. Nothing here retries: only the caller knows whether a request may be sent twice.
     """
 
     def __init__(
@@ -256,13 +278,15 @@ class Http:
         Args:
             server: The server's URL; its own host may be private, since the person named it.
             allow_private: Whether its metadata may lead to private networks, too.
-            seen: Told of every request with what came of it, in the thread that asks.
+            seen: Called with every request and its response, in the thread of the caller.
         """
         self._seen = seen or (lambda _: None)
-        self._own_host = _raw_host(server)
-        timeout = httpx.Timeout(_READ, connect=_CONNECT)
-        common: dict[str, Any] = {
-            "timeout": timeout,
+        try:
+            self._own_host = httpx.URL(server).raw_host.decode("ascii")
+        except (httpx.InvalidURL, UnicodeError):
+            self._own_host = ""  # each request to it says so
+        self._common: dict[str, Any] = {
+            "timeout": httpx.Timeout(_READ, connect=_CONNECT),
             # threat: code-led-elsewhere, registration-led-elsewhere, redirect-with-a-secret
             "follow_redirects": False,
             "limits": ONCE,
@@ -274,31 +298,40 @@ class Http:
         }
         self._allow_private = allow_private
         self._direct = httpx.Client(
-            transport=PinnedTransport(self._own_host, allow_private=allow_private), **common
+            transport=PinnedTransport(self._own_host, allow_private=allow_private), **self._common
         )
         self._proxied: dict[str, httpx.Client] = {}
-        self._common = common
+        self._lock = threading.Lock()
 
     def get(self, url: str, *, headers: dict[str, str] | None = None) -> Response:
-        """GET a document, following redirects within its origin."""
+        """GET a document, following redirects within its origin.
+
+        Raises:
+            ServerUnreachable: There is no response; ``sent`` tells whether the request may have
+                arrived. Every request raises it.
+            DiscoveryError: The URL cannot be used, or the response is too large or leads elsewhere.
+            ProtocolError: The address is one that may not be contacted.
+        """
         for _ in range(_REDIRECTS):
-            answer = self._send("GET", url, headers=headers or {})
-            target = _joined(url, answer.headers.get("location", ""))
-            if answer.status not in (301, 302, 303, 307, 308) or target == url:
-                return answer
+            response = self._send("GET", url, headers=headers or {})
+            location = response.headers.get("location", "")
+            if response.status not in (301, 302, 303, 307, 308) or not location:
+                return response
             # threat: metadata-led-elsewhere, redirect-of-discovery
-            if not _same_origin(url, target):
+            if (target := _within_origin(url, location)) is None:
                 raise DiscoveryError(
-                    f"{quote(url)} redirects to {quote(target)}; a redirect to elsewhere is not "
+                    f"{quote(url)} redirects to {quote(location)}. A redirect to elsewhere is not "
                     "followed. If that is the right server, use its address."
                 )
+            if target == url:
+                return response
             url = target
         raise DiscoveryError(f"{quote(url)} redirects without end.")
 
     def probe(
         self, method: str, url: str, *, content: str = "", headers: dict[str, str]
     ) -> Response:
-        """Ask for the answer's head only: an event stream would never end."""
+        """Read only the head of a response: an event stream would never end."""
         return self._send(method, url, content=content, headers=headers, head_only=True)
 
     def post_form(self, url: str, body: str, headers: dict[str, str]) -> Response:
@@ -325,29 +358,30 @@ class Http:
         if parts.host == "localhost" or (address is not None and address.is_loopback):
             return self._direct  # a proxy's loopback is another machine
         proxies = urllib.request.getproxies()
-        proxied = proxies.get(parts.scheme) or proxies.get("all")
-        if not proxied or urllib.request.proxy_bypass(parts.host):
+        proxy = proxies.get(parts.scheme) or proxies.get("all")
+        if not proxy or urllib.request.proxy_bypass(parts.host):
             return self._direct
         own = parts.host == self._own_host
         # threat: ssrf-by-proxy
         if address is not None and not may_connect(address, private_ok=own or self._allow_private):
             raise forbidden(parts.host, [address])
-        if proxied not in self._proxied:
-            # Named, and not left to the library's own reading of the environment: where the two
-            # disagree, it would connect directly, past the check of addresses.
-            context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            try:
-                self._proxied[proxied] = httpx.Client(
-                    verify=context, proxy=proxied, trust_env=False, **self._common
-                )
-            except (ImportError, ValueError) as error:
-                # Its address may hold a password: not repeated.
-                raise ServerUnreachable(
-                    f"The proxy that the environment names for {parts.scheme} cannot be used "
-                    # threat: proxy-password-shown
-                    f"({type(error).__name__}): only http and https proxies can."
-                ) from None
-        return self._proxied[proxied]
+        with self._lock:
+            if proxy not in self._proxied:
+                # Named, and not left to the library's own reading of the environment: where the two
+                # disagree, it would connect directly, past the check of addresses.
+                context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                try:
+                    self._proxied[proxy] = httpx.Client(
+                        verify=context, proxy=proxy, trust_env=False, **self._common
+                    )
+                except (ImportError, ValueError) as error:
+                    # Its address may hold a password: not repeated.
+                    raise ServerUnreachable(
+                        f"The proxy that the environment names for {parts.scheme} cannot be used "
+                        # threat: proxy-password-shown
+                        f"({type(error).__name__}): only http and https proxies can."
+                    ) from None
+            return self._proxied[proxy]
 
     def _send(
         self,
@@ -359,118 +393,67 @@ class Http:
         head_only: bool = False,
     ) -> Response:
         try:
-            answer = self._carried(method, url, headers, content, head_only=head_only)
+            response = self._carry(method, url, headers, content, head_only=head_only)
         except ServerError as error:
             self._seen(Exchange(method, url, headers, content, error=error))
             raise
-        self._seen(Exchange(method, url, headers, content, answer))
-        return answer
+        self._seen(Exchange(method, url, headers, content, response))
+        return response
 
-    def _carried(
+    def _carry(
         self, method: str, url: str, headers: dict[str, str], content: str, *, head_only: bool
     ) -> Response:
-        deadline, sockets = time.monotonic() + _TOTAL, _Sockets()
+        deadline = _Deadline()
         try:
-            request = httpx.Request(method, url)
-            client = self._client(url)
+            sent_to, client = httpx.URL(url), self._client(url)
             with (
-                contextlib.closing(sockets),
                 # threat: slow-drip
-                sockets.ended_in(_TOTAL),
+                deadline,
                 client.stream(
                     method,
-                    url,
+                    sent_to,
                     content=content or None,
                     headers=headers,
-                    extensions={"trace": sockets.seen},
+                    extensions={"trace": deadline.seen, "deadline": deadline.at},
                 ) as response,
             ):
                 # threat: endless-stream
-                body = b"" if head_only else _read(response, deadline)
-                return Response(str(request.url), response.status_code, response.headers, body)
+                body = b"" if head_only else _body(response, deadline)
+                return Response(str(sent_to), response.status_code, response.headers, body)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
             # The last one for a host such as xn--a, which is the encoding of nothing.
             raise DiscoveryError(f"{quote(url)} is not a usable address.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise ServerUnreachable(
-                f"{quote(_host(url))} cannot be reached: {reason(error)}."
-            ) from None
-        except httpx.TimeoutException:
-            raise ServerUnreachable(
-                f"{quote(_host(url))} did not answer within {_READ:.0f} seconds. {_AGAIN}",
-                sent=True,
-            ) from None
+            host = quote(httpx.URL(url).host)
+            raise ServerUnreachable(f"{host} cannot be reached: {reason(error)}.") from None
         except httpx.HTTPError as error:
-            if time.monotonic() >= deadline:  # its connections were ended here
-                raise _too_slow(url) from None
-            if _is_garbled(error):
-                raise ServerUnreachable(
-                    f"What {quote(_host(url))} answered is garbled: it is not HTTP. {_AGAIN}",
-                    sent=True,
-                ) from None
-            raise ServerUnreachable(
-                f"The connection to {quote(_host(url))} broke: {reason(error)}. {_AGAIN}",
-                sent=True,
-            ) from None
+            raise _lost(quote(httpx.URL(url).host), error, late=deadline.passed) from None
 
 
-def _read(response: httpx.Response, deadline: float) -> bytes:
+def _body(response: httpx.Response, deadline: _Deadline) -> bytes:
     body = bytearray()
-    for part in _unpacked(response):
-        body += part
-        # threat: metadata-without-end, huge-body
-        if len(body) > MAX_BODY:
-            raise DiscoveryError(
-                f"{quote(_host(str(response.url)))} sent more than {MAX_BODY // 1024} KiB where "
-                "a small document was expected. It was not read further."
-            )
-        if time.monotonic() > deadline:
-            raise _too_slow(str(response.url))
-    return bytes(body)
-
-
-def _unpacked(response: httpx.Response) -> Iterator[bytes]:
     try:
         unpacking = Unpacking(response.headers.get("content-encoding", ""))
         for chunk in response.iter_raw():
-            yield from unpacking.parts(chunk)
+            for part in unpacking.parts(chunk):
+                body += part
+                # threat: metadata-without-end, huge-body
+                if len(body) > MAX_BODY:
+                    raise DiscoveryError(
+                        f"{quote(response.url.host)} sent more than {MAX_BODY // 1024} KiB where a "
+                        "small document was expected. It was not read further."
+                    )
+            if deadline.passed:
+                raise httpx.ReadTimeout("the whole took too long")
     except ValueError as error:
         raise httpx.DecodingError(str(error)) from error
+    return bytes(body)
 
 
-def _too_slow(url: str) -> ServerUnreachable:
-    return ServerUnreachable(
-        f"{quote(_host(url))} took longer than {_TOTAL:.0f} seconds to answer. {_AGAIN}", sent=True
-    )
-
-
-def _raw_host(url: str) -> str:
-    """Give the host as it goes over the wire; nothing where it cannot: each request says so."""
+def _within_origin(url: str, location: str) -> str | None:
+    """Return where a redirect leads, or `None` if that is another origin."""
     try:
-        return httpx.URL(url).raw_host.decode("ascii")
-    except (httpx.InvalidURL, UnicodeError):
-        return ""
-
-
-def _host(url: str) -> str:
-    return httpx.URL(url).host
-
-
-def _joined(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
+        target = urljoin(url, location)
+        return target if origin_of(target) == origin_of(url) else None
     except ValueError:
-        return location
-
-
-def _same_origin(left: str, right: str) -> bool:
-    try:
-        a, b = ((u.scheme, u.host, u.port) for u in (httpx.URL(left), httpx.URL(right)))
-    except (httpx.InvalidURL, UnicodeError):
-        return False
-    return a == b
-
-
-def _is_garbled(error: httpx.HTTPError) -> bool:
-    hung_up = str(error).startswith(_HUNG_UP)
-    return isinstance(error, httpx.DecodingError | httpx.RemoteProtocolError) and not hung_up
+        return None

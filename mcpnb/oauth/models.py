@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NoReturn, Self, get_args
 
 from mcpnb.errors import ConfigError, NoSignInNeeded
+from mcpnb.oauth.urls import host_span
 from mcpnb.text import sanitize
 
 __all__ = [
@@ -22,64 +23,7 @@ __all__ = [
     "Step",
     "Via",
     "callback_from",
-    "host_of",
-    "number",
-    "number_or_none",
-    "text",
-    "text_or_none",
-    "texts",
 ]
-
-_LARGEST = 1e15
-"""Of all numbers that are stored, generations are the largest: milliseconds since the epoch."""
-
-
-def text(data: Any, name: str) -> str:
-    """Give a text.
-
-    Raises:
-        KeyError: There is no such member.
-        TypeError: It is something else.
-    """
-    return str(_checked(data[name], name, str))
-
-
-def text_or_none(data: Any, name: str) -> str | None:
-    """Give a text, or `None` where there is none. Raises as `text`, but for no such member."""
-    return None if data.get(name) is None else text(data, name)
-
-
-def texts(data: Any, name: str) -> tuple[str, ...]:
-    """Give a list of texts. Raises as `text`."""
-    return tuple(_checked(one, name, str) for one in _checked(data[name], name, list, tuple))
-
-
-def number(data: Any, name: str) -> Any:
-    """Give a number, whole or not, that time can be reckoned with. Raises as `text`."""
-    value = data[name]
-    if isinstance(value, bool) or not -_LARGEST < _checked(value, name, int, float) < _LARGEST:
-        raise TypeError(f"{name} is no usable number")
-    return value
-
-
-def number_or_none(data: Any, name: str) -> Any:
-    """Give a number, or `None` where there is none. Raises as `text`, but for no such member."""
-    return None if data.get(name) is None else number(data, name)
-
-
-def _checked(value: Any, name: str, *kinds: type) -> Any:
-    if not isinstance(value, kinds) or (isinstance(value, str) and not _is_sendable(value)):
-        raise TypeError(f"{name} is of another type")
-    return value
-
-
-def _is_sendable(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # lone surrogates, which JSON can write
-        return False
-    return True
-
 
 Callback = Literal["auto", "page", "loopback", "paste", "device"]
 """How an authorization response comes back. ``auto``: the first of the next two that works.
@@ -166,30 +110,6 @@ class AuthorizationServer:
     url: str = ""
     """Where the document came from; empty for the 2025-03-26 default endpoints."""
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> AuthorizationServer:
-        """Read back what `dataclasses.asdict` and JSON made of it.
-
-        Raises:
-            KeyError: It is incomplete.
-            TypeError: It is something else.
-        """
-        pkce, methods = "code_challenge_methods", "token_auth_methods"
-        return cls(
-            issuer=text(data, "issuer"),
-            authorization_endpoint=text(data, "authorization_endpoint"),
-            token_endpoint=text(data, "token_endpoint"),
-            registration_endpoint=text_or_none(data, "registration_endpoint"),
-            revocation_endpoint=text_or_none(data, "revocation_endpoint"),
-            device_authorization_endpoint=text_or_none(data, "device_authorization_endpoint"),
-            scopes_supported=texts(data, "scopes_supported"),
-            code_challenge_methods=None if data.get(pkce) is None else texts(data, pkce),
-            token_auth_methods=None if data.get(methods) is None else texts(data, methods),
-            iss_in_response=data["iss_in_response"] is True,
-            client_id_metadata=data["client_id_metadata"] is True,
-            url=text(data, "url"),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -268,13 +188,6 @@ class Expanded:
         return f"${{{self.variable}}}"
 
 
-def host_of(url: str) -> tuple[int, int]:
-    """Give where host and port of an address begin and end: what DNS and TLS tell everybody."""
-    begin = (url.find("://") + 3) if "://" in url else 0
-    end = next((at for at in range(begin, len(url)) if url[at] in "/?#\\"), len(url))
-    return max(begin, url.rfind("@", begin, end) + 1), end
-
-
 @dataclass(frozen=True, slots=True)
 class Header:
     """A configured HTTP header: its value, or the environment variable that has it."""
@@ -338,7 +251,7 @@ class ServerConfig:
         said = {part.value.reveal(): part.shown for part in self.hidden}
         if not said:
             return self.url
-        begin, end = host_of(self.url)
+        begin, end = host_span(self.url)
         any_of = re.compile("|".join(map(re.escape, sorted(said, key=len, reverse=True))))
         before, behind = (
             any_of.sub(lambda match: said[match[0]], part)

@@ -10,7 +10,7 @@ from mcpnb.errors import ClientIdRequired, ConfigError, GrantError, LoginError
 from mcpnb.oauth.credentials import AuthMethod, Registration, RegistrationMethod
 from mcpnb.oauth.models import AuthorizationServer, Secret, ServerConfig
 from mcpnb.oauth.scopes import named
-from mcpnb.oauth.urls import is_loopback_host, same_issuer
+from mcpnb.oauth.urls import is_loopback_host, require_document, same_issuer
 from mcpnb.text import quote
 
 __all__ = [
@@ -27,11 +27,11 @@ __all__ = [
 
 CLIENT_NAME = "mcpnb"
 LOOPBACK_REDIRECTS = ("http://127.0.0.1:27182/callback",)
-"""What can be registered beforehand: the fixed port."""
+"""The redirect that can be registered beforehand: the fixed port."""
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 """The device grant's name (RFC 8628 section 3.4)."""
 CLIENT_URI = "https://pypi.org/project/mcpnb/"
-# RFC 6749 appendix A.1 and A.2. Some servers keep all they know of a client in its id.
+# RFC 6749 appendix A.1 and A.2. Some servers store all they know of a client in its id.
 _VISIBLE = re.compile(r"[\x20-\x7e]{1,4000}")
 _NO_END = 1e11
 """Seconds since the epoch: what is later than that is no date."""
@@ -44,14 +44,14 @@ def choose(
     redirect_known: bool,
     not_covered: str = "",
 ) -> RegistrationMethod:
-    """Pick the first mechanism that the person, the server and the redirect allow.
+    """Choose the first mechanism that the person, the server and the redirect allow.
 
     Args:
         config: What the person gave.
         server: The authorization server's metadata.
         redirect_known: Whether the redirect can have been registered beforehand (the fixed port, or
             a configured address); another one needs dynamic registration.
-        not_covered: What to say where there is none for it.
+        not_covered: The message if no mechanism covers the redirect.
 
     Raises:
         ClientIdRequired: None is left.
@@ -86,22 +86,19 @@ def _no_way(config: ServerConfig, server: AuthorizationServer) -> str:
         return "registration=“cimd” needs client_metadata_url, where your document is hosted."
     if config.registration == "preregistered":
         return "registration=“preregistered” needs client_id."
-    also = (
-        " It also accepts a client metadata document (client_metadata_url=)."
-        if server.client_id_metadata
-        else ""
-    )
+    document = " It also accepts a client metadata document (client_metadata_url=)."
     return (
         f"The authorization server {who} lets no client register by itself. Register mcpnb there "
-        "(redirect address http://127.0.0.1:27182/callback) and give the client id: "
-        f"client_id=..., --client-id, or oauth.client_id in the configuration.{also}"
+        f"(redirect address {LOOPBACK_REDIRECTS[0]}) and give the client id: "
+        "client_id=..., --client-id, or oauth.client_id in the configuration."
+        f"{document if server.client_id_metadata else ''}"
     )
 
 
 def metadata(
     redirect_uri: str | None, server: AuthorizationServer, scopes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Give the client metadata for dynamic registration (RFC 7591 section 2).
+    """Return the client metadata for dynamic registration (RFC 7591 section 2).
 
     Without a redirect the client is for the device grant (RFC 8628): servers refuse that to one
     that is registered for the authorization code.
@@ -109,6 +106,7 @@ def metadata(
     ``grant_types`` names the refresh token, without which some servers never give one (SEP-2207);
     ``application_type`` is native for loopback and web otherwise (SEP-837).
     """
+    native = redirect_uri is None or is_loopback_host(urlsplit(redirect_uri).hostname)
     document: dict[str, Any] = {
         "client_name": CLIENT_NAME,
         "client_uri": CLIENT_URI,
@@ -116,13 +114,9 @@ def metadata(
         "grant_types": ["authorization_code" if redirect_uri else GRANT, "refresh_token"],
         "response_types": ["code"] if redirect_uri else [],
         "token_endpoint_auth_method": _auth_method(server, has_secret=False),
-        "application_type": "native"
-        if redirect_uri is None or is_loopback_host(urlsplit(redirect_uri).hostname)
-        else "web",
+        "application_type": "native" if native else "web",
     }
-    if scopes:
-        document["scope"] = " ".join(scopes)
-    return document
+    return document | ({"scope": " ".join(scopes)} if scopes else {})
 
 
 def _auth_method(server: AuthorizationServer, *, has_secret: bool) -> AuthMethod:
@@ -138,20 +132,26 @@ def _auth_method(server: AuthorizationServer, *, has_secret: bool) -> AuthMethod
 def from_response(
     status: int, body: Any, *, asked: dict[str, Any], server: AuthorizationServer
 ) -> Registration:
-    """Read a registration answer (RFC 7591 section 3.2.1); 200 is accepted beside 201.
+    """Read a registration response (RFC 7591 section 3.2.1); 200 is accepted like 201.
 
     Raises:
-        GrantError: The server refused, or its answer makes no client.
+        GrantError: The server refused, or its response makes no client.
     """
     document = body if isinstance(body, dict) else {}
+    redirect_uri = next(iter(asked["redirect_uris"]), None)
     client_id = document.get("client_id")
     # threat: registration-with-an-unusable-client-id
     if status not in (200, 201) or not _is_visible(client_id):
         error = document.get("error")
-        unsaid = f"HTTP {status}" if status not in (200, 201) else "no usable client_id"
-        said = document.get("error_description") or error or unsaid
+        silent = f"HTTP {status}" if status not in (200, 201) else "no usable client_id"
+        words = document.get("error_description") or error or silent
+        purpose = (
+            f"The redirect address was {redirect_uri}."
+            if redirect_uri
+            else "It was to be a client for the sign-in on another device."
+        )
         raise GrantError(
-            f"The authorization server did not register mcpnb: {quote(said)}. {_asked_for(asked)} "
+            f"The authorization server did not register mcpnb: {quote(words)}. {purpose} "
             "If it has to be registered by hand, give its client id (client_id=, --client-id).",
             error=error if isinstance(error, str) else "",
             status=status,
@@ -175,7 +175,7 @@ def from_response(
         # threat: registration-with-an-absurd-end
         if isinstance(expires, int | float) and 0 < expires < _NO_END
         else None,
-        redirect_uri=next(iter(asked["redirect_uris"]), None),
+        redirect_uri=redirect_uri,
         # threat: command-in-a-scope
         scopes=(named(scope) or None) if isinstance(scope, str) else None,
     )
@@ -185,24 +185,18 @@ def _is_visible(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _VISIBLE.fullmatch(value) is not None
 
 
-def _asked_for(asked: dict[str, Any]) -> str:
-    if asked["redirect_uris"]:
-        return f"The redirect address was {asked['redirect_uris'][0]}."
-    return "It was to be a client for the sign-in on another device."
-
-
 def metadata_document(url: str, callback_urls: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Give the client ID metadata document to host at `url` (draft-ietf-oauth-client-id-metadata).
+    """Return the document to host at `url` (draft-ietf-oauth-client-id-metadata).
 
     Args:
         url: Where it will be, which is the client id.
-        callback_urls: Redirect addresses beside the loopback ones.
+        callback_urls: Redirect addresses in addition to the loopback one.
 
     Raises:
         ConfigError: `url` is no https address with a path.
     """
     return {
-        "client_id": _document_address(url),
+        "client_id": require_document(url),
         "client_name": CLIENT_NAME,
         "client_uri": CLIENT_URI,
         "redirect_uris": [*LOOPBACK_REDIRECTS, *callback_urls],
@@ -213,30 +207,10 @@ def metadata_document(url: str, callback_urls: tuple[str, ...] = ()) -> dict[str
     }
 
 
-def _document_address(url: str) -> str:
-    parts = urlsplit(url)
-    local = parts.scheme == "http" and is_loopback_host(parts.hostname)
-    dots = {".", ".."} & set(parts.path.split("/"))
-    if (
-        # threat: client-metadata-document-address
-        (parts.scheme != "https" and not local)
-        or not parts.path.strip("/")
-        or dots
-        # threat: client-metadata-document-address
-        or "@" in parts.netloc
-        or "#" in url
-    ):
-        raise ConfigError(
-            f"client_metadata_url has to be an https address with a path, not {quote(url)}: "
-            "no user name, fragment or dots for a folder."
-        )
-    return url
-
-
 def preregistered(
     config: ServerConfig, server: AuthorizationServer, *, pinned_issuer: str | None
 ) -> Registration:
-    """Make the registration of a client id that the person gave, bound to its issuer (SEP-2352).
+    """Return the registration of a client id that the person gave, bound to its issuer (SEP-2352).
 
     Args:
         config: Holds the client id, its secret and, if given, its issuer.
@@ -267,10 +241,10 @@ def preregistered(
 
 
 def via_metadata_document(config: ServerConfig, server: AuthorizationServer) -> Registration:
-    """Make the registration whose client id is the address of our metadata document (SEP-991).
+    """Return the registration whose client id is the address of our metadata document (SEP-991).
 
     Raises:
         ConfigError: The address is no https URL with a path.
     """
-    url = _document_address(config.client_metadata_url or "")
+    url = require_document(config.client_metadata_url or "")
     return Registration(issuer=server.issuer, client_id=url, method="cimd")

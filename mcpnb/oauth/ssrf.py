@@ -1,4 +1,4 @@
-"""Which addresses may be connected to; the checked one is the one that is."""
+"""Connections to allowed addresses only: the address that was checked is the one connected to."""
 
 from __future__ import annotations
 
@@ -6,68 +6,30 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
+from concurrent.futures import Future
 
 import httpx
 import truststore
 
 from mcpnb.errors import ProtocolError
+from mcpnb.oauth.urls import Address, may_connect, unwrapped
 from mcpnb.text import quote
 
-__all__ = ["ONCE", "PinnedTransport", "forbidden", "literal", "may_connect"]
+__all__ = ["ONCE", "PinnedTransport", "forbidden", "literal"]
 
 _MOST_ADDRESSES = 4
 ONCE = httpx.Limits(max_keepalive_connections=0)
-"""Each connection carries one request. What a server sends beyond its answer is none to the next
-one (RFC 9112 section 6.3), and the library takes it for that (measured): a registration was read
-from a second copy of the metadata."""
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-# IPv6 prefixes whose last 32 bits are an IPv4 address: NAT64, the well-known one (RFC 6052) and the
-# local one (RFC 8215), whose other layouts cannot be known; and IPv4-compatible (RFC 4291).
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-# All that IANA gives out to the world. Of what lies outside, such as the IPv4-translated addresses
-# of a stateless translator (RFC 7915), nobody can say where it leads.
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-
-
-def _unwrapped(address: Address) -> Address:
-    """Give the IPv4 address that an IPv6 one embeds (mapped, 6to4, NAT64, ...), or the address."""
-    if isinstance(address, ipaddress.IPv6Address):
-        compatible = address in _COMPATIBLE and int(address) > 0xFFFF  # not “::” and “::1”
-        # threat: ssrf-ipv4-in-ipv6
-        if compatible or address in _NAT64 or address in _LOCAL_NAT64:
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        # threat: ssrf-ipv4-in-ipv6
-        return address.ipv4_mapped or address.sixtofour or address
-    return address
-
-
-# Where clouds serve credentials or manage machines, outside of the link-local ranges: AWS and GCP
-# over IPv6, Azure's WireServer, Alibaba, Oracle. Never contacted, whoever asks.
-_NEVER = frozenset(
-    map(
-        ipaddress.ip_address,
-        ("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"),
-    )
-)
-
-
-def may_connect(address: Address, *, private_ok: bool) -> bool:
-    """Whether an address may be contacted; some never are, wherever they are named."""
-    real = _unwrapped(address)
-    # threat: ssrf-cloud-metadata
-    if real.is_link_local or real.is_multicast or real.is_unspecified or real in _NEVER:
-        return False
-    given_out = isinstance(real, ipaddress.IPv4Address) or real in _GLOBAL_UNICAST
-    # threat: ssrf-private-address, ssrf-unassigned-ipv6
-    return private_ok or (real.is_global and given_out and address not in _LOCAL_NAT64)
+"""Each connection carries one request. If a server sends more than its response, the library takes
+the rest for the next response (measured: a registration was read from a second copy of the
+metadata), which RFC 9112 section 6.3 forbids."""
 
 
 class PinnedTransport(httpx.BaseTransport):
-    """Connects to the address that was checked; TLS still verifies the name (SNI)."""
+    """Connects to the address that was checked; TLS still verifies the name (SNI).
+
+    Each request has to say in its extension ``deadline`` when it ends (`time.monotonic`).
+    """
 
     def __init__(self, own_host: str, *, allow_private: bool) -> None:
         self._own_host = own_host
@@ -78,22 +40,27 @@ class PinnedTransport(httpx.BaseTransport):
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it to an address of its host that was checked, see `httpx.BaseTransport`."""
+        """Send it to a checked address of its host, see `httpx.BaseTransport`."""
         # As it goes over the wire (IDNA 2008). Python's own encoding of a Unicode name is that of
-        # 2003, which makes another owner's domain of some.
+        # 2003, which turns some into another owner's domain.
         # threat: idna-lookalike
         host = request.url.raw_host.decode("ascii")
         transport = self._transport(host)
         failure: httpx.ConnectError | httpx.ConnectTimeout | None = None
         for address in self._addresses(host, request.url.port or 0, request)[:_MOST_ADDRESSES]:
+            timeout = request.extensions["timeout"]
             pinned = httpx.Request(
                 request.method,
                 # threat: dns-rebinding-at-connect
                 request.url.copy_with(host=str(address)),
                 headers=request.headers,
                 stream=request.stream,
-                # threat: pinned-address-without-name
-                extensions={**request.extensions, "sni_hostname": host},
+                extensions={
+                    **request.extensions,
+                    # threat: pinned-address-without-name
+                    "sni_hostname": host,
+                    "timeout": {**timeout, "connect": min(timeout["connect"], _left(request))},
+                },
             )
             try:
                 return transport.handle_request(pinned)
@@ -121,21 +88,22 @@ class PinnedTransport(httpx.BaseTransport):
     def _private_ok(self, host: str, found: list[Address], request: httpx.Request) -> bool:
         """Whether private addresses are allowed: the person's own server has one.
 
-        Decided by what its name led to first. One global address makes it a public server for good,
-        or a name that changes its mind (DNS rebinding) would open the inside.
+        Decided by the first addresses of its name. One global address makes it a public server for
+        good. Otherwise a name that changes its addresses (DNS rebinding) would open the inside.
         """
         # threat: private-server-locked-out
         if self._allow_private:
             return True
-        if host == self._own_host:
-            # threat: private-server-locked-out
-            private = not any(_unwrapped(a).is_global for a in found)
+        if host != self._own_host:
+            if self._own_is_private is not None:
+                return self._own_is_private
+            found = _resolve(self._own_host, 0, request)
+        # threat: private-server-locked-out
+        private = not any(unwrapped(a).is_global for a in found)
+        with self._lock:  # another thread may have seen a global address during this look-up
             # threat: dns-rebinding-of-the-server
             self._own_is_private = private and self._own_is_private is not False
-        elif self._own_is_private is None:
-            own = _resolve(self._own_host, 0, request)
-            self._own_is_private = not any(_unwrapped(a).is_global for a in own)
-        return bool(self._own_is_private)
+            return self._own_is_private
 
     def close(self) -> None:
         """Close all connections."""
@@ -144,9 +112,9 @@ class PinnedTransport(httpx.BaseTransport):
 
 
 def literal(host: str) -> Address | None:
-    """Give the address that a host is, if it is one and no name.
+    """Return the address that a host is, if it is one and no name.
 
-    In every way that resolvers, browsers and proxies read one: ``127.1``, ``2130706433`` and
+    In every notation that resolvers, browsers and proxies accept: ``127.1``, ``2130706433`` and
     ``0x7f.1`` are this machine, too.
     """
     # threat: ssrf-numeric-host
@@ -162,21 +130,42 @@ def literal(host: str) -> Address | None:
         return None
 
 
+def _left(request: httpx.Request) -> float:
+    """Return the seconds until a request's deadline. Never 0, which would not wait at all."""
+    return max(float(request.extensions["deadline"]) - time.monotonic(), 0.001)
+
+
 def _resolve(host: str, port: int, request: httpx.Request) -> list[Address]:
     if (address := literal(host)) is not None:
         return [address]
+    found: Future[list[Address]] = Future()
+
+    def look_up() -> None:
+        try:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            texts = [str(info[4][0]).partition("%")[0] for info in infos]
+            found.set_result(list(dict.fromkeys(map(ipaddress.ip_address, texts))))
+        except BaseException as error:  # noqa: BLE001  it belongs to the caller
+            found.set_exception(error)
+
     try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # A resolver takes its own time, and cannot be interrupted.
+        threading.Thread(target=look_up, name="mcpnb-resolver", daemon=True).start()
+    except RuntimeError:  # the interpreter ends, and starts no thread any more
+        look_up()
+    try:
+        return found.result(_left(request))
+    except TimeoutError:
+        raise httpx.ConnectTimeout("name resolution takes too long", request=request) from None
     except (OSError, UnicodeError) as error:
         raise httpx.ConnectError(f"name resolution failed: {error}", request=request) from error
-    return list(dict.fromkeys(ipaddress.ip_address(str(i[4][0]).partition("%")[0]) for i in infos))
 
 
 def forbidden(host: str, found: list[Address]) -> ProtocolError:
-    """Say that none of these addresses may be contacted."""
+    """Return the error that says that none of these addresses may be contacted."""
     return ProtocolError(
         f"{quote(host)} is at {', '.join(map(str, found[:3])) or 'no address'}, inside a private "
-        "or link-local network, which a public server's metadata must not lead to. If it is your "
-        "own network, set allow_private_network = true for this server in mcpnb's configuration.",
+        "or link-local network, where a public server's metadata must not lead. If it is your own "
+        "network, set allow_private_network = true for this server in mcpnb's configuration.",
         rule="MCP security best practices, server-side request forgery",
     )

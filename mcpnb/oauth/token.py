@@ -1,22 +1,25 @@
-"""Requests to the token and revocation endpoints, and the validation of their answers."""
+"""Requests to the token and revocation endpoints, and the validation of their responses."""
 
 from __future__ import annotations
 
 import base64
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote_plus, unquote_plus
 
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
 from mcpnb.errors import GrantError
-from mcpnb.oauth.authorization import ValidatedResponse
+from mcpnb.oauth.authorization import AuthorizationRequest, ValidatedResponse
 from mcpnb.oauth.credentials import LoginRecord, Registration, Tokens
-from mcpnb.oauth.models import AuthorizationServer, Secret, ServerConfig
+from mcpnb.oauth.models import Secret, ServerConfig
 from mcpnb.oauth.scopes import named
 from mcpnb.text import quote
+
+if TYPE_CHECKING:
+    from mcpnb.oauth.device import DeviceRequest
 
 __all__ = [
     "Request",
@@ -41,36 +44,19 @@ _VISIBLE = re.compile(r"[\x20-\x7e]+")
 _MAX_LIFETIME = 10 * 365 * 86_400
 _SECRETS = ("client_secret", "code", "code_verifier", "device_code", "refresh_token", "token")
 _SHORTEST = 6
-"""Characters of a secret that is looked for: less of them would stand in any text."""
+"""Characters of a secret that is looked for: a shorter one would be found in any text."""
 
 
-class Granted(Protocol):
-    """What a login is made from, beside its tokens, whatever grant it came by."""
-
-    @property
-    def server(self) -> AuthorizationServer:
-        """The authorization server that was asked."""
-
-    @property
-    def registration(self) -> Registration:
-        """The client that asked."""
-
-    @property
-    def resource(self) -> str:
-        """The MCP server's identifier (RFC 8707)."""
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """What was asked for."""
+# Requests
 
 
-def exchange(answer: ValidatedResponse) -> Request:
+def exchange(response: ValidatedResponse) -> Request:
     """Make the request that turns a validated code into tokens (RFC 6749 4.1.3, RFC 7636 4.5)."""
-    request = answer.request
+    request = response.request
     body = prepare_token_request(
         "authorization_code",
         redirect_uri=request.redirect_uri,
-        code=answer.code.reveal(),
+        code=response.code.reveal(),
         # threat: code-injection
         code_verifier=request.verifier.reveal(),
         # threat: token-for-another-audience
@@ -106,10 +92,10 @@ def revoke(token: Secret, hint: str, registration: Registration) -> Request:
 
 
 def authenticated(body: str, registration: Registration) -> Request:
-    """Add to a form what shows who sends it (RFC 6749 section 2.3)."""
+    """Add the client authentication to a form (RFC 6749 section 2.3)."""
     headers = dict(_FORM)
     secret = registration.client_secret
-    # Beside Basic, too: it is no second authentication (RFC 6749 section 3.2.1), and some servers
+    # With Basic, too: it is no second authentication (RFC 6749 section 3.2.1), and some servers
     # look the client up by it first (measured with the MCP SDK's own routes).
     body += f"&client_id={quote_plus(registration.client_id)}"
     if registration.auth_method == "client_secret_basic" and secret is not None:
@@ -123,6 +109,9 @@ def authenticated(body: str, registration: Registration) -> Request:
     return body, headers
 
 
+# Responses
+
+
 def read_tokens(
     document: Any,
     *,
@@ -130,24 +119,24 @@ def read_tokens(
     asked: tuple[str, ...],
     previous: Tokens | None = None,
 ) -> Tokens:
-    """Validate a token answer (RFC 6749 section 5.1) and make its times absolute.
+    """Validate a token response (RFC 6749 section 5.1) and make its times absolute.
 
     Args:
         document: The JSON body.
-        now: When the request was sent, seconds since the epoch (so a slow answer expires early).
-        asked: The scopes asked for, which hold where the answer names none.
-        previous: What is refreshed: a missing refresh token, scope or lifetime stays as it was.
+        now: When the request was sent, seconds since the epoch (a slow response expires early).
+        asked: The scopes asked for, which apply if the response names none.
+        previous: The tokens that were refreshed: a missing refresh token, scope or lifetime stays.
 
     Raises:
-        GrantError: The answer is no usable bearer token.
+        GrantError: The response is no usable bearer token.
     """
     # threat: answer-without-a-token
     if not isinstance(document, dict):
-        raise GrantError("The token endpoint's answer is not a JSON object.")
+        raise GrantError("The token endpoint's response is not a JSON object.")
     access = document.get("access_token")
     # threat: token-that-adds-a-header
     if not isinstance(access, str) or not _HEADER_SAFE.fullmatch(access):
-        raise GrantError("The token endpoint's answer holds no usable access token.")
+        raise GrantError("The token endpoint's response holds no usable access token.")
     kind = document.get("token_type", "bearer")
     # threat: token-type
     if not isinstance(kind, str) or kind.lower() != "bearer":
@@ -175,10 +164,26 @@ def read_tokens(
     )
 
 
+def _seconds(value: object) -> float | None:
+    # A number in the specification; some servers send it as a string. Nonsense counts as missing.
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    # threat: absurd-lifetime
+    return min(seconds, _MAX_LIFETIME) if seconds > 0 else None
+
+
 def login_record(
-    request: Granted, tokens: Tokens, config: ServerConfig, *, now: float
+    request: AuthorizationRequest | DeviceRequest,
+    tokens: Tokens,
+    config: ServerConfig,
+    *,
+    now: float,
 ) -> LoginRecord:
-    """Give all that a login needs from now on: after a restart nothing is discovered again.
+    """Return all that a login needs from now on: after a restart nothing is discovered again.
 
     Args:
         request: What was asked for, and of whom.
@@ -201,27 +206,14 @@ def login_record(
     )
 
 
-def _seconds(value: object) -> float | None:
-    # A number in the specification; some servers send it as a string. Nonsense counts as not said.
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    # threat: absurd-lifetime
-    return min(seconds, _MAX_LIFETIME) if seconds > 0 else None
-
-
 def secrets_sent(body: str, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Name what is secret of a request, as sent and decoded: a server may repeat it in an error."""
+    """Return the secrets of a request, as sent and decoded: an error may repeat them."""
     found = [value for name, value in parse_qsl(body) if name in _SECRETS]
     scheme, _, given = headers.get("Authorization", "").partition(" ")
     if scheme == "Basic":
         found += [given, unquote_plus(base64.b64decode(given).decode().partition(":")[2])]
     found += [quote_plus(value) for value in found]
-    found = [value for value in found if len(value) >= _SHORTEST]
-    return tuple(sorted(set(found), key=len, reverse=True))
+    return tuple(sorted({s for s in found if len(s) >= _SHORTEST}, key=len, reverse=True))
 
 
 def grant_error(
@@ -232,24 +224,24 @@ def grant_error(
     retry_after: float | None,
     sent: tuple[str, ...] = (),
 ) -> GrantError:
-    """Read an error answer by its code, whatever the status (RFC 6749 section 5.2).
+    """Read an error response by its code, whatever the status (RFC 6749 section 5.2).
 
     Args:
         status: The HTTP status.
-        document: The JSON body, or `None` where there was none.
+        document: The JSON body, or `None` if there was none.
         doing: What failed, for the message.
         retry_after: Seconds from ``Retry-After``.
-        sent: Secrets of the request: they are left out, wherever the answer has them.
+        sent: Secrets of the request: they are left out, wherever the response has them.
     """
     body = document if isinstance(document, dict) else {}
     error = body.get("error")
     code = error if isinstance(error, str) else ""
-    said = str(body.get("error_description") or code or f"HTTP {status}")
+    words = str(body.get("error_description") or code or f"HTTP {status}")
     for secret in sent:
         # threat: secret-in-an-error
-        code, said = code.replace(secret, "*****"), said.replace(secret, "*****")
+        code, words = code.replace(secret, "*****"), words.replace(secret, "*****")
     return GrantError(
-        f"{doing} was refused by the authorization server: {quote(said)}",
+        f"{doing} was refused by the authorization server: {quote(words)}",
         error=code,
         status=status,
         retry_after=retry_after,

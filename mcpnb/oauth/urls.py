@@ -1,4 +1,4 @@
-"""Addresses: which ones may be used at all, and when two name the same thing."""
+"""URLs and IP addresses: which may be used at all, and when two name the same thing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from mcpnb.errors import ConfigError, DiscoveryError, ProtocolError
 from mcpnb.text import quote
 
 __all__ = [
+    "Address",
     "canonical_server",
     "host_of",
+    "host_span",
     "is_loopback_host",
+    "may_connect",
     "origin_of",
     "require_callback",
+    "require_document",
     "require_endpoint",
     "require_page",
     "resource_covers",
     "same_issuer",
+    "unwrapped",
 ]
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LONGEST = 2_000
 """Characters of an endpoint: it is shown, drawn and sent to pages."""
@@ -28,7 +35,26 @@ _LONGEST_HOST = 253
 """Characters of a name in DNS (RFC 1035 section 2.3.4)."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[\da-f]*)", re.ASCII)
+
+# IPv6 prefixes whose last 32 bits are an IPv4 address: NAT64, the well-known one (RFC 6052) and the
+# local one (RFC 8215), whose other layouts cannot be known; and IPv4-compatible (RFC 4291).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# All that IANA assigns for global use. Of what lies outside, such as the IPv4-translated addresses
+# of a stateless translator (RFC 7915), nobody can tell where it leads.
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Where clouds serve credentials or manage machines, outside of the link-local ranges: AWS and GCP
+# over IPv6, Azure's WireServer, Alibaba, Oracle. Never contacted.
+_NEVER = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"),
+    )
+)
+
+
+# Parts
 
 
 def _split(url: str) -> SplitResult:
@@ -39,10 +65,55 @@ def _split(url: str) -> SplitResult:
     parts = urlsplit(url)
     _ = parts.port  # raises ValueError on a port that is not one
     if len(parts.hostname or "") > _LONGEST_HOST:
-        # Of other letters, the name in DNS takes the square of their number (measured: 13 s for
-        # ten thousand).
+        # Encoding a name for DNS takes the square of its length (measured: 13 s for ten thousand
+        # letters).
         raise ValueError("a host name that is too long")
     return parts
+
+
+def _split_or_none(url: object) -> SplitResult | None:
+    try:
+        return _split(url) if isinstance(url, str) else None
+    except ValueError:
+        return None
+
+
+def host_span(url: str) -> tuple[int, int]:
+    """Return where host and port begin and end in a URL: the part that DNS and TLS reveal."""
+    begin = (url.find("://") + 3) if "://" in url else 0
+    end = next((at for at in range(begin, len(url)) if url[at] in "/?#\\"), len(url))
+    return max(begin, url.rfind("@", begin, end) + 1), end
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port (RFC 6454), normalised so that equal origins compare equal.
+
+    An international host is returned as in DNS, ``xn--...``: that is how HTTP libraries and servers
+    write it.
+
+    Raises:
+        ValueError: It is no URL.
+    """
+    parts = _split(url)
+    scheme = parts.scheme.lower()
+    return scheme, _in_dns(parts.hostname or ""), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def host_of(url: str) -> str:
+    """Return the host as in DNS, with the port if the URL has one. Raises as `origin_of`."""
+    parts = _split(url)
+    host, port = _in_dns(parts.hostname or ""), "" if parts.port is None else f":{parts.port}"
+    return f"[{host}]{port}" if ":" in host else f"{host}{port}"
+
+
+def _in_dns(host: str) -> str:
+    # RFC 5891 section 4.4, with no mapping except lower case: that could make two hosts one. (The
+    # codec "idna" turns straße.example into strasse.example.)
+    return ".".join(
+        # threat: lookalike-host
+        label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
+        for label in host.lower().split(".")
+    )
 
 
 def is_loopback_host(host: str | None) -> bool:
@@ -57,47 +128,36 @@ def is_loopback_host(host: str | None) -> bool:
         return False
 
 
-def origin_of(url: str) -> tuple[str, str, int]:
-    """Give scheme, host and port (RFC 6454), normalised so that equal origins compare equal.
-
-    A host in the letters of some language is given as it stands in DNS, ``xn--...``: that is how
-    HTTP libraries and servers write it.
-    """
-    parts = _split(url)
-    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-    return scheme, _in_dns(host), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+def _is_secure(parts: SplitResult) -> bool:
+    """Whether nobody on the way can read or change it: https, or http that stays here."""
+    local = parts.scheme.lower() == "http" and is_loopback_host(parts.hostname)
+    return bool(parts.hostname) and (parts.scheme.lower() == "https" or local)
 
 
-def host_of(url: str) -> str:
-    """Give the host of an address as it stands in DNS, with its port if it has one of its own."""
-    parts = _split(url)
-    port = f":{parts.port}" if parts.port is not None else ""
-    host = _in_dns((parts.hostname or "").lower())
-    return f"[{host}]{port}" if ":" in host else f"{host}{port}"
+# IP addresses
 
 
-def require_page(url: str, what: str, *, server: str, allow_private: bool) -> str:
-    """Check where a server has the person's browser sent: not from outside into their own network.
+def unwrapped(address: Address) -> Address:
+    """Return the IPv4 address inside an IPv6 one (mapped, 6to4, NAT64, ...), or the address."""
+    if isinstance(address, ipaddress.IPv6Address):
+        compatible = address in _COMPATIBLE and int(address) > 0xFFFF  # not “::” and “::1”
+        # threat: ssrf-ipv4-in-ipv6
+        if compatible or address in _NAT64 or address in _LOCAL_NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        # threat: ssrf-ipv4-in-ipv6
+        return address.ipv4_mapped or address.sixtofour or address
+    return address
 
-    Their browser has cookies there, and a click is enough for a page that acts on a GET.
 
-    Args:
-        url: An endpoint that passed `require_endpoint`.
-        what: Its name in the metadata, for the message.
-        server: The MCP server that the person gave; one of their own network may lead there.
-        allow_private: Whether configuration allows it.
-
-    Raises:
-        ProtocolError: It is an address of this machine or of a private network.
-    """
-    # threat: browser-led-inside
-    if allow_private or _is_private(server) or not _is_private(url):
-        return url
-    raise ProtocolError(
-        f"The server's {what} {quote(url)} leads into your own network, and the server is not in "
-        "it. If that is right, set allow_private_network.",
-        rule="MCP security best practices, SSRF",
-    )
+def may_connect(address: Address, *, private_ok: bool) -> bool:
+    """Whether an address may be contacted; some never are, whoever names them."""
+    real = unwrapped(address)
+    # threat: ssrf-cloud-metadata
+    if real.is_link_local or real.is_multicast or real.is_unspecified or real in _NEVER:
+        return False
+    assigned = isinstance(real, ipaddress.IPv4Address) or real in _GLOBAL_UNICAST
+    # threat: ssrf-private-address, ssrf-unassigned-ipv6
+    return private_ok or (real.is_global and assigned and address not in _LOCAL_NAT64)
 
 
 def _is_private(url: str) -> bool:
@@ -108,35 +168,25 @@ def _is_private(url: str) -> bool:
         # 127.1, 2130706433, 0x7f.0.0.1: addresses to browsers, and no honest way to write one.
         local = host == "localhost" or host.endswith(".localhost")
         return local or _ENDS_IN_A_NUMBER.fullmatch(host) is not None
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        return not (inner.is_global if inner else address.is_global and address in _GLOBAL_UNICAST)
-    return not address.is_global
+    return not may_connect(address, private_ok=False)
 
 
 def _as_browsers_read(host: str) -> str:
-    # WHATWG URL, section 3.5, as far as it makes other text of it: escapes, wide letters and dots,
-    # and what UTS 46 ignores.
+    # WHATWG URL, section 3.5, as far as it changes the text: escapes, wide letters and dots, and
+    # what UTS 46 ignores.
     wide = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower()
-    kept = (c for c in wide if unicodedata.category(c) not in ("Mn", "Cf"))
-    return "".join(kept).rstrip(".")
+    shown = (c for c in wide if unicodedata.category(c) not in ("Mn", "Cf"))
+    return "".join(shown).rstrip(".")
 
 
-def _in_dns(host: str) -> str:
-    # RFC 5891 section 4.4, and no mapping beside lower case: that could make two hosts one. (The
-    # codec "idna" has straße.example be strasse.example.)
-    return ".".join(
-        # threat: lookalike-host
-        label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
-        for label in host.split(".")
-    )
+# What may be used
 
 
 def canonical_server(url: str) -> str:
-    """Give an MCP server's canonical URI (RFC 8707 section 2; specification: canonical server URI).
+    """Return an MCP server's canonical URI (RFC 8707 section 2; specification of MCP).
 
     Scheme and host in lower case, no default port, no fragment, no lone slash after the host. Path
-    and query stay as they are.
+    and query are unchanged.
 
     Raises:
         ConfigError: It is no https URL (http is for loopback only), or carries a password.
@@ -149,15 +199,15 @@ def canonical_server(url: str) -> str:
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
     if scheme not in _DEFAULT_PORTS or not host:
         raise ConfigError(
-            f"{quote(url)} is not the address of an MCP server: "
-            "give one that begins with https://, or a configured name."
+            f"{quote(url)} is not the address of an MCP server. "
+            "Give one that begins with https://, or a configured name."
         )
     if parts.username or parts.password:
         raise ConfigError(
-            "An address with a user name or password in it is refused: sign in instead."
+            "An address with a user name or password in it is refused. Sign in instead."
         )
     # threat: plain-http
-    if scheme == "http" and not is_loopback_host(host):
+    if not _is_secure(parts):
         raise ConfigError(
             f"{quote(url)} is plain http: a token sent there could be read on the way. "
             "Use https; http is accepted for this machine only (OAuth 2.1 section 1.5)."
@@ -184,15 +234,10 @@ def require_endpoint(url: object, what: str) -> str:
     # threat: endpoint-without-end
     if not isinstance(url, str) or not 0 < len(url) <= _LONGEST:
         raise DiscoveryError(f"The server's metadata has no usable {what}.")
-    try:
-        parts = _split(url)
-    except ValueError:
-        raise DiscoveryError(f"The server's {what} is not an address: {quote(url)}.") from None
-    scheme = parts.scheme.lower()
-    # threat: dangerous-address, plain-http
-    secure = scheme == "https" or (scheme == "http" and is_loopback_host(parts.hostname))
-    # threat: credentials-in-an-endpoint
-    if not secure or not parts.hostname or "@" in parts.netloc:
+    if (parts := _split_or_none(url)) is None:
+        raise DiscoveryError(f"The server's {what} is not an address: {quote(url)}.")
+    # threat: dangerous-address, plain-http, credentials-in-an-endpoint
+    if not _is_secure(parts) or "@" in parts.netloc:
         raise ProtocolError(
             f"The server's {what} {quote(url)} is refused: it has to be an https address.",
             rule="OAuth 2.1 section 1.5; MCP security best practices, URL schemes",
@@ -200,29 +245,69 @@ def require_endpoint(url: object, what: str) -> str:
     return url
 
 
+def require_page(url: str, what: str, *, server: str, allow_private: bool) -> str:
+    """Check a page that a server sends the person's browser to: never into their own network.
+
+    The browser has cookies there, and one click is enough for a page that acts on a GET.
+
+    Args:
+        url: An endpoint that passed `require_endpoint`.
+        what: Its name in the metadata, for the message.
+        server: The MCP server that the person gave. One in their own network may lead there.
+        allow_private: Whether configuration allows it.
+
+    Raises:
+        ProtocolError: It is an address of this machine or of a private network.
+    """
+    # threat: browser-led-inside
+    if allow_private or _is_private(server) or not _is_private(url):
+        return url
+    raise ProtocolError(
+        f"The server's {what} {quote(url)} leads into your own network, and the server is not in "
+        "it. If that is right, set allow_private_network.",
+        rule="MCP security best practices, SSRF",
+    )
+
+
 def require_callback(url: object) -> str:
     """Check a callback address that a person configured: https, or http on loopback.
 
     Raises:
-        ConfigError: It is none that a browser would be sent to safely.
+        ConfigError: It is no address that a browser can be sent to safely.
     """
-    try:
-        parts = _split(url) if isinstance(url, str) else None
-    except ValueError:
-        parts = None
-    local = parts is not None and parts.scheme == "http" and is_loopback_host(parts.hostname)
-    if (
-        parts is None
-        or not parts.hostname
-        or (parts.scheme != "https" and not local)
-        or parts.username is not None
-        or parts.fragment
-    ):
+    parts = _split_or_none(url)
+    if not parts or not _is_secure(parts) or parts.username is not None or parts.fragment:
         raise ConfigError(
             "callback_url has to be an https address (http for this machine only), not "
             f"{quote(url)}."
         )
     return str(url)
+
+
+def require_document(url: str) -> str:
+    """Check the address of a client metadata document (draft-ietf-oauth-client-id-metadata).
+
+    Raises:
+        ConfigError: It is no https URL with a path.
+    """
+    parts = _split_or_none(url)
+    folders = set(parts.path.split("/")) if parts else set()
+    odd = (
+        "@" in (parts.netloc if parts else "")
+        or "#" in url
+        or folders & {".", ".."}
+        or folders <= {""}
+    )
+    # threat: client-metadata-document-address
+    if not parts or odd or not _is_secure(parts):
+        raise ConfigError(
+            f"client_metadata_url has to be an https address with a path, not {quote(url)}: "
+            "no user name, fragment or dots for a folder."
+        )
+    return url
+
+
+# What is the same
 
 
 def same_issuer(left: str, right: str) -> bool:
@@ -242,7 +327,7 @@ def same_issuer(left: str, right: str) -> bool:
 def resource_covers(resource: str, server: str) -> bool:
     """Whether a protected resource's identifier stands for this MCP server.
 
-    RFC 9728 section 3.3 wants them identical; deployed servers and both official SDKs also accept a
+    RFC 9728 section 3.3 wants them identical. Deployed servers and both official SDKs also accept a
     resource on the same origin whose path is a parent of the server's (the conformance suite tests
     a bare origin for ``/mcp``). Another origin never does, nor another query, and nothing with a
     fragment (RFC 8707 section 2) or a user name.

@@ -118,8 +118,8 @@ def look_at(config: ServerConfig, credential: Credential) -> SessionInfo:
     except StoreError as error:
         return replace(info, problem=error, readable=False)
     try:
-        location = credential.store.kept(info.record_name)
-        protected_by = credential.store.protection(info.record_name)
+        location = credential.store.location(info.record_name)
+        protected_by = credential.store.protected_by(info.record_name)
     except StoreError as error:
         info = replace(info, problem=error)
     else:

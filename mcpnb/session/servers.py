@@ -212,7 +212,7 @@ class _Listing:
 
 def _kept(store: TokenStore, key: RecordName) -> str:
     try:
-        return store.kept(key)
+        return store.location(key)
     except McpnbError as error:
         return str(error)
 

@@ -1,4 +1,4 @@
-"""Where records rest: encrypted files, or memory. What a record is for is not known here."""
+"""Where records are stored: encrypted files, or memory. What a record means is not known here."""
 
 from __future__ import annotations
 

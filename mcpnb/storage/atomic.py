@@ -1,4 +1,4 @@
-"""Files written whole or not at all, for nobody else to read, and for a power cut to keep."""
+"""Files that are written whole or not at all, readable only to this user, safe in a power cut."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 __all__ = ["TEMPORARY", "check_owner", "check_private", "read_file", "remove_file", "write_file"]
 
 TEMPORARY = ".new-"
-"""How the name of a file begins that is being written; a killed writer leaves it behind."""
+"""Prefix of a file that is being written. A killed writer leaves it behind."""
 _MOST = 4 * 1024 * 1024
 
 
 def read_file(path: Path) -> tuple[bytes, int]:
-    """Read a file of this user; give its content and its mode.
+    """Return the content and the mode of a file of this user.
 
     Raises:
         OSError: It cannot be read.
-        PermissionError: It is another user's: who could put it there could choose what is in it.
+        PermissionError: It is another user's. Whoever put it there may have chosen its content.
     """
-    # A link would let whoever made it choose the file; a pipe would wait for ever.
+    # A link would let whoever made it choose the file; opening a pipe would block for ever.
     # threat: symlink-in-the-store
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:
@@ -48,21 +48,21 @@ def check_owner(found: os.stat_result) -> None:
 def check_private(found: os.stat_result) -> None:
     """Check that nobody else may put files into a folder, or take them out.
 
-    Whoever may could take a login away, wait for the sign-out, and put it back.
+    Whoever can, could take a login away, wait for the sign-out, and put it back.
 
     Raises:
-        PermissionError: Somebody may; sticky folders count, too: anybody may add to those.
+        PermissionError: Somebody can. This includes sticky folders: anybody may add files to those.
     """
     # threat: shared-store-folder
     if os.name == "posix" and found.st_mode & 0o022:
         raise PermissionError(
             errno.EPERM,
-            f"others may write to it (mode {stat.S_IMODE(found.st_mode):o}); chmod 700 ends that",
+            f"others may write to it (mode {stat.S_IMODE(found.st_mode):o}); run chmod 700 on it",
         )
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file for good, if it is there.
+    """Remove a file, if it exists, so that it stays removed after a power cut.
 
     Raises:
         OSError: It could not be removed.
@@ -72,15 +72,15 @@ def remove_file(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Put a file of mode 0600 in the place of an earlier one.
+    """Write a file of mode 0600, replacing an earlier one.
 
-    Temporary file, fsync, rename, fsync of the folder: who reads without a lock never sees half of
-    it, and a full disk leaves the earlier one as it was.
+    Temporary file, fsync, rename, fsync of the folder: a reader without a lock never sees half of
+    it, and a full disk leaves the earlier file unchanged.
 
     Raises:
         OSError: It could not be written.
     """
-    # mkstemp makes it with mode 0600: readable to nobody else at any instant.
+    # mkstemp creates it with mode 0600: at no instant can others read it.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -98,7 +98,7 @@ def write_file(path: Path, content: bytes) -> None:
 def _sync_folder(folder: Path) -> None:
     if os.name != "posix":  # Windows has no handle on a folder to flush
         return
-    # Some file systems cannot flush a folder; the file is in its place by now all the same.
+    # Some file systems cannot flush a folder. The file is in its place nevertheless.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""What every store can do."""
+"""The contract of every store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Record = dict[str, Any]
 
 
 class RecordName(NamedTuple):
-    """Names a record."""
+    """The name of a record."""
 
     kind: str
     """Lower-case letters, such as ``login``."""
@@ -21,28 +21,23 @@ class RecordName(NamedTuple):
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Keeps records, one atomic write each.
+    """A place for records; each write is atomic.
 
-    Every method may be called from any thread. A store of your own passes as ``store=`` to
-    `connect`.
+    Every method may be called from any thread. Pass a store of your own as ``store=`` to `connect`.
     """
 
-    def kept(self, key: RecordName) -> str:
-        """Where this record rests and what protects it, in a few honest words; or would.
+    def location(self, key: RecordName) -> str:
+        """Return where this record is, or would be, and what protects it, in a few words.
 
         Raises:
-            StoreError: It could not be kept at all.
+            StoreError: It could not be stored at all.
         """
 
-    def protection(self, key: RecordName) -> str:
-        """The part of `kept` that fits on a short line.
-
-        Raises:
-            StoreError: It could not be kept at all.
-        """
+    def protected_by(self, key: RecordName) -> str:
+        """Return the part of `location` that fits on a short line. Raises as `location`."""
 
     def read(self, key: RecordName) -> Record | None:
-        """Give the record, or `None` if there is none.
+        """Return the record, or `None` if there is none.
 
         Raises:
             StoreLocked: It exists, but its key cannot be reached.
@@ -50,46 +45,46 @@ class TokenStore(Protocol):
         """
 
     def write(self, key: RecordName, record: Record) -> None:
-        """Put the record in the place of an earlier one: whole, or not at all.
+        """Write the record, replacing an earlier one: whole, or not at all.
 
         Raises:
-            StoreError: It could not be written. An earlier record is as it was.
+            StoreError: It could not be written. An earlier record is unchanged.
         """
 
     def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
-        """Remove the record, if there is one, whether or not it can be read.
+        """Delete the record, if there is one, whether or not it can be read.
 
         Args:
-            key: Names the record.
-            leave_tombstone: Leave a mark in its place, for `deleted_at`.
+            key: The name of the record.
+            leave_tombstone: Leave a tombstone in its place, for `deleted_at`.
 
         Raises:
-            StoreError: It could not be removed.
+            StoreError: It could not be deleted.
         """
 
     def deleted_at(self, key: RecordName) -> float | None:
-        """When the record was deleted, seconds since the epoch, if it left a mark."""
+        """Return the time of deletion from the tombstone, if any, in seconds since the epoch."""
 
     def keys(self, kind: str) -> list[RecordName]:
-        """List the keys of one kind."""
+        """List the names of all records of one kind."""
 
     def damaged(self, kind: str) -> list[str]:
-        """Say of each record of a kind that cannot be read, or even named, what is wrong."""
+        """Describe each record of a kind that cannot be read, or not even be named."""
 
     def clear(self, kind: str) -> None:
-        """Remove every record of a kind, readable or not. Marks stay.
+        """Delete every record of a kind, readable or not. Tombstones stay.
 
         Raises:
-            StoreError: One could not be removed.
+            StoreError: One could not be deleted.
         """
 
     def version(self, key: RecordName) -> object:
-        """Give a value that changes with every write: cheap, without opening the record."""
+        """Return a value that changes with every write. Cheap: the record is not opened."""
 
     def lock(self, key: RecordName, timeout: float) -> AbstractContextManager[None]:
-        """Hold the key's lock across threads and, for stores on disk, processes.
+        """Hold the record's lock across threads and, for stores on disk, processes.
 
         Raises:
             StoreBusy: It was not free within `timeout` seconds.
-            StoreError: It cannot be had at all.
+            StoreError: There can be no lock here.
         """

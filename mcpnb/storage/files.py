@@ -1,5 +1,7 @@
 """Records as encrypted files, one each."""
 
+# ruff: noqa: D102  `TokenStore` documents its methods
+
 from __future__ import annotations
 
 import base64
@@ -30,32 +32,34 @@ from mcpnb.text import sanitize
 __all__ = ["FileStore"]
 
 _FORMAT = 1
-_SUFFIX = ".mcpnb"
-_KEY_LOCK = 10.0
-_MARKS_STAY = 30 * 86_400.0
+_SUFFIX, _LOCK_SUFFIX = ".mcpnb", ".lock"
+_KEY_LOCK_TIMEOUT = 10.0
+_TOMBSTONES_STAY = 30 * 86_400.0
 _LEFTOVERS_STAY = 3600.0
 _END_OF_TIME = 1e12
-"""Seconds since the epoch: what is beyond was never written here."""
+"""Seconds since the epoch. No time beyond this was ever written here."""
+
+Head = dict[str, Any]
 
 
 class FileStore(ProcessBound):
-    """Keeps each record in a file of mode 0600, encrypted with AES-GCM.
+    """A store of files of mode 0600, one for each record, encrypted with AES-GCM.
 
-    The head of a file (its kind, its name, the key's id) is authenticated with it, so that a record
-    cannot be given another's place. A write is: temporary file, fsync, rename, fsync of the folder.
+    The head of a file (kind, name, key id) is authenticated with it, so that a record cannot be put
+    in another's place.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, key: KeyChoice = "file") -> None:
-        """Use a folder; nothing is made or read before the first record.
+        """Use a folder; nothing is created or read before the first record.
 
         Args:
-            folder: Made with mode 0700 when first needed.
-            key: Where the key rests: in the system's ``keyring`` only; in ``MCPNB_STORE_KEY``, else
-                a ``file`` beside the records; or ``auto``, the keyring if there is a usable one.
+            folder: Created with mode 0700 when first needed.
+            key: Where the key is: only in the system's ``keyring``; in ``MCPNB_STORE_KEY``, else in
+                a ``file`` next to the records; or ``auto``, the keyring if there is a usable one.
         """
         self._folder = Path(folder)
         self._keys = StoreKeys(
-            self._folder, key, lambda: self.lock(RecordName("key", "key"), _KEY_LOCK)
+            self._folder, key, lambda: self.lock(RecordName("key", "key"), _KEY_LOCK_TIMEOUT)
         )
         self._paths: dict[RecordName, Path] = {}
         self._checked = False
@@ -65,15 +69,14 @@ class FileStore(ProcessBound):
 
     @property
     def folder(self) -> Path:
-        """The folder that holds records and, without a better place, their key."""
+        """The folder of the records and, without a better place, of their key."""
         return self._folder
 
-    def kept(self, key: RecordName) -> str:
-        """See `TokenStore.kept`."""
-        return f"encrypted in {self._folder}, {self.protection(key)}"
+    def location(self, key: RecordName) -> str:
+        return f"encrypted in {self._folder}, {self.protected_by(key)}"
 
-    def protection(self, key: RecordName) -> str:
-        """See `TokenStore.protection`. Only the file's head is read for it, and no key."""
+    def protected_by(self, key: RecordName) -> str:
+        """See `TokenStore.protected_by`. Only the file's head is read for it, and no key."""
         with contextlib.suppress(StoreError):
             head, sealed = self._load(self._path(key))
             if head is not None and sealed and "where" in head:
@@ -81,15 +84,13 @@ class FileStore(ProcessBound):
         return self._keys.where
 
     def read(self, key: RecordName) -> Record | None:
-        """See `TokenStore.read`."""
-        head, sealed = self._load(self._path(key))
+        path = self._path(key)
+        head, sealed = self._load(path)
         if head is None:
             return None
         # threat: record-moved
         if RecordName(str(head.get("kind")), str(head.get("name"))) != key:
-            raise StoreError(
-                f"The file {self._path(key)} holds another record. It was left as it is."
-            )
+            raise StoreError(f"The file {path} holds another record. It was left unchanged.")
         if "deleted_at" in head:
             return None
         store_key = self._keys.opening(
@@ -103,13 +104,12 @@ class FileStore(ProcessBound):
             record = json.loads(opened)
         if not isinstance(record, dict):
             raise StoreError(
-                f"The file {self._path(key)} holds something else than a record. It was left as it "
-                "is; sign out of that server and in again."
+                f"The file {path} holds something else than a record. It was left unchanged. Sign "
+                "out of that server and in again."
             )
         return record
 
     def write(self, key: RecordName, record: Record) -> None:
-        """See `TokenStore.write`."""
         self._make_folder()
         store_key = self._sealing(self._path(key))
         head = {
@@ -128,74 +128,51 @@ class FileStore(ProcessBound):
         path = self._path(key)
         if not path.exists() and not path.is_symlink():
             return
-        mark = {"format": _FORMAT, "kind": key.kind, "name": key.name, "deleted_at": time.time()}
-        try:
-            if leave_tombstone:
-                self._sweep_marks()
-                with contextlib.suppress(StoreError):  # a full disk still takes a deletion
-                    self._replace(key, mark)
-                    return
-            remove_file(path)
-        except OSError as error:
-            raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None
+        if leave_tombstone:
+            self._sweep_tombstones()
+            with contextlib.suppress(StoreError):  # on a full disk, a deletion still works
+                head = {"format": _FORMAT, "kind": key.kind, "name": key.name}
+                self._replace(key, {**head, "deleted_at": time.time()})
+                return
+        _remove(path)
 
     def deleted_at(self, key: RecordName) -> float | None:
-        """See `TokenStore.deleted_at`."""
         with contextlib.suppress(StoreError):
             head, _ = self._load(self._path(key))
-            at = head.get("deleted_at") if head is not None else None
-            if isinstance(at, int | float) and abs(at) < _END_OF_TIME:
-                return float(at)
+            return _tombstone_time(head) if head is not None else None
         return None
 
     def keys(self, kind: str) -> list[RecordName]:
-        """See `TokenStore.keys`. Damaged files are left out; `read` tells about them."""
-        found = []
-        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
-            with contextlib.suppress(StoreError):
-                head, _ = self._load(path)
-                if head is not None and head.get("kind") == kind and "deleted_at" not in head:
-                    found.append(RecordName(kind, str(head.get("name"))))
-        return sorted(found)
+        """See `TokenStore.keys`. Damaged files are left out; see `damaged`."""
+        return sorted(
+            RecordName(kind, str(head.get("name")))
+            for _, head, _ in self._heads(kind)
+            if head is not None and head.get("kind") == kind and "deleted_at" not in head
+        )
 
     def damaged(self, kind: str) -> list[str]:
-        """See `TokenStore.damaged`."""
-        found = []
-        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
-            try:
-                self._load(path)
-            except StoreError as error:
-                found.append(str(error))
-        return found
+        return [str(error) for _, _, error in self._heads(kind) if error is not None]
 
     def clear(self, kind: str) -> None:
-        """See `TokenStore.clear`."""
-        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
-            with contextlib.suppress(StoreError):
-                head, _ = self._load(path)
-                if head is None or "deleted_at" in head:
-                    continue
-            try:
-                remove_file(path)
-            except OSError as error:
-                raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None
+        for path, head, _ in self._heads(kind):
+            if head is None or "deleted_at" not in head:
+                _remove(path)
 
     def version(self, key: RecordName) -> object:
-        """See `TokenStore.version`."""
         try:
             stat = self._path(key).stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             return error.errno  # not “no record”: reading it says what is wrong
-        # A rename gives every write an inode of its own, also within one tick of the clock.
+        # A rename gives every write a new inode, also within one tick of the clock.
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     @contextmanager
     def lock(self, key: RecordName, timeout: float) -> Iterator[None]:
-        """See `TokenStore.lock`. A holder that dies frees it."""
+        """See `TokenStore.lock`. It is freed when its holder dies."""
         self._make_folder()
-        path = self._path(key).with_suffix(".lock")
+        path = self._path(key).with_suffix(_LOCK_SUFFIX)
         try:
             lock = file_lock(path, timeout)
         except TimeoutError:
@@ -205,7 +182,7 @@ class FileStore(ProcessBound):
         except OSError as error:
             raise StoreError(
                 f"No lock can be had in {self._folder} ({error}). Without one, two programs could "
-                "lose a login to each other: set MCPNB_HOME to a folder on a local disk, or use "
+                "lose a login to each other. Set MCPNB_HOME to a folder on a local disk, or use "
                 "store=“memory”."
             ) from None
         try:
@@ -215,12 +192,12 @@ class FileStore(ProcessBound):
 
     def _path(self, key: RecordName) -> Path:
         path = self._paths.get(key)
-        if path is None:  # remembered: it is asked for with every request, to notice siblings
+        if path is None:  # cached: every request looks for a change by another process
             digest = hashlib.sha256(key.name.encode()).hexdigest()[:40]
             path = self._paths[key] = self._folder / f"{key.kind}-{digest}{_SUFFIX}"
         return path
 
-    def _load(self, path: Path) -> tuple[dict[str, Any] | None, bytes]:
+    def _load(self, path: Path) -> tuple[Head | None, bytes]:
         try:
             text, _ = read_file(path)
         except FileNotFoundError:
@@ -232,26 +209,37 @@ class FileStore(ProcessBound):
             if head["format"] > _FORMAT:
                 raise NewerFormat(
                     f"{path} was written by a newer mcpnb (format {head['format']!r:.20}). Update "
-                    "mcpnb; the file was left as it is."
+                    "mcpnb; the file was left unchanged."
                 )
             if "deleted_at" in head:
                 return head, b""
             sealed = base64.b64decode(head.pop("sealed"), validate=True)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise StoreError(
-                f"{path} is damaged. It was left as it is; sign out of that server and in again."
+                f"{path} is damaged. It was left unchanged. Sign out of that server and in again."
             ) from None
         return head, sealed
+
+    def _heads(self, kind: str = "*") -> Iterator[tuple[Path, Head | None, StoreError | None]]:
+        """Yield every file of a kind with its head, or with the reason why it has none."""
+        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
+            try:
+                head, _ = self._load(path)
+            except StoreError as error:
+                yield path, None, error
+            else:
+                if head is not None:
+                    yield path, head, None
 
     def _sealing(self, path: Path) -> StoreKey:
         try:
             head, sealed = self._load(path)
         except NewerFormat:
             raise
-        except StoreError:  # what cannot be read is replaced
+        except StoreError:  # a file that cannot be read is replaced
             head, sealed = None, b""
-        kept = self._keys.for_existing(str(head.get("key_id"))) if head and sealed else None
-        return kept or self._keys.for_new()
+        known = self._keys.for_existing(str(head.get("key_id"))) if head and sealed else None
+        return known or self._keys.for_new()
 
     def _make_folder(self) -> None:
         try:
@@ -269,13 +257,13 @@ class FileStore(ProcessBound):
                 "one that can be written, or use store=“memory”."
             ) from None
 
-    def _replace(self, key: RecordName, content: dict[str, Any]) -> None:
+    def _replace(self, key: RecordName, content: Head) -> None:
         path = self._path(key)
         try:
             write_file(path, json.dumps(content).encode())
         except OSError as error:
             raise StoreError(
-                f"{path} cannot be written: {error.strerror}. What was stored before is as it was."
+                f"{path} cannot be written: {error.strerror}. The earlier record is unchanged."
             ) from None
 
     def _sweep_leftovers(self) -> None:
@@ -285,16 +273,37 @@ class FileStore(ProcessBound):
                 if path.stat().st_mtime < time.time() - _LEFTOVERS_STAY:
                     path.unlink()
 
-    def _sweep_marks(self) -> None:
-        now = time.time()
-        for path in self._folder.glob(f"*{_SUFFIX}"):
-            with contextlib.suppress(StoreError, OSError):
-                head, _ = self._load(path)
-                at = head.get("deleted_at") if head is not None else None
-                if isinstance(at, int | float) and at < now - _MARKS_STAY:
+    def _sweep_tombstones(self) -> None:
+        """Remove old tombstones, and the lock files of records that no longer exist."""
+        for path, head, _ in self._heads():
+            at = _tombstone_time(head) if head is not None else None
+            if at is not None and at < time.time() - _TOMBSTONES_STAY:
+                with contextlib.suppress(OSError):
                     path.unlink()
+        for path in self._folder.glob(f"*{_LOCK_SUFFIX}"):
+            # Only by its holder, and never one that is held: whoever waits for it opens it anew for
+            # each try, and filelock drops a lock on a file that was unlinked in between.
+            if not path.with_suffix(_SUFFIX).exists():
+                with contextlib.suppress(OSError):
+                    lock = file_lock(path, 0)
+                    try:
+                        path.unlink()  # Windows refuses: there the file stays
+                    finally:
+                        lock.release()
 
 
-def _associated(head: dict[str, Any]) -> bytes:
+def _remove(path: Path) -> None:
+    try:
+        remove_file(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None
+
+
+def _tombstone_time(head: Head) -> float | None:
+    at = head.get("deleted_at")
+    return float(at) if isinstance(at, int | float) and abs(at) < _END_OF_TIME else None
+
+
+def _associated(head: Head) -> bytes:
     # threat: record-moved, head-tampered, pending-sign-in-poisoned
     return json.dumps(head, sort_keys=True).encode()

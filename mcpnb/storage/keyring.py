@@ -1,4 +1,4 @@
-"""The key of stored records in the system's own keyring: bounded in time, and known by name."""
+"""The key of stored records in the system's own keyring: bounded in time, known backends only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mcpnb.text import sanitize
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
-__all__ = ["SERVICE", "SystemKeyring", "system_keyring"]
+__all__ = ["SERVICE", "SystemKeyring", "decoded", "no_keyring", "system_keyring"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -31,13 +31,13 @@ _log = logging.getLogger(__name__)
 SERVICE = "mcpnb"
 _DEFAULT_COLLECTION = "/org/freedesktop/secrets/aliases/default"
 _PATIENCE = 3.0
-"""Seconds; a prompt that nobody can see makes the Secret Service silent for ever (measured)."""
+"""Seconds. A prompt that nobody can see makes the Secret Service silent for ever (measured)."""
 _GLANCE = 0.5
-"""Seconds to see whether it is locked: a fiftieth of that, unless the service hangs (measured)."""
+"""Seconds to see whether it is locked: takes a fiftieth, unless the service hangs (measured)."""
 _NO_MORE_PROMPTS = 60.0
 
 # Concrete backends that keep a secret from other users and from a thief of the disk, best first.
-# Whatever else `keyring` would choose is not one: keyrings.alt, installed by accident, brings
+# Nothing else that `keyring` would choose does: keyrings.alt, installed by accident, brings
 # plaintext files, and backends that ask for a password on the terminal (measured).
 _BACKENDS = {
     "keyring.backends.macOS.Keyring": "macOS Keychain",
@@ -49,10 +49,10 @@ _BACKENDS = {
 
 
 class SystemKeyring:
-    """The one keyring of this system, asked one question at a time, in a thread with a bound.
+    """The keyring of this system. It gets one question at a time, in a thread, with a time limit.
 
-    Every question to a locked keyring is one more prompt on somebody's screen. So while one has no
-    answer, and for a while after one was not answered by unlocking, the next is asked only once
+    Every question to a locked keyring is one more prompt on somebody's screen. So while a question
+    is unanswered, and for a while after one was not answered by unlocking, the next one waits until
     the keyring is seen to be open.
     """
 
@@ -64,7 +64,7 @@ class SystemKeyring:
 
     @property
     def name(self) -> str | None:
-        """What the keyring is called, or `None` where there is none. It is not unlocked for this.
+        """The keyring's name, or `None` where there is no keyring. It is not unlocked for this.
 
         Raises:
             StoreLocked: It does not answer.
@@ -77,25 +77,25 @@ class SystemKeyring:
 
     @property
     def is_locked(self) -> bool:
-        """Whether it would have to be unlocked first, as far as can be seen without asking."""
+        """Whether it would have to be unlocked first, as far as that shows without a prompt."""
         return self._seen() is True
 
     def find(self, username: str) -> bytes | None:
-        """Give the key kept under a name, or `None` if there is none.
+        """Return the key stored under a name, or `None` if there is none.
 
         Raises:
             StoreLocked: The keyring is locked or does not answer.
             StoreError: There is no keyring, or the entry is no key.
         """
         text = self._asked(lambda: _usable().get_password(SERVICE, username))
-        return None if text is None else _decoded(text)
+        return None if text is None else decoded(text)
 
     def keep(self, username: str, key: bytes) -> bytes:
-        """Keep a key; give what the keyring holds afterwards, which is what counts.
+        """Store a key. Return what the keyring holds afterwards, which is what counts.
 
         Raises:
             StoreLocked: The keyring is locked or does not answer.
-            StoreError: There is no keyring, or it does not keep what it is given.
+            StoreError: There is no keyring, or it does not store what it is given.
         """
         text = base64.urlsafe_b64encode(key).decode().rstrip("=")
 
@@ -104,16 +104,17 @@ class SystemKeyring:
             backend.set_password(SERVICE, username, text)
             return backend.get_password(SERVICE, username)
 
-        kept = self._asked(keep)
-        if kept is None:
-            raise StoreError("The system keyring did not keep the key that it was given.")
-        return _decoded(kept)
+        stored = self._asked(keep)
+        if stored is None:
+            raise StoreError("The system keyring did not store the key that it was given.")
+        return decoded(stored)
 
     def _asked(self, ask: Callable[[], T]) -> T:
         with self._lock:
             earlier, refused_at = self._open, self._refused_at
         if earlier is not None and earlier.is_of_this_process:
-            earlier.wait()
+            with contextlib.suppress(StoreError):
+                earlier.answer()
             if earlier.overdue and self._seen() is not False:
                 raise _silent()
         elif (
@@ -126,7 +127,7 @@ class SystemKeyring:
         with self._lock:
             self._open = question  # type: ignore[assignment]
         try:
-            answer = question.answer()
+            return question.answer()
         except StoreLocked:
             with self._lock:
                 self._refused_at = time.monotonic()
@@ -135,7 +136,6 @@ class SystemKeyring:
             with self._lock:
                 if self._open is question and not question.overdue:
                     self._open = None
-        return answer
 
     def _seen(self) -> bool | None:
         """Look whether it is locked, without a prompt; `None`: that cannot be seen."""
@@ -145,7 +145,7 @@ class SystemKeyring:
             return None
 
     def _looked(self, look: Callable[[], T]) -> _Question[T]:
-        """Begin a look that opens no prompt, or join one: whoever finds it overdue goes on."""
+        """Start a look that opens no prompt, or join one that is under way."""
         with self._lock:
             known = self._looks.get(look)
             if known is None or not known.is_of_this_process or known.is_answered:
@@ -154,7 +154,7 @@ class SystemKeyring:
 
 
 class _Question(Generic[T]):
-    """Something asked in a thread of its own: the one who asks need not wait for ever."""
+    """A question in a thread of its own: the caller need not wait for ever."""
 
     def __init__(self, ask: Callable[[], T]) -> None:
         self._process = os.getpid()
@@ -165,12 +165,12 @@ class _Question(Generic[T]):
     def _run(self, ask: Callable[[], T]) -> None:
         try:
             self._future.set_result(ask())
-        except BaseException as error:  # noqa: BLE001  it belongs to the one who asked
+        except BaseException as error:  # noqa: BLE001  it belongs to the caller
             self._future.set_exception(error)
 
     @property
     def is_of_this_process(self) -> bool:
-        """A fork has its parent's questions, and nobody who answers them."""
+        """Whether it was asked here: a fork has its parent's questions, and no thread for them."""
         return self._process == os.getpid()
 
     @property
@@ -181,13 +181,8 @@ class _Question(Generic[T]):
     def overdue(self) -> bool:
         return not self._future.done() and time.monotonic() >= self._asked_at + _PATIENCE
 
-    def wait(self) -> None:
-        """Wait until it is answered or overdue."""
-        with contextlib.suppress(StoreError):
-            self.answer()
-
     def answer(self, patience: float = _PATIENCE) -> T:
-        """Give the answer.
+        """Return the answer.
 
         Args:
             patience: Seconds, counted from when it was asked.
@@ -210,12 +205,25 @@ class _Question(Generic[T]):
 
 @functools.lru_cache(maxsize=1)
 def system_keyring() -> SystemKeyring:
-    """Give the one of this process."""
+    """Return the one of this process."""
     return SystemKeyring()
 
 
+def no_keyring(advice: str = "") -> StoreError:
+    """Return the error that says there is no keyring."""
+    return StoreError(f"There is no system keyring that can be used here.{advice}")
+
+
+def decoded(text: str) -> bytes:
+    """Decode base64url; nothing where it is not. The caller tells a key by its length."""
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return b""
+
+
 def _locked() -> StoreLocked:
-    return StoreLocked("The system keyring is locked. Unlock it, and go on.")
+    return StoreLocked("The system keyring is locked. Unlock it, then try again.")
 
 
 def _silent() -> StoreLocked:
@@ -231,34 +239,21 @@ def _explained(error: Exception) -> StoreError:
     if isinstance(error, KeyringLocked):
         return _locked()
     if isinstance(error, NoKeyringError):
-        return _none()
+        return no_keyring()
+    words = sanitize(error, 120)
     if isinstance(error, InitError):
-        return StoreError(f"The system keyring cannot be used: {sanitize(error, 120)}")
-    return StoreError(
-        f"The system keyring failed ({type(error).__name__}: {sanitize(error, 120)})."
-    )
-
-
-def _none() -> StoreError:
-    return StoreError("There is no system keyring that can be used here.")
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        return b""  # the caller tells a key by its length
+        return StoreError(f"The system keyring cannot be used: {words}")
+    return StoreError(f"The system keyring failed ({type(error).__name__}: {words}).")
 
 
 def _usable() -> KeyringBackend:
-    backend = _backend()
-    if backend is None:
-        raise _none()
+    if (backend := _backend()) is None:
+        raise no_keyring()
     return backend
 
 
 def _backend() -> KeyringBackend | None:
-    """Choose the backend: the person's own choice if it is one of ours, else the first that works.
+    """Choose the backend: the person's own choice if it is in the list, else the first that works.
 
     Plug-ins are not even loaded.
     """
@@ -269,7 +264,7 @@ def _backend() -> KeyringBackend | None:
     except Exception as error:  # noqa: BLE001  a name that cannot be imported, a backend that cannot start
         _log.info("The configured keyring cannot be used: %s", sanitize(error, 120))
         return None
-    if chosen is not None:  # a chain counts as its first member that we know
+    if chosen is not None:  # a chain counts as its first member that is in the list
         members = list(getattr(chosen, "backends", [chosen]))
         return next((member for member in members if _name_of(member)), None)
     for dotted in _BACKENDS:
@@ -277,14 +272,14 @@ def _backend() -> KeyringBackend | None:
         kind = getattr(importlib.import_module(module), name)
         try:
             _ = kind.priority  # raises where it cannot work
-        except Exception:  # noqa: BLE001, S112  that is how `keyring` has it
+        except Exception:  # noqa: BLE001, S112  that is how `keyring` does it
             continue
         return kind()  # type: ignore[no-any-return]
     return None
 
 
 def _name_of(backend: KeyringBackend | None) -> str | None:
-    # The class itself and not a base of it: a plug-in may derive from a backend of ours.
+    # The class itself and not a base of it: a plug-in may derive from a backend in the list.
     kind = type(backend)
     # threat: keyring-plug-in
     return _BACKENDS.get(f"{kind.__module__}.{kind.__qualname__}")

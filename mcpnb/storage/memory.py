@@ -1,5 +1,7 @@
 """Records that end with the process."""
 
+# ruff: noqa: D102  `TokenStore` documents its methods
+
 from __future__ import annotations
 
 import copy
@@ -18,72 +20,62 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore(ProcessBound):
-    """Keeps records in this process only: nothing is written anywhere."""
+    """A store in this process only: nothing is written anywhere."""
 
     def __init__(self) -> None:
         self._records: dict[RecordName, Record] = {}
-        self._marks: dict[RecordName, float] = {}
+        self._tombstones: dict[RecordName, float] = {}
         self._versions: dict[RecordName, int] = defaultdict(int)
         self._writers: dict[RecordName, int] = {}
-        # With the process: in a forked child, nobody is there to give back what was held.
+        # By process: in a forked child, the thread that would release a held lock does not exist.
         self._locks: dict[tuple[int, RecordName], threading.Lock] = defaultdict(threading.Lock)
         self._guard = ForkSafeLock()
 
     def __repr__(self) -> str:
         return f"<MemoryStore, {len(self._records)} records>"
 
-    def kept(self, key: RecordName) -> str:  # noqa: ARG002  all alike
-        """See `TokenStore.kept`."""
+    def location(self, key: RecordName) -> str:  # noqa: ARG002  the same for all
         return "in memory only, gone when this process ends"
 
-    protection = kept
+    protected_by = location
 
     def read(self, key: RecordName) -> Record | None:
-        """See `TokenStore.read`."""
         with self._guard:
             return copy.deepcopy(self._records.get(key))
 
     def write(self, key: RecordName, record: Record) -> None:
-        """See `TokenStore.write`."""
         with self._guard:
             self._records[key] = copy.deepcopy(record)
             self._writers[key] = os.getpid()
-            self._marks.pop(key, None)
+            self._tombstones.pop(key, None)
             self._versions[key] += 1
 
     def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
-        """See `TokenStore.delete`."""
         with self._guard:
             if self._records.pop(key, None) is not None:
                 self._versions[key] += 1
                 if leave_tombstone:
-                    self._marks[key] = time.time()
+                    self._tombstones[key] = time.time()
 
     def deleted_at(self, key: RecordName) -> float | None:
-        """See `TokenStore.deleted_at`."""
-        return self._marks.get(key)
+        return self._tombstones.get(key)
 
     def keys(self, kind: str) -> list[RecordName]:
-        """See `TokenStore.keys`."""
         with self._guard:
             return sorted(k for k in self._records if k.kind == kind)
 
-    def damaged(self, kind: str) -> list[str]:  # noqa: ARG002  nothing here is read from outside
-        """See `TokenStore.damaged`."""
+    def damaged(self, kind: str) -> list[str]:  # noqa: ARG002  nothing here comes from outside
         return []
 
     def clear(self, kind: str) -> None:
-        """See `TokenStore.clear`."""
         for key in self.keys(kind):
             self.delete(key)
 
     def version(self, key: RecordName) -> object:
-        """See `TokenStore.version`."""
         return self._versions[key]
 
     @contextmanager
     def lock(self, key: RecordName, timeout: float) -> Iterator[None]:
-        """See `TokenStore.lock`."""
         with self._guard:
             lock = self._locks[os.getpid(), key]
             inherited = key in self._records and self._writers[key] != os.getpid()
@@ -91,8 +83,8 @@ class MemoryStore(ProcessBound):
         if inherited:
             raise StoreError(
                 "This login is in the memory of the process that this one was forked from. If both "
-                "renewed it, both would lose it: connect with a store on disk (store=“auto”) "
-                "before the fork, or here with one of its own (mcpnb.stores.MemoryStore())."
+                "refreshed it, both would lose it. Connect with a store on disk (store=“auto”) "
+                "before the fork, or here with a store of its own (mcpnb.stores.MemoryStore())."
             )
         if not lock.acquire(timeout=timeout):
             raise StoreBusy(

@@ -19,12 +19,12 @@ __all__ = ["open_store"]
 
 
 def open_store(choice: str | TokenStore) -> TokenStore:
-    """Give the store that a word names, one per folder and process.
+    """Return the store that a word names: one per folder and process.
 
     Args:
-        choice: ``auto``, ``keyring`` or ``file``: encrypted files with their key in the system's
-            keyring where there is one, there and nowhere else, or in ``MCPNB_STORE_KEY`` or a file;
-            ``memory``; or a store of one's own.
+        choice: ``auto``, ``keyring`` or ``file``: encrypted files. Their key is in the system's
+            keyring where there is one (``auto``), only there (``keyring``), or in
+            ``MCPNB_STORE_KEY`` or a file. ``memory``; or a store of your own.
 
     Raises:
         ConfigError: The word is not known.
@@ -33,20 +33,17 @@ def open_store(choice: str | TokenStore) -> TokenStore:
         return choice
     if choice == "memory":
         return _memory()
-    if choice in get_args(KeyChoice):
-        return _files(_home(), cast("KeyChoice", choice))
-    raise ConfigError(
-        f"There is no store {choice!r:.80}: use “auto”, “keyring”, “file” or “memory”."
-    )
-
-
-def _home() -> Path:
-    given = os.environ.get("MCPNB_HOME")
-    return (
-        Path(given).expanduser().absolute()
-        if given
+    if choice not in get_args(KeyChoice):
+        raise ConfigError(
+            f"There is no store {choice!r:.80}: use “auto”, “keyring”, “file” or “memory”."
+        )
+    home = os.environ.get("MCPNB_HOME")
+    folder = (
+        Path(home).expanduser().absolute()
+        if home
         else Path(platformdirs.user_data_path("mcpnb", appauthor=False))
     )
+    return _files(folder, cast("KeyChoice", choice))
 
 
 @functools.lru_cache(maxsize=8)

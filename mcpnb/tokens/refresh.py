@@ -107,7 +107,7 @@ class Refreshes:
                 return record
             raise self._as_error(record, earlier)
         now = time.time()
-        sent = RefreshFailure("unknown", now, until=record.tokens.expires_at or now)
+        sent = RefreshFailure("unknown", now, retry_after=record.tokens.expires_at or now)
         marked = replace(record, refresh_failure=sent)
         try:
             # Before the refresh token is given away: can the new one be written at all? And should
@@ -136,14 +136,14 @@ class Refreshes:
         self, failure: RefreshFailure, record: LoginRecord, since: float, *, lives: bool
     ) -> bool:
         """Whether an earlier failure stands, so that the server is not asked now."""
-        if failure.said and since <= failure.at <= time.time() + CLOCKS_DIFFER:
+        if failure.message and since <= failure.at <= time.time() + CLOCKS_DIFFER:
             return True  # a sibling tried while the caller waited: its failure is the caller's too
         if lives:
             return in_backoff(record)
         # Where a response was lost, and the server no longer takes the old token, this is the one
         # more try that otherwise follows at its expiry.
         now = time.time()
-        return failure.kind == "refused" and now < failure.until <= now + _LONGEST_WAIT
+        return failure.kind == "refused" and now < failure.retry_after <= now + _LONGEST_WAIT
 
     def _request(self, record: LoginRecord) -> Tokens:
         # They load the HTTP library, which a fresh token does not need.
@@ -244,7 +244,7 @@ class Refreshes:
         if failure is not None and failure.kind == "ended":
             return LoginRequired(
                 f"The authorization server {quote(record.issuer)} ended the login for {server} "
-                f"{_when(failure.at)} ({failure.said}). Sign in again.",
+                f"{_when(failure.at)} ({failure.message}). Sign in again.",
                 server=server,
             )
         return LoginRequired(
@@ -260,16 +260,16 @@ class Refreshes:
             return self._unknown_client(record, failure)
         message = self._not_now(failure)
         if failure.kind == "refused":
-            wait = max(failure.until - time.time(), 0.0)
+            wait = max(failure.retry_after - time.time(), 0.0)
             return GrantError(message, error=failure.error, retry_after=wait)
         return ServerUnreachable(message, sent=failure.kind == "unknown")
 
     def _not_now(self, failure: RefreshFailure) -> str:
-        why = failure.said or "the response of the authorization server was lost."
+        why = failure.message or "the response of the authorization server was lost."
         why += "" if why.endswith(".") else "."
         advice = ""
-        if failure.until - time.time() > 1:
-            advice = f"; try again {_when(failure.until)}"
+        if failure.retry_after - time.time() > 1:
+            advice = f"; try again {_when(failure.retry_after)}"
         elif "Try again" not in why:
             advice = "; try again"
         return (
@@ -281,7 +281,7 @@ class Refreshes:
         client, issuer = record.registration, quote(record.issuer)
         ended = client.secret_expires_at
         secret_ended = ended is not None and 0 < ended < time.time()
-        why = f"its secret ended {_when(ended or 0)}" if secret_ended else failure.said
+        why = f"its secret ended {_when(ended or 0)}" if secret_ended else failure.message
         if client.method != "preregistered":
             return LoginRequired(
                 f"The authorization server {issuer} no longer knows this client ({why}). Sign in "
@@ -312,7 +312,7 @@ def in_backoff(record: LoginRecord) -> bool:
         return False
     pause = min(_LATER, 0.05 * (record.tokens.lifetime or 0.0))
     # threat: refresh-token-replay
-    return time.time() < max(failure.until, failure.at + pause)
+    return time.time() < max(failure.retry_after, failure.at + pause)
 
 
 def _with_configured_secret(config: ServerConfig, registration: Registration) -> Registration:
@@ -327,7 +327,7 @@ def _with_configured_secret(config: ServerConfig, registration: Registration) ->
 def _failure_of(error: Exception, record: LoginRecord) -> RefreshFailure:
     now, message = time.time(), str(error)
     if isinstance(error, ServerUnreachable) and not error.sent:
-        return RefreshFailure("unreachable", now, said=message)
+        return RefreshFailure("unreachable", now, message=message)
     if isinstance(error, GrantError):
         # threat: forged-end-of-a-login
         if error.error == "invalid_grant":
@@ -337,7 +337,9 @@ def _failure_of(error: Exception, record: LoginRecord) -> RefreshFailure:
             return RefreshFailure("refused", now, error.error, message, retry_at)
     # A broken connection, an internal error, a response that cannot be read: nobody knows whether
     # the request was processed.
-    return RefreshFailure("unknown", now, said=message, until=record.tokens.expires_at or now)
+    return RefreshFailure(
+        "unknown", now, message=message, retry_after=record.tokens.expires_at or now
+    )
 
 
 def _pause_if_not_processed(error: McpnbError) -> float | None:

@@ -147,7 +147,7 @@ def test_a_folder_that_others_may_write_to_is_not_used(
 ) -> None:
     sign_in(connect(fake.url, store=FileStore(folder)))
     folder.chmod(mode)
-    with pytest.raises(errors.StoreError, match=f"mode {mode:o}.; chmod 700 ends that"):
+    with pytest.raises(errors.StoreError, match=f"mode {mode:o}.; run chmod 700"):
         sign_in(connect(fake.url, store=FileStore(folder)))
     folder.chmod(0o750)
     assert connect(fake.url, store=FileStore(folder)).signed_in

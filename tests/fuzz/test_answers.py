@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mcpnb.errors import GrantError
 from mcpnb.oauth import device, registration, token
+from mcpnb.oauth.codec import from_json, to_json
 from mcpnb.oauth.credentials import LoginRecord
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
 from tests.fuzz.strategies import JSON, NUMBERS, TEXT, documents, objects
@@ -107,7 +108,7 @@ def test_a_device_answer_gives_a_code_that_can_be_shown_and_asked_for_or_is_refu
         assert 0 <= request.expires_at - _NOW <= 86_400
         assert 0 < request.interval <= 86_400
         assert device.poll(request)[0].isascii()
-        assert device.DeviceRequest.from_dict(request.to_dict()) == request
+        assert from_json(device.DeviceRequest, to_json(request)) == request
 
 
 @fuzzed(

@@ -14,6 +14,7 @@ from mcpnb.config.schema import json_lines
 from mcpnb.errors import ConfigError, DiscoveryError, GrantError, ProtocolError, StoreError
 from mcpnb.login.pending import PendingLogin, PendingLogins
 from mcpnb.oauth import device, metadata
+from mcpnb.oauth.codec import from_json, to_json
 from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import AuthorizationServer
@@ -140,11 +141,11 @@ def test_a_mark_of_a_time_that_never_comes_is_none(tmp_path: Path) -> None:
         {"claimed_at": "x"},
         {"via": []},
         {"request": []},
-        {"request": {**request_for().to_dict(), "server": []}},
-        {"request": {**request_for().to_dict(), "redirect_uri": None}},
-        {"request": {**request_for().to_dict(), "state": 1}},
-        {"request": {**request_for().to_dict(), "scopes": ["\ud800"]}},
-        {"request": {**request_for().to_dict(), "verifier": "é"}},
+        {"request": {**to_json(request_for()), "server": []}},
+        {"request": {**to_json(request_for()), "redirect_uri": None}},
+        {"request": {**to_json(request_for()), "state": 1}},
+        {"request": {**to_json(request_for()), "scopes": ["\ud800"]}},
+        {"request": {**to_json(request_for()), "verifier": "é"}},
     ],
 )
 def test_a_pending_sign_in_with_a_member_of_another_type_is_none_or_as_usual(
@@ -162,7 +163,7 @@ def test_a_pending_sign_in_with_a_member_of_another_type_is_none_or_as_usual(
 
 def test_metadata_at_rest_without_a_member_is_incomplete() -> None:
     with pytest.raises(KeyError):
-        AuthorizationServer.from_dict({"issuer": "https://as.example"})
+        from_json(AuthorizationServer, {"issuer": "https://as.example"})
 
 
 def test_a_time_out_that_no_clock_can_count_is_no_number_of_seconds() -> None:

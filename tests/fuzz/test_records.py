@@ -18,6 +18,7 @@ import mcpnb
 from mcpnb.login.clients import Registrations
 from mcpnb.login.pending import PendingLogin, PendingLogins
 from mcpnb.oauth import device, token
+from mcpnb.oauth.codec import to_json
 from mcpnb.oauth.credentials import LoginRecord, Tokens
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import Secret, ServerConfig
@@ -80,7 +81,7 @@ def _stored(written: bytes | None = None) -> Iterator[tuple[FileStore, Path]]:
 def _looked_at(store: FileStore) -> None:
     with only_ours(secrets=_SECRETS):
         store.read(KEY)
-    fit_to_show(store.protection(KEY), _SECRETS)
+    fit_to_show(store.protected_by(KEY), _SECRETS)
     store.deleted_at(KEY)
     for key in store.keys("login"):
         assert key.kind == "login"
@@ -170,11 +171,11 @@ _PENDING: dict[str, Any] = {
 }
 _OBJECTS = JSON.filter(lambda value: isinstance(value, dict))
 _PENDINGS = st.one_of(
-    documents(_PENDING | {"request": request_for().to_dict()}),
-    documents(request_for().to_dict()).map(lambda found: {**_PENDING, "request": found}),
-    documents(_DEVICE.to_dict()).map(lambda found: {**_PENDING, "request": found}),
-    documents(request_for().to_dict()["server"]).map(
-        lambda found: {**_PENDING, "request": {**request_for().to_dict(), "server": found}}
+    documents(_PENDING | {"request": to_json(request_for())}),
+    documents(to_json(request_for())).map(lambda found: {**_PENDING, "request": found}),
+    documents(to_json(_DEVICE)).map(lambda found: {**_PENDING, "request": found}),
+    documents(to_json(request_for())["server"]).map(
+        lambda found: {**_PENDING, "request": {**to_json(request_for()), "server": found}}
     ),
     _OBJECTS,
 )
@@ -198,7 +199,7 @@ def test_a_pending_sign_in_of_any_shape_is_one_or_none(record: Any) -> None:
     assert pendings.current() is None
 
 
-@fuzzed(examples=120, record=documents(REGISTRATION.to_dict()) | _OBJECTS)
+@fuzzed(examples=120, record=documents(to_json(REGISTRATION)) | _OBJECTS)
 def test_a_kept_registration_of_any_shape_is_used_or_made_anew_or_told_in_our_words(
     record: Any,
 ) -> None:

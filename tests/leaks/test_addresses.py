@@ -13,7 +13,8 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.config import claude, review
-from mcpnb.oauth.models import ServerConfig, host_of
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.oauth.urls import host_span
 from mcpnb.session.connect import resolve, sign_out_everywhere
 from mcpnb.stores import FileStore, MemoryStore, RecordName
 from mcpnb.text import redact, sanitize
@@ -382,7 +383,7 @@ class TestTheHost:
         ],
     )
     def test_is_found(self, url: str, host: str) -> None:
-        begin, end = host_of(url)
+        begin, end = host_span(url)
         assert url[begin:end] == host
 
     def test_an_address_with_nothing_hidden_is_shown_as_it_is(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mcpnb import errors
 from mcpnb.oauth.http import Http
-from mcpnb.oauth.ssrf import may_connect
+from mcpnb.oauth.urls import may_connect
 from tests import figures
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer

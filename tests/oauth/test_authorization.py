@@ -27,7 +27,7 @@ SERVER = AuthorizationServer(
 def request_with(
     server: AuthorizationServer = SERVER, callback: str = CALLBACK
 ) -> AuthorizationRequest:
-    return AuthorizationRequest.new(
+    return AuthorizationRequest(
         server,
         Registration(server.issuer, "client 1", "dcr"),
         redirect_uri=callback,

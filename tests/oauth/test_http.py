@@ -210,7 +210,7 @@ class TestTimes:
         url = raw(say_nothing)
         policy = Http(url)
         try:
-            with pytest.raises(errors.ServerUnreachable, match="did not answer") as caught:
+            with pytest.raises(errors.ServerUnreachable, match="did not respond") as caught:
                 policy.get(url)
         finally:
             stop.set()

@@ -159,7 +159,7 @@ def test_any_answer_is_tokens_or_a_grant_error(document: dict[str, Any], refresh
 
 class TestRequests:
     ANSWERED = ValidatedResponse(
-        AuthorizationRequest.new(
+        AuthorizationRequest(
             AS,
             Registration(ISSUER, "id&é", "dcr"),
             redirect_uri="http://127.0.0.1:1/callback",

@@ -167,8 +167,8 @@ def test_the_lock_is_freed_when_its_holder_fails(store: TokenStore) -> None:
 def test_it_says_where_records_rest_and_shows_none(store: TokenStore) -> None:
     store.write(KEY, RECORD)
 
-    assert "memory" in store.kept(KEY) or "encrypted" in store.kept(KEY)
-    assert "a-secret" not in repr(store) + store.kept(KEY) + store.protection(KEY)
+    assert "memory" in store.location(KEY) or "encrypted" in store.location(KEY)
+    assert "a-secret" not in repr(store) + store.location(KEY) + store.protected_by(KEY)
 
 
 @pytest.fixture(scope="module")

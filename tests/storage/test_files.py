@@ -169,7 +169,7 @@ class TestTampering:
         short = path.read_bytes()[:length]
         path.write_bytes(short)
 
-        with pytest.raises(errors.StoreError, match=r"damaged.*sign out"):
+        with pytest.raises(errors.StoreError, match=r"damaged.*Sign out"):
             store.read(KEY)
         assert path.read_bytes() == short
         assert store.keys("login") == []
@@ -248,7 +248,7 @@ except McpnbError as error:
         done = run_python(self.LIMIT, str(folder))
 
         assert "StoreError" in done.stdout, done.stderr
-        assert "as it was" in done.stdout
+        assert "unchanged" in done.stdout
         assert store.read(KEY) == RECORD
         assert sorted(p.name for p in folder.iterdir()) == before
 

@@ -33,7 +33,7 @@ def test_without_anything_better_the_key_is_a_file(folder: Path) -> None:
     store.write(KEY, RECORD)
 
     assert len((folder / "key").read_bytes()) == 32
-    assert "only its permissions protect" in store.protection(KEY)
+    assert "only its permissions protect" in store.protected_by(KEY)
 
 
 def test_the_environments_key_is_used_and_no_file_is_made(
@@ -45,8 +45,8 @@ def test_the_environments_key_is_used_and_no_file_is_made(
     store.write(KEY, RECORD)
 
     assert not (folder / "key").exists()
-    assert "MCPNB_STORE_KEY" in store.protection(KEY)
-    assert secret not in store.protection(KEY) + repr(store)
+    assert "MCPNB_STORE_KEY" in store.protected_by(KEY)
+    assert secret not in store.protected_by(KEY) + repr(store)
     assert FileStore(folder).read(KEY) == RECORD
 
 

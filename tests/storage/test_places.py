@@ -234,7 +234,7 @@ class TestNoLocks:
         with pytest.raises(errors.StoreError, match="No lock can be had"):
             session.call("echo", text="no")
         login = session.login()
-        with pytest.raises(errors.StoreError, match="set MCPNB_HOME"):
+        with pytest.raises(errors.StoreError, match="Set MCPNB_HOME"):
             login.wait(10)
         assert refresh_tokens(fake) == []
         assert login.url is None
@@ -274,7 +274,7 @@ class TestOddFiles:
             "for n in range(300):\n"
             "    with store.lock(key, 5):\n"
             "        store.write(key, {'n': n})\n"
-            "    store.delete(key, leave_mark=True)\n"
+            "    store.delete(key, leave_tombstone=True)\n"
         )
         writer = subprocess.Popen([sys.executable, "-c", code, str(folder)])
         seen: set[tuple[str, int]] = set()

@@ -236,14 +236,14 @@ def keeps(folder: Path) -> None:
         store.write(key, {"version": 1})
         store.delete(key, leave_tombstone=True)
         with store.lock(key, 5):
-            assert_type(store.kept(key), str)
+            assert_type(store.location(key), str)
     assert_type(stores.FileStore(folder).folder, Path)
     assert_type(files.lock(key, 1), AbstractContextManager[None])
 
 
 class OwnStore(stores.MemoryStore):
-    def kept(self, key: stores.Key) -> str:
-        return f"{super().kept(key)}, and in a vault"
+    def location(self, key: stores.Key) -> str:
+        return f"{super().location(key)}, and in a vault"
 
 
 def keeps_elsewhere(session: mcpnb.Session) -> None:
