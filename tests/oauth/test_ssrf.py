@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 
 from mcpnb import errors
 from mcpnb.oauth.http import Http
+from tests.fakes.people import until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 
@@ -72,6 +76,7 @@ class Names:
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[str, ...]]] = {}
         self.lookup_async: list[str] = []
+        self.waits: dict[str, threading.Event] = {}
         self._real = socket.getaddrinfo
 
     def says(self, name: str, *answers: str | tuple[str, ...]) -> None:
@@ -88,6 +93,8 @@ class Names:
         if answers is None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         current = answers.pop(0) if len(answers) > 1 else answers[0]
+        if host in self.waits:
+            self.waits[host].wait(10)
         return [i for a in current for i in self._real(a, port, *args, **kw)]
 
 
@@ -315,3 +322,72 @@ class TestProxies:
 def test_closing_twice_is_no_error() -> None:
     with closing(Http("https://public.example")) as policy:
         policy.close()
+
+
+class TestOneDeadline:
+    """DNS, connecting and the response share the time of a request (faults.md 3.1)."""
+
+    @pytest.mark.slow
+    def test_four_silent_addresses_take_no_longer_than_one(
+        self, names: Names, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A refresh holds its lock meanwhile, and others wait for that for a minute."""
+        monkeypatch.setattr("mcpnb.oauth.http._TOTAL", 1.0)
+        addresses = [f"127.0.0.{n}" for n in range(1, 5)]
+        with ExitStack() as stack:
+            port = 0
+            for address in addresses:  # a queue that is full: what comes next is not even refused
+                listening = stack.enter_context(socket.create_server((address, port), backlog=0))
+                port = listening.getsockname()[1]
+                stack.enter_context(socket.create_connection((address, port)))
+            names.says("silent.example", tuple(addresses))
+            http = stack.enter_context(closing(Http(f"http://silent.example:{port}/mcp")))
+            began = time.monotonic()
+
+            with pytest.raises(errors.ServerUnreachable, match="cannot be reached") as caught:
+                http.post_form(f"http://silent.example:{port}/token", "a=1", {})
+
+            assert time.monotonic() - began < 5
+            assert not caught.value.sent
+
+    def test_a_resolver_that_never_answers_is_given_up(
+        self, names: Names, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mcpnb.oauth.http._TOTAL", 0.3)
+        names.says("slow.example", "127.0.0.1")
+        names.waits["slow.example"] = threading.Event()
+        began = time.monotonic()
+        try:
+            with (
+                closing(Http("http://slow.example/mcp")) as http,
+                pytest.raises(errors.ServerUnreachable, match="name resolution") as caught,
+            ):
+                http.get("http://slow.example/mcp")
+        finally:
+            names.waits["slow.example"].set()
+
+        assert time.monotonic() - began < 5
+        assert not caught.value.sent
+
+
+@pytest.mark.threat("dns-rebinding-of-the-server")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_a_server_once_seen_to_be_public_stays_so_whatever_a_slow_look_up_says(
+    names: Names, http: Callable[..., Http], fake: FakeServer
+) -> None:
+    """Two threads look its name up; the private address comes last, and opens nothing."""
+    names.says("own.example", "10.0.0.1", PUBLIC)
+    names.says("as.internal", "127.0.0.1")
+    names.waits["own.example"] = held = threading.Event()
+    policy = http("http://own.example/mcp")
+    with ThreadPoolExecutor(1) as pool:
+        inside = pool.submit(policy.get, f"http://as.internal:{fake.port}/x")
+        until(lambda: "own.example" in names.lookup_async)
+        del names.waits["own.example"]
+        with pytest.raises(AssertionError, match=f"connect to {PUBLIC}"):
+            policy.get("http://own.example/mcp")
+        held.set()
+
+        with pytest.raises(errors.ProtocolError):
+            inside.result(10)
+    assert fake.requests == []

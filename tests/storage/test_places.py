@@ -330,6 +330,43 @@ class TestMarks:
         assert store.read(KEY) == RECORD
         assert store.deleted_at(third) is not None
 
+    def test_lock_files_go_with_the_records_that_they_were_for(self, folder: Path) -> None:
+        store = FileStore(folder)
+        for name in ("one", "other", "in use", "third"):
+            with store.lock(RecordName("waiting", name), 5):
+                pass
+        with store.lock(KEY, 5):
+            store.write(KEY, RECORD)
+        with store.lock(third := RecordName("login", "third"), 5):
+            store.write(third, RECORD)
+        with store.lock(RecordName("waiting", "in use"), 5):
+            store.delete(third, leave_tombstone=True)
+
+        # Those of the record, of the tombstone, and the one that somebody holds.
+        assert len(list(folder.glob("*.lock"))) == 3
+
+    @pytest.mark.slow
+    def test_who_waits_for_a_lock_is_not_split_off_as_its_file_goes(self, folder: Path) -> None:
+        """A lock on a file that was removed is none: two would have it at once."""
+        code = (
+            "import sys; from mcpnb.stores import FileStore, RecordName\n"
+            "store = FileStore(sys.argv[1]); key = RecordName('counting', 'x')\n"
+            "gone = RecordName('login', sys.argv[2]); count = store.folder / 'count'\n"
+            "for n in range(100):\n"
+            "    with store.lock(key, 20):\n"
+            "        count.write_text(str(int(count.read_text()) + 1))\n"
+            "    store.write(gone, {})\n"
+            "    store.delete(gone, leave_tombstone=True)\n"
+        )
+        folder.mkdir(mode=0o700)
+        (folder / "count").write_text("0")
+        writers = [
+            subprocess.Popen([sys.executable, "-c", code, str(folder), str(n)]) for n in range(3)
+        ]
+        assert [writer.wait(50) for writer in writers] == [0, 0, 0]
+
+        assert (folder / "count").read_text() == "300"
+
     def test_a_newer_file_is_not_written_over(self, folder: Path) -> None:
         store = FileStore(folder)
         store.write(KEY, RECORD)
