@@ -58,7 +58,7 @@ SHOWN_ELSEWHERE = {
     "discovery is done twice": "tests/login/test_rules_of_requests.py"
     "::test_from_url_to_signed_in_takes_at_most_six_requests_and_none_twice",
     "resource_metadata at another origin is ignored (#42427)": (
-        "tests/oauth/test_unusable_servers.py::test_resource_metadata_at_another_origin_is_read"
+        "tests/oauth/test_servers.py::test_resource_metadata_at_another_origin_is_read"
     ),
     # Scopes
     "scopes are the authorization server's (#15643, #35253, #8889)": (

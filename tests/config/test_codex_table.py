@@ -308,7 +308,7 @@ SHOWN_ELSEWHERE = {
         "login/test_begin_finish::test_one_process_begins_and_another_finishes"
     ),
     "1.3 list --json": "session/test_servers::test_a_row_has_codexs_shape_and_more",
-    "1.4 older servers": "oauth/test_unusable_servers::test_without_any_metadata_the_default_endpoints_serve",
+    "1.4 older servers": "oauth/test_servers::test_without_any_metadata_the_default_endpoints_serve",
     "1.4 resource mismatch": "login/test_rules_of_requests::test_metadata_for_another_resource_is_refused",
     "1.5 the order": "login/test_rules_of_requests::test_the_first_source_that_says_something_counts",
     "1.5 offline_access": "login/test_server_habits::test_offline_access_comes_with_prompt_consent",

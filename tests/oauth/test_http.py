@@ -1,15 +1,22 @@
-"""What our own traffic takes for an answer: redirects, sizes, times, and broken connections."""
+"""mcpnb's own requests: redirects, sizes, times, broken connections, TLS, and why one failed."""
 
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import gzip
+import ipaddress
 import socket
 import ssl
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import httpx
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mcpnb import errors
-from mcpnb.oauth.http import MAX_BODY, Http
+from mcpnb.oauth.http import MAX_BODY, Http, reason
+from tests import figures
 from tests.fakes.people import free_port
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, html, redirect
@@ -27,34 +35,76 @@ Talk = Callable[[socket.socket], None]
 
 @pytest.fixture
 def http(fake: FakeServer) -> Iterator[Http]:
-    policy = Http(fake.url)
-    yield policy
-    policy.close()
+    with closing(Http(fake.url)) as http:
+        yield http
 
 
 @pytest.fixture
-def raw() -> Iterator[Callable[[Talk], str]]:
-    """Serve one connection byte by byte; give its address."""
+def raw() -> Iterator[Callable[..., str]]:
+    """Serve one connection byte by byte, over TLS where there is a context; give its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threads: list[threading.Thread] = []
 
-        def serve(talk: Talk) -> str:
+        def serve(talk: Talk, context: ssl.SSLContext | None = None) -> str:
             def run() -> None:
                 connection, _ = listening.accept()
                 with connection:
                     connection.settimeout(10)
                     try:
-                        talk(connection)
+                        if context is None:
+                            talk(connection)
+                        else:
+                            with context.wrap_socket(connection, server_side=True) as secured:
+                                talk(secured)
                     except OSError:
                         return
 
             threads.append(threading.Thread(target=run, daemon=True))
             threads[-1].start()
-            return f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+            scheme = "http" if context is None else "https"
+            return f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/x"
 
         yield serve
         for thread in threads:
             thread.join(10)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of this machine that nobody signed, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "own.example")])
+    now = dt.datetime.now(dt.UTC)
+    here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([here]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    path = tmp_path / "here.pem"
+    path.write_bytes(
+        signed.public_bytes(pem)
+        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+def secured_by(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def failure(url: str, *, method: str = "get") -> errors.ServerUnreachable:
+    """Ask for something that cannot be had; return the error."""
+    with closing(Http(url)) as http, pytest.raises(errors.ServerUnreachable) as caught:
+        http.get(url) if method == "get" else http.post_form(url, "a=1", {})
+    assert str(caught.value).isprintable()
+    return caught.value
 
 
 class TestRedirects:
@@ -66,10 +116,10 @@ class TestRedirects:
         fake.routes["/new"] = lambda _: Reply(200, {"a": 1})
         fake.script("/old", redirect("new" if relative else f"{fake.base}/new", status))
 
-        answer = http.get(f"{fake.base}/old")
+        response = http.get(f"{fake.base}/old")
 
-        assert answer.json() == {"a": 1}
-        assert answer.url == f"{fake.base}/new"
+        assert response.json() == {"a": 1}
+        assert response.url == f"{fake.base}/new"
 
     @pytest.mark.threat("redirect-of-discovery")
     @pytest.mark.parametrize(
@@ -150,8 +200,53 @@ class TestSizes:
         with pytest.raises(errors.ServerError):
             http.get(f"{fake.base}/x")
 
+    @pytest.mark.slow
+    @pytest.mark.threat("decompression-bomb")
+    @pytest.mark.parametrize("times", [1, 2, 3])
+    def test_what_is_packed_costs_no_more_memory_than_what_is_not(
+        self, fake: FakeServer, http: Http, times: int
+    ) -> None:
+        """Packed twice, three kilobytes were two gigabytes before anybody counted (measured)."""
+        figures.add("attacks tried")
+        packed = bytes(64_000_000)
+        for _ in range(times):
+            packed = gzip.compress(packed)
+        encoding = ", ".join(["gzip"] * times)
+        fake.always("/x", Reply(200, packed, {"Content-Encoding": encoding}))
+        http.get(f"{fake.base}/mcp")  # what a first request loads is not counted
+
+        tracemalloc.start()
+        try:
+            with pytest.raises(errors.ServerError):
+                http.get(f"{fake.base}/x")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 8_000_000
+
+    @pytest.mark.threat("decompression-bomb")
+    def test_an_honest_packed_response_is_read(self, fake: FakeServer, http: Http) -> None:
+        fake.always("/x", Reply(200, gzip.compress(b'{"a": 1}'), {"Content-Encoding": "GZIP"}))
+
+        assert http.get(f"{fake.base}/x").json() == {"a": 1}
+        assert fake.requests[-1].headers["accept-encoding"] == "gzip"
+
+    @pytest.mark.slow
+    @pytest.mark.threat("huge-head")
+    @pytest.mark.parametrize("many", [False, True])
+    def test_a_head_of_megabytes_is_not_read_to_its_end(
+        self, fake: FakeServer, http: Http, *, many: bool
+    ) -> None:
+        figures.add("attacks tried")
+        headers = {f"X-{i}": "a" for i in range(200_000)} if many else {"X": "a" * 3_000_000}
+        fake.always("/x", Reply(200, {"a": 1}, headers))
+
+        with pytest.raises(errors.ServerError) as caught:
+            http.get(f"{fake.base}/x")
+        assert len(str(caught.value)) < 300
+
     @pytest.mark.threat("endless-stream")
-    def test_of_a_probe_only_the_head_is_read(self, raw: Callable[[Talk], str]) -> None:
+    def test_of_a_probe_only_the_head_is_read(self, raw: Callable[..., str]) -> None:
         """An event stream would never end."""
         read_on = threading.Event()
 
@@ -161,162 +256,121 @@ class TestSizes:
             read_on.wait(10)
 
         url = raw(stream)
-        policy = Http(url)
-        try:
-            answer = policy.probe("GET", url, headers={})
-        finally:
+        with closing(Http(url)) as http:
+            response = http.probe("GET", url, headers={})
             read_on.set()
-            policy.close()
 
-        assert (answer.status, answer.body) == (200, b"")
+        assert (response.status, response.body) == (200, b"")
 
 
 class TestTimes:
     @pytest.mark.slow
     @pytest.mark.threat("slow-drip")
-    def test_an_answer_that_drips_is_given_up(
-        self, raw: Callable[[Talk], str], monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+    @pytest.mark.parametrize(
+        "begin", [b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "]
+    )
+    def test_a_response_that_drips_is_given_up(
+        self,
+        raw: Callable[..., str],
+        certificate: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        begin: bytes,
+        *,
+        tls: bool,
     ) -> None:
-        """Each byte comes in time, the whole does not."""
-        monkeypatch.setattr("mcpnb.oauth.http._TOTAL", 0.3)
+        """Each byte of its body or head comes in time, the whole does not.
+
+        TLS takes the first socket object away.
+        """
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setattr("mcpnb.oauth.http._TOTAL", 0.5)
         stop = threading.Event()
 
         def drip(connection: socket.socket) -> None:
             connection.recv(65_536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+            connection.sendall(begin)
             while not stop.wait(0.05):
                 connection.sendall(b"x")
 
-        url = raw(drip)
-        policy = Http(url)
-        try:
-            with pytest.raises(errors.ServerUnreachable, match="longer than") as caught:
-                policy.get(url)
-        finally:
-            stop.set()
-            policy.close()
-        assert caught.value.sent
+        error = failure(raw(drip, secured_by(certificate) if tls else None))
+        stop.set()
+        assert "longer than" in str(error)
+        assert error.sent
 
     @pytest.mark.slow
     def test_silence_is_given_up(
-        self, raw: Callable[[Talk], str], monkeypatch: pytest.MonkeyPatch
+        self, raw: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("mcpnb.oauth.http._READ", 0.2)
         stop = threading.Event()
 
-        def say_nothing(_: socket.socket) -> None:
-            stop.wait(10)
-
-        url = raw(say_nothing)
-        policy = Http(url)
-        try:
-            with pytest.raises(errors.ServerUnreachable, match="did not respond") as caught:
-                policy.get(url)
-        finally:
-            stop.set()
-            policy.close()
-        assert caught.value.sent, "nobody knows whether it was processed"
+        error = failure(raw(lambda _: stop.wait(10)))
+        stop.set()
+        assert "did not respond" in str(error)
+        assert error.sent, "nobody knows whether it was processed"
 
 
 class TestBrokenConnections:
-    def test_a_refused_one_was_surely_not_processed(self, http: Http) -> None:
-        with pytest.raises(errors.ServerUnreachable, match="cannot be reached") as caught:
-            http.post_form(f"http://127.0.0.1:{free_port()}/token", "a=1", {})
+    def test_a_refused_one_was_surely_not_processed(self) -> None:
+        error = failure(f"http://127.0.0.1:{free_port()}/token", method="post")
 
-        assert not caught.value.sent
+        assert "cannot be reached" in str(error)
+        assert not error.sent
 
-    def test_one_that_broke_may_have_been(self, fake: FakeServer, http: Http) -> None:
+    def test_one_that_broke_may_have_been(self, fake: FakeServer) -> None:
         fake.always("/token", Reply(drop=True))
 
-        with pytest.raises(errors.ServerUnreachable, match="broke") as caught:
-            http.post_form(f"{fake.base}/token", "a=1", {})
-        assert caught.value.sent
+        error = failure(f"{fake.base}/token", method="post")
+        assert "broke" in str(error)
+        assert error.sent
 
     @pytest.mark.parametrize("sent", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n"])
     def test_what_does_not_speak_http_is_a_clear_error(
-        self, raw: Callable[[Talk], str], sent: bytes
+        self, raw: Callable[..., str], sent: bytes
     ) -> None:
         def talk(connection: socket.socket) -> None:
             connection.recv(65_536)
             connection.sendall(sent)
 
-        url = raw(talk)
-        policy = Http(url)
-        try:
-            with pytest.raises(errors.ServerUnreachable) as caught:
-                policy.get(url)
-        finally:
-            policy.close()
-        assert str(caught.value).isprintable()
+        failure(raw(talk))
 
+    @pytest.mark.threat("response-splitting-request")
+    @pytest.mark.parametrize(
+        "url", ["{}/x\r\nX-Injected: 1", "{}/x\nHost: evil", "{}/x HTTP/1.1\r\n\r\nGET /y"]
+    )
+    def test_no_line_end_of_an_address_reaches_the_wire(
+        self, fake: FakeServer, http: Http, url: str
+    ) -> None:
+        """Neither as a header of its own nor as a second request."""
+        figures.add("attacks tried")
+        with pytest.raises(errors.ServerError):
+            http.get(url.format(fake.base))
 
-class TestTls:
-    @pytest.fixture
-    def secured(self, tmp_path: Path) -> Iterator[tuple[int, list[str | None]]]:
-        """A port with a certificate that nobody signed, and the names asked for there."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "own.example")])
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .sign(key, hashes.SHA256())
-        )
-        pem = serialization.Encoding.PEM
-        (tmp_path / "server.pem").write_bytes(
-            certificate.public_bytes(pem)
-            + key.private_bytes(
-                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tmp_path / "server.pem")
-        asked: list[str | None] = []
-
-        def remember(_: ssl.SSLObject, server: str | None, __: ssl.SSLContext) -> None:
-            asked.append(server)
-
-        context.sni_callback = remember
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-
-            def serve() -> None:
-                connection, _ = listening.accept()
-                with connection:
-                    connection.settimeout(10)
-                    try:
-                        context.wrap_socket(connection, server_side=True).close()
-                    except OSError:
-                        return
-
-            thread = threading.Thread(target=serve, daemon=True)
-            thread.start()
-            yield listening.getsockname()[1], asked
-            thread.join(10)
+        assert fake.requests == []
 
     @pytest.mark.threat("pinned-address-without-name")
     def test_an_untrusted_certificate_is_said_to_be_one(
-        self, secured: tuple[int, list[str | None]], monkeypatch: pytest.MonkeyPatch
+        self, raw: Callable[..., str], certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The address is pinned, and the name is still what TLS asks for and verifies."""
-        port, asked = secured
+        asked: list[str | None] = []
+        context = secured_by(certificate)
+        context.sni_callback = lambda _, server, __: asked.append(server)
+        url = raw(lambda _: None, context).replace("127.0.0.1", "own.example")
         real = socket.getaddrinfo
-        monkeypatch.setattr(
-            socket,
-            "getaddrinfo",
-            lambda host, *a, **k: real("127.0.0.1" if host == "own.example" else host, *a, **k),
-        )
-        policy = Http(f"https://own.example:{port}/mcp")
-        try:
-            with pytest.raises(errors.ServerUnreachable, match="not trusted") as caught:
-                policy.get(f"https://own.example:{port}/x")
-        finally:
-            policy.close()
-        assert not caught.value.sent
+
+        def look_up(host: Any, *args: Any, **given: Any) -> Any:
+            return real("127.0.0.1" if host == "own.example" else host, *args, **given)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        error = failure(url)
+        assert "not trusted" in str(error)
+        assert not error.sent
         assert asked == ["own.example"]
 
 
-class TestAnswers:
+class TestResponses:
     @pytest.mark.parametrize(
         ("reply", "said"),
         [
@@ -331,11 +385,11 @@ class TestAnswers:
         self, fake: FakeServer, http: Http, reply: Reply, said: str
     ) -> None:
         fake.always("/x", reply)
-        answer = http.get(f"{fake.base}/x")
+        response = http.get(f"{fake.base}/x")
 
         with pytest.raises(errors.DiscoveryError, match=said):
-            answer.json()
-        assert answer.json_object() is None
+            response.json()
+        assert response.json_object() is None
 
     @pytest.mark.parametrize(
         ("header", "seconds"),
@@ -383,3 +437,60 @@ class TestAnswers:
             "host",
             "user-agent",
         }
+
+
+def raised(error: Exception, *causes: Exception) -> Exception:
+    """Give an error as it comes out of a library: each cause is that of the one before."""
+    for outer, inner in zip((error, *causes), causes, strict=False):
+        outer.__cause__ = inner
+    return error
+
+
+class TestReasons:
+    """The same words for a sign-in and a call, and none of a library's own."""
+
+    @pytest.mark.parametrize("library", [httpx, httpx2])
+    @pytest.mark.parametrize(
+        ("cause", "said"),
+        [
+            (ConnectionRefusedError(errno.ECONNREFUSED, "whatever"), "“Connection refused”"),
+            (
+                socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+                "“name resolution failed: Name or service not known”",
+            ),
+            (
+                ExceptionGroup("", [OSError(errno.ENETUNREACH, ""), OSError(errno.EPERM, "")]),
+                "“Network is unreachable”",
+            ),
+            (TimeoutError("timed out"), "“all attempts failed”"),
+        ],
+        ids=["refused", "no such name", "several addresses", "no number"],
+    )
+    def test_the_systems_own_words_are_said(
+        self, library: object, cause: Exception, said: str
+    ) -> None:
+        error = raised(library.ConnectError("all attempts failed"), OSError("wrapped"), cause)  # type: ignore[attr-defined]
+
+        assert reason(error) == said
+
+    def test_an_error_of_tls_is_not_looked_up_among_those_of_the_system(self) -> None:
+        """Its number is 1, which there means “Operation not permitted”."""
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.create_connection(server.getsockname()) as plain,
+            server.accept()[0] as other,
+        ):
+            other.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            with pytest.raises(ssl.SSLError) as caught:
+                ssl._create_unverified_context().wrap_socket(plain)  # noqa: SLF001, S323
+        error = raised(httpx.ConnectError("[SSL] whatever"), caught.value)
+
+        assert reason(error) == f"“TLS failed: {caught.value.reason}”"
+
+    def test_an_untrusted_certificate_is_named_as_such(self) -> None:
+        error = httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+
+        assert reason(error) == "its TLS certificate is not trusted by this machine"
+
+    def test_an_error_without_words_is_named_by_its_kind(self) -> None:
+        assert reason(httpx.ReadError("")) == "“ReadError”"

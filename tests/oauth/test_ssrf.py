@@ -19,6 +19,8 @@ import pytest
 
 from mcpnb import errors
 from mcpnb.oauth.http import Http
+from mcpnb.oauth.urls import may_connect
+from tests import figures
 from tests.fakes.people import until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
@@ -317,6 +319,68 @@ class TestProxies:
         with pytest.raises(errors.ServerUnreachable) as caught:
             http().get("http://as.example/x")
         assert not caught.value.sent
+
+    @pytest.mark.threat("ssrf-numeric-host")
+    @pytest.mark.parametrize(
+        "host",
+        ["2852039166", "0xa9fea9fe", "169.254.43518", "0251.0376.0251.0376", "169.254.169.254."],
+    )
+    def test_no_spelling_of_an_address_passes_by_way_of_a_proxy(
+        self, monkeypatch: pytest.MonkeyPatch, fake: FakeServer, host: str
+    ) -> None:
+        """A proxy reads all of them, and is often on the very network that has such services."""
+        figures.add("attacks tried")
+        monkeypatch.setenv("http_proxy", fake.base)
+        policy = Http("https://public.example/mcp")
+        try:
+            with pytest.raises(errors.ServerError):
+                policy.get(f"http://{host}/latest/meta-data")
+        finally:
+            policy.close()
+
+        assert fake.requests == []
+
+    @pytest.mark.threat("ssrf-numeric-host")
+    @pytest.mark.parametrize("host", ["127.1", "0x7f.1", "2130706433", "localhost"])
+    def test_a_proxy_is_asked_for_no_spelling_of_its_own_loopback(
+        self, monkeypatch: pytest.MonkeyPatch, fakes: Callable[[], FakeServer], host: str
+    ) -> None:
+        figures.add("attacks tried")
+        fake, proxy = fakes(), fakes()
+        monkeypatch.setenv("http_proxy", proxy.base)
+        policy = Http(f"http://{host}:{fake.port}/mcp")
+        try:
+            assert policy.get(f"http://{host}:{fake.port}/mcp").status == 405
+        finally:
+            policy.close()
+
+        assert proxy.requests == []
+
+
+@pytest.mark.threat("ssrf-unassigned-ipv6")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::ffff:0:10.0.0.1",  # IPv4-translated
+        "::ffff:0:169.254.169.254",
+        "fec0::1",
+        "5f00::1",
+        "4000::1",
+        "e000::1",
+        "100::1",
+    ],
+)
+def test_an_address_that_nobody_was_given_counts_as_private(address: str) -> None:
+    figures.add("attacks tried")
+
+    assert not may_connect(ipaddress.ip_address(address), private_ok=False)
+
+
+@pytest.mark.threat("ssrf-unassigned-ipv6")
+@pytest.mark.parametrize("address", ["2606:2800:220:1::1", "64:ff9b::5db8:d822"])
+def test_what_the_world_reaches_is_reached(address: str) -> None:
+    """Also by a network that has IPv6 only, and a translator for the rest (RFC 6052)."""
+    assert may_connect(ipaddress.ip_address(address), private_ok=False)
 
 
 def test_closing_twice_is_no_error() -> None:

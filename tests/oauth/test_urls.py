@@ -21,6 +21,7 @@ from mcpnb.oauth.urls import (
     is_loopback_host,
     origin_of,
     require_endpoint,
+    require_page,
     resource_covers,
     same_issuer,
 )
@@ -140,7 +141,7 @@ def test_issuers_are_compared_byte_for_byte_with_one_tolerance(
     assert same_issuer(right, left) is same
 
 
-@pytest.mark.threat("resource-that-looks-alike")
+@pytest.mark.threat("resource-that-looks-alike", "resource-in-disguise")
 @pytest.mark.parametrize(
     ("resource", "server", "covers"),
     [
@@ -161,6 +162,12 @@ def test_issuers_are_compared_byte_for_byte_with_one_tolerance(
         ("https://h.evil.example", "https://h/mcp", False),
         ("https://h@evil.example/mcp", "https://h/mcp", False),
         ("https://h /mcp", "https://h/mcp", False),
+        ("https://evil.example@h.example/mcp", "https://h.example/mcp", False),
+        ("https://a:b@h.example/mcp", "https://h.example/mcp", False),
+        ("https://h.example/mcp#https://other.example", "https://h.example/mcp", False),
+        ("https://h.example/mcp#", "https://h.example/mcp", False),
+        ("https://h.example/mcp?team=b", "https://h.example/mcp?team=a", False),
+        ("https://h.example/mcp?" + "x" * 3000, "https://h.example/mcp", False),
         ("https://h:x/mcp", "https://h/mcp", False),
         ("https://[bad/mcp", "https://h/mcp", False),
         ("urn:mcp", "https://h/mcp", False),
@@ -170,7 +177,10 @@ def test_issuers_are_compared_byte_for_byte_with_one_tolerance(
 def test_a_resource_covers_what_is_below_it_on_its_origin(
     resource: str, server: str, *, covers: bool
 ) -> None:
-    """RFC 9728 section 3.3, as the official SDKs read it."""
+    """RFC 9728 section 3.3, as the official SDKs read it.
+
+    It goes into the request, and onto the page where people agree to it.
+    """
     assert resource_covers(resource, server) is covers
 
 
@@ -375,3 +385,92 @@ def test_an_origin_is_the_one_that_http_libraries_ask(host: str) -> None:
 def test_a_host_is_given_as_it_stands_in_dns(url: str, host: str) -> None:
     """Letters that look alike do not, there."""
     assert host_of(url) == host
+
+
+# Pages that a server sends the browser to
+
+PUBLIC = "https://mcp.example/mcp"
+INSIDE = [
+    "https://192.168.1.1/reboot",
+    "https://10.0.0.1/",
+    "https://172.16.0.1/",
+    "https://169.254.169.254/",
+    "https://100.64.0.1/",
+    "http://127.0.0.1:8888/",
+    "http://[::1]:8888/",
+    "https://[fd00::1]/",
+    "https://[fe80::1%25eth0]/",
+    "https://[fec0::1]/",
+    "http://localhost:8888/",
+    "https://LocalHost./",
+    "https://router.localhost/",
+    "https://0.0.0.0/",
+]
+IN_DISGUISE = [
+    "https://[::ffff:192.168.1.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[2002:c0a8:101::1]/",
+    "https://[64:ff9b::c0a8:101]/",
+    "https://127.1/",
+    "https://2130706433/",
+    "https://0x7f.0.0.1/",
+    "https://0x7f000001/",
+    "https://0177.0.0.1/",
+    "https://192.168.1.1./",
+    "https://127%2e0.0.1/",
+    "https://%6cocalhost/",
+    "https://local%C2%ADhost/",
+    "https://１２７.０.０.１/",  # noqa: RUF001  wide digits, which browsers narrow
+    "https://127。0。0。1/",
+    "https://ⓛocalhost/",
+    "https://local\ufe0fhost/",
+]
+
+
+@pytest.mark.threat("browser-led-inside")
+@pytest.mark.parametrize("url", INSIDE + IN_DISGUISE)
+def test_a_public_server_leads_nobody_into_their_own_network(url: str) -> None:
+    """Whatever browsers take for such an address counts."""
+    with pytest.raises(errors.ProtocolError, match=r"verification_uri .* allow_private_network"):
+        require_page(url, "verification_uri", server=PUBLIC, allow_private=False)
+
+
+@pytest.mark.parametrize("url", INSIDE)
+@pytest.mark.parametrize(
+    "server",
+    [
+        "http://127.0.0.1:8000/mcp",
+        "http://localhost:1/mcp",
+        "https://10.1.2.3",
+        "https://[fd00::2]",
+    ],
+)
+def test_a_server_of_that_network_may(url: str, server: str) -> None:
+    assert require_page(url, "page", server=server, allow_private=False) == url
+
+
+@pytest.mark.parametrize("url", INSIDE + IN_DISGUISE)
+def test_so_may_any_where_configuration_allows_it(url: str) -> None:
+    assert require_page(url, "page", server=PUBLIC, allow_private=True) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://as.example/authorize",
+        "https://as.example:8443/authorize?x=1",
+        "https://bücher.example/",
+        "https://例え.テスト/",
+        "https://8.8.8.8/",
+        "https://[2606:4700::1111]/",
+        "https://[::ffff:8.8.8.8]/",
+        "https://localhost.example/",
+        "https://mylocalhost/",
+        "https://127.0.0.1.as.example/",
+        "https://1password.example/",
+        "https://as.0xyz/",
+    ],
+)
+@pytest.mark.parametrize("server", [PUBLIC, "http://127.0.0.1:8000/mcp"])
+def test_a_page_outside_is_taken_as_it_was_written(url: str, server: str) -> None:
+    assert require_page(url, "page", server=server, allow_private=False) == url
