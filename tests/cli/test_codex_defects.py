@@ -95,24 +95,24 @@ SHOWN_ELSEWHERE = {
         "tests/login/test_rules_of_requests.py::test_a_configured_value_replaces_it_everywhere"
     ),
     # Where tokens rest
-    "keyring mode signs in, and then cannot store it": "tests/storage/test_keyring_out_of_reach.py"
+    "keyring mode signs in, and then cannot store it": "tests/storage/test_keyring.py"
     "::test_a_login_for_the_keyring_only_fails_before_the_browser",
     "without keyring, tokens are in clear in a file (#14704)": "tests/storage/test_files.py"
     "::test_no_secret_is_in_any_file",
     "without keyring, nobody is told": "tests/doctor/test_machine.py"
     "::test_without_one_a_file_is_a_warning",
-    "over SSH the keyring cannot be used (#16728)": "tests/storage/test_keyring_out_of_reach.py"
+    "over SSH the keyring cannot be used (#16728)": "tests/storage/test_keyring.py"
     "::test_where_the_keyring_cannot_be_used_the_key_is_a_file",
-    "a keyring that hangs hangs the login (#31722)": "tests/storage/test_keyring_out_of_reach.py"
+    "a keyring that hangs hangs the login (#31722)": "tests/storage/test_keyring.py"
     "::test_a_keyring_that_stays_silent_is_not_waited_for_again",
     "a keyring that forgets loses logins without a word (#34943)": (
-        "tests/storage/test_keyring_out_of_reach.py"
+        "tests/storage/test_keyring.py"
         "::test_a_deleted_entry_locks_its_logins_until_somebody_signs_in_again"
     ),
     "two homes share one entry of the keyring": "tests/storage/test_keyring.py"
     "::test_every_folder_has_a_key_of_its_own",
     "without keyring, logout fails and leaves the tokens (#25002)": (
-        "tests/storage/test_keyring_out_of_reach.py::test_signing_out_works_where_the_keyring_has_gone"
+        "tests/storage/test_keyring.py::test_signing_out_works_where_the_keyring_has_gone"
     ),
     "logout revokes nothing": "tests/tokens/test_sign_out.py"
     "::test_both_tokens_are_revoked_and_a_mark_is_left",

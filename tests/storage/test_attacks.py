@@ -76,6 +76,10 @@ def test_no_link_in_the_folder_is_followed(folder: Path, tmp_path: Path, what: s
     if what.endswith(".mcpnb"):  # a write takes the link's place, and leaves what it led to
         store.write(KEY, {"n": 2})
         assert not place.is_symlink()
+        place.unlink()
+        place.symlink_to(target)
+        store.delete(KEY)
+        assert not place.is_symlink()
     assert target.read_bytes() == before
 
 

@@ -1,7 +1,6 @@
-"""The key of stored logins in a real keyring that works.
+"""The key of stored logins in a real keyring: one that works, is locked, silent, gone, or none.
 
-Everything happens in processes of their own, as in notebooks' kernels. Where the keyring does not
-work: `test_keyring_out_of_reach.py`.
+Everything happens in processes of their own, as in notebooks' kernels.
 """
 
 from __future__ import annotations
@@ -13,17 +12,39 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from mcpnb.stores import FileStore
 from tests.fakes.people import until
 from tests.fakes.server import FakeServer
 from tests.peers.kernel import Kernels
 from tests.peers.secret_service import Item, SecretService, State
+from tests.terminal import run
 
 pytestmark = pytest.mark.peer
 
 ONLY_PERMISSIONS = "only its permissions protect"
+UNUSABLE: list[State] = [state for state in get_args(State) if state != "unlocked"]
+GONE = [state for state in UNUSABLE if state != "no collection"]
+NULL = "keyring.backends.null.Keyring"
+# A keyring that anybody can install, and that tells who asks it.
+PLUG_IN = """
+import os
+from pathlib import Path
+from keyring.backend import KeyringBackend
+
+class Keyring(KeyringBackend):
+    priority = 9
+
+    def get_password(self, *given):
+        Path(os.environ["PLUG_IN_SAYS"]).write_text(f"asked for {given}")
+
+    def set_password(self, *given):
+        Path(os.environ["PLUG_IN_SAYS"]).write_text(f"given {given}")
+"""
+CHOSEN = {"PYTHON_KEYRING_BACKEND": "plug_in.Keyring"}
 
 
 def the_key(service: SecretService) -> tuple[Item, str]:
@@ -182,3 +203,289 @@ def test_the_key_never_shows(kernels: Kernels, secret_service: SecretService) ->
     assert "DEBUG" in first.said
     for form in (secret, raw.hex(), repr(raw)[2:-1], base64.b64encode(raw).decode()):
         assert form not in str(shown)
+
+
+# Reading a login
+
+
+@pytest.mark.parametrize("state", GONE)
+def test_a_login_whose_key_is_out_of_reach_is_locked_and_not_lost(
+    kernels: Kernels, secret_service: SecretService, state: State
+) -> None:
+    """Nobody is told to sign in again; the same process goes on once the keyring is back."""
+    first = kernels()
+    first("sign_in(session)")
+    secret_service.become(state)
+    kernel = kernels()
+
+    for use in ("session.status", "session.headers()", "session.call('echo', text='hello')"):
+        assert kernel.fails(use)[0] == "StoreLocked"
+    line = kernel("repr(session)")
+    assert "\n" not in line
+    assert "keyring" in line
+    assert "not signed in" not in line
+    assert first("session.call('echo', text='hello').text") == "hello", "it has the key already"
+
+    secret_service.become("unlocked")
+    until(lambda: "keyring" not in kernel("repr(session)"))
+    assert kernel("session.status") == "authenticated"
+    assert kernel("session.call('echo', text='hello').text") == "hello"
+
+
+@pytest.mark.parametrize("state", ["hanging", "frozen"])
+def test_a_keyring_that_stays_silent_is_not_waited_for_again(
+    kernels: Kernels, secret_service: SecretService, state: State
+) -> None:
+    """Twenty waits of three seconds would be a minute; this has to be an answer's time."""
+    kernels()("sign_in(session)")
+    secret_service.become(state)
+    kernel = kernels()
+
+    assert kernel.fails("session.status")[0] == "StoreLocked"
+    assert kernel("{repr(session) for _ in range(20)}").count("silent") == 0
+
+
+def test_a_prompt_that_is_answered_late_opens_the_login(
+    kernels: Kernels, secret_service: SecretService
+) -> None:
+    """Somebody comes to the other screen and types the password."""
+    kernels()("sign_in(session)")
+    secret_service.become("hanging")
+    kernel = kernels()
+    assert kernel.fails("session.status")[0] == "StoreLocked"
+
+    secret_service.answer()
+
+    until(lambda: "signed in" in kernel("repr(session)"))
+    assert kernel("session.status") == "authenticated"
+
+
+@pytest.mark.parametrize("how", ["unlocked elsewhere", "restarted"])
+def test_a_prompt_that_is_never_answered_does_not_outlive_its_reason(
+    kernels: Kernels, secret_service: SecretService, how: str
+) -> None:
+    """A log-in at the desktop unlocks the keyring, and leaves the prompt where it is."""
+    kernels()("sign_in(session)")
+    secret_service.become("hanging")
+    kernel = kernels()
+    assert kernel.fails("session.status")[0] == "StoreLocked"
+
+    if how == "restarted":
+        secret_service.become("no daemon").become("unlocked")
+    secret_service.unlock()
+
+    until(lambda: "keyring" not in kernel("repr(session)"))
+    assert kernel("session.status") == "authenticated"
+
+
+# Without a keyring, and signing in
+
+
+@pytest.mark.parametrize("state", ["locked", "hanging", "no collection", "no daemon", "no bus"])
+def test_where_the_keyring_cannot_be_used_the_key_is_a_file(
+    kernels: Kernels, secret_service: SecretService, state: State, world: Path
+) -> None:
+    """The file says plainly what protects it, and the keyring gets nothing later on."""
+    secret_service.become(state)
+    kernel = kernels()
+    kernel("sign_in(session)")
+
+    assert ONLY_PERMISSIONS in kernel("session.kept")
+    assert (world / "mcpnb" / "key").stat().st_mode & 0o777 == 0o600
+    secret_service.become("unlocked")
+    assert kernels()("session.status") == "authenticated"
+    assert secret_service.items() == []
+
+
+@pytest.mark.parametrize("state", ["locked", "no bus"])
+def test_a_key_of_the_environment_comes_before_the_file(
+    kernels: Kernels, secret_service: SecretService, state: State, world: Path
+) -> None:
+    key = base64.urlsafe_b64encode(os.urandom(32)).decode()
+    secret_service.become(state)
+    kernel = kernels(MCPNB_STORE_KEY=key)
+    kernel("sign_in(session)")
+
+    assert "MCPNB_STORE_KEY" in kernel("session.kept")
+    assert not (world / "mcpnb" / "key").exists()
+
+
+def test_a_program_that_knows_of_no_bus_uses_the_file(kernels: Kernels) -> None:
+    kernel = kernels(bus=False)
+    kernel("sign_in(session)")
+
+    assert ONLY_PERMISSIONS in kernel("session.kept")
+
+
+@pytest.mark.parametrize("state", UNUSABLE)
+def test_a_login_for_the_keyring_only_fails_before_the_browser(
+    kernels: Kernels, secret_service: SecretService, fake: FakeServer, world: Path, state: State
+) -> None:
+    """Whoever has signed in must not hear afterwards that it cannot be kept."""
+    secret_service.become(state)
+
+    error, text, url = kernels("keyring")("attempt()")
+
+    is_there = state in ("locked", "hanging", "frozen")
+    assert (error, url) == ("StoreLocked" if is_there else "StoreError", None)
+    assert "keyring" in text
+    assert fake.asked("/authorize") == []
+    assert list((world / "mcpnb").glob("*.mcpnb")) == []
+    assert not (world / "mcpnb" / "key").exists()
+
+
+# Signing out
+
+
+@pytest.mark.parametrize("state", ["locked", "hanging", "no bus"])
+def test_signing_out_works_where_the_keyring_has_gone(
+    kernels: Kernels, secret_service: SecretService, fake: FakeServer, world: Path, state: State
+) -> None:
+    """It forgets, and does not claim that the server knows."""
+    kernels()("sign_in(session)")
+    secret_service.become(state)
+    kernel = kernels()
+
+    assert kernel("session.logout()") is False
+    assert kernel("session.status") == "none"
+    assert "not signed in" in kernel("repr(session)")
+    assert FileStore(world / "mcpnb").keys("login") == []
+    assert fake.asked("/revoke") == []
+
+
+@pytest.mark.parametrize("state", ["locked", "no daemon"])
+def test_the_terminal_says_what_a_sign_out_without_the_keyring_could_not_do(
+    kernels: Kernels, secret_service: SecretService, fake: FakeServer, world: Path, state: State
+) -> None:
+    kernels()("sign_in(session)")
+    secret_service.become(state)
+
+    listed = run("list", **secret_service.environment()).expect(0)
+    done = run("logout", fake.url, **secret_service.environment()).expect(0)
+
+    assert fake.url in listed.out
+    assert "keyring" in listed.out + listed.err
+    assert "revoked at the server" not in done.err
+    assert "read" in done.err, "it was not even tried, and why"
+    assert FileStore(world / "mcpnb").keys("login") == []
+    assert fake.asked("/revoke") == []
+
+
+# Entries that a person changes
+
+
+def test_a_deleted_entry_locks_its_logins_until_somebody_signs_in_again(
+    kernels: Kernels, secret_service: SecretService
+) -> None:
+    kernels()("sign_in(session)")
+    [entry] = secret_service.items()
+    secret_service.delete(entry)
+    kernel = kernels()
+
+    assert kernel.fails("session.headers()")[0] == "StoreLocked"
+    assert secret_service.items() == [], "reading makes no key"
+    kernel("sign_in(session)")
+    assert "Secret Service" in kernel("session.kept")
+    assert secret_service.items() == [entry]
+    assert kernels()("session.status") == "authenticated"
+
+
+def test_a_long_lived_process_notices_that_the_entry_was_deleted(
+    kernels: Kernels, secret_service: SecretService
+) -> None:
+    """Or it would seal a new login with a key that is kept nowhere, and lose it when it ends."""
+    old = kernels()
+    old("sign_in(session)")
+    [entry] = secret_service.items()
+    secret_service.delete(entry)
+    old("sign_in(other('new'))")
+
+    assert kernels()("other('new').status") == "authenticated"
+    assert secret_service.items() == [entry]
+
+
+def test_a_long_lived_process_takes_the_key_that_another_one_made(
+    kernels: Kernels, secret_service: SecretService
+) -> None:
+    """The entry was deleted, and somebody has signed in again in a terminal."""
+    old = kernels()
+    old("sign_in(session)")
+    [entry] = secret_service.items()
+    secret_service.delete(entry)
+    kernels()("sign_in(session)")
+
+    assert old("session.status") == "authenticated"
+
+
+def test_an_entry_that_is_no_key_is_told_and_left_alone(
+    kernels: Kernels, secret_service: SecretService
+) -> None:
+    kernels()("sign_in(session)")
+    [entry] = secret_service.items()
+    secret_service.change(entry, "a person's own note")
+
+    found, text, url = kernels("keyring")("attempt()")
+
+    assert (found, url) == ("StoreError", None)
+    assert "mcpnb" in text, "it says which entry"
+    assert "own note" not in text
+    assert secret_service.secret(entry) == "a person's own note"
+    assert kernels().fails("session.status")[0] == "StoreLocked"
+
+
+# Keyrings that are none
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path) -> dict[str, str]:
+    """Install a plug-in for `keyring`; an environment that finds it is returned."""
+    (tmp_path / "plug_in.py").write_text(PLUG_IN)
+    about = tmp_path / "plug_in-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-in\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[keyring.backends]\nplug = plug_in\n")
+    return {"PYTHONPATH": str(tmp_path), "PLUG_IN_SAYS": str(tmp_path / "said")}
+
+
+@pytest.mark.parametrize(
+    ("state", "chosen"),
+    [("no bus", {}), ("locked", {}), ("unlocked", {}), ("unlocked", CHOSEN)],
+)
+def test_a_plug_in_is_no_keyring(
+    kernels: Kernels,
+    secret_service: SecretService,
+    plug_in: dict[str, str],
+    state: State,
+    chosen: dict[str, str],
+) -> None:
+    """It may keep secrets as plain text, or ask for a password on a terminal (both exist)."""
+    secret_service.become(state)
+    environment = secret_service.environment() | plug_in | chosen
+    code = "import keyring; keyring.get_password('a', 'b')"
+    said = Path(plug_in["PLUG_IN_SAYS"])
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=False, timeout=20, capture_output=True
+    )
+    assert said.exists(), "the library itself would take it"
+    said.unlink()
+
+    kernel = kernels(**plug_in, **chosen)
+    kernel("sign_in(session)")
+
+    is_used = state == "unlocked" and not chosen
+    assert ("Secret Service" if is_used else ONLY_PERMISSIONS) in kernel("session.kept")
+    assert not said.exists()
+
+
+def test_the_keyring_can_be_switched_off(kernels: Kernels, secret_service: SecretService) -> None:
+    """And what was sealed with it is locked, not lost."""
+    kernels()("sign_in(session)")
+    items = secret_service.items()
+    kernel = kernels(PYTHON_KEYRING_BACKEND=NULL)
+
+    assert kernel.fails("session.status")[0] == "StoreLocked"
+    kernel("sign_in(other('new'))")
+    assert ONLY_PERMISSIONS in kernel("other('new').kept")
+    assert secret_service.items() == items
+    assert kernels()("session.status") == "authenticated"
+    assert kernels("keyring", PYTHON_KEYRING_BACKEND=NULL)("attempt()")[0] == "StoreError"

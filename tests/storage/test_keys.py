@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -132,41 +130,3 @@ def test_a_damaged_key_file_is_a_clear_error_and_is_not_replaced(
     with pytest.raises(errors.StoreError, match="damaged"):
         FileStore(folder).write(KEY, RECORD)
     assert (folder / "key").read_bytes() == content
-
-
-@pytest.mark.threat("symlink-in-the-store")
-@posix
-def test_a_key_file_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
-    FileStore(folder).write(KEY, RECORD)
-    (folder / "key").rename(tmp_path / "elsewhere")
-    (folder / "key").symlink_to(tmp_path / "elsewhere")
-
-    with pytest.raises(errors.StoreLocked):
-        FileStore(folder).read(KEY)
-
-
-@pytest.mark.slow
-@posix
-def test_two_processes_that_make_the_first_key_agree(folder: Path) -> None:
-    """Both start writing at the same byte; each reads the other's record afterwards."""
-    code = """
-import sys
-from mcpnb.stores import FileStore, RecordName
-store = FileStore(sys.argv[1])
-sys.stdin.read(1)
-store.write(RecordName("login", sys.argv[2]), {"n": sys.argv[2]})
-"""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(folder), str(number)], stdin=subprocess.PIPE
-        )
-        for number in range(3)
-    ]
-    for process in processes:
-        process.communicate(b"x", timeout=30)
-    assert [p.returncode for p in processes] == [0, 0, 0]
-
-    reader = FileStore(folder)
-    assert [reader.read(RecordName("login", str(n))) for n in range(3)] == [
-        {"n": str(n)} for n in range(3)
-    ]

@@ -241,19 +241,6 @@ class TestNoLocks:
 
 
 class TestOddFiles:
-    @pytest.mark.threat("symlink-in-the-store")
-    def test_a_link_in_a_records_place_is_not_followed(self, folder: Path, tmp_path: Path) -> None:
-        FileStore(folder).write(KEY, RECORD)
-        file = record_file(folder)
-        file.rename(tmp_path / "elsewhere")
-        file.symlink_to(tmp_path / "elsewhere")
-
-        with pytest.raises(errors.StoreError, match="cannot be read"):
-            FileStore(folder).read(KEY)
-        FileStore(folder).delete(KEY)
-        assert not file.is_symlink()
-        assert (tmp_path / "elsewhere").exists()
-
     @pytest.mark.threat("pipe-in-the-store")
     def test_a_pipe_in_a_records_place_does_not_hang(self, folder: Path) -> None:
         FileStore(folder).write(KEY, RECORD)
