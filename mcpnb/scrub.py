@@ -1,4 +1,4 @@
-"""What is raised takes no secrets along, and what libraries log of addresses has none in it."""
+"""Remove secrets from tracebacks and from log records of HTTP libraries."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200  # as in inspect, which takes long to
 
 
 def scrub_traceback(function: Callable[P, T]) -> Callable[P, T]:
-    """Have what a function raises leave without the variables of the frames that it came by.
+    """Clear the local variables of the frames in whatever a function raises.
 
-    Where a secret has to be plain text, a local variable holds it, ours or the HTTP library's, and
-    some tracebacks print those: IPython's ``%xmode Verbose``, rich, pytest. Of what is not an error
-    of ours, files and lines stay, to find a fault by.
+    Wherever a secret has to be plain text, a local variable of ours or of the HTTP library holds
+    it, and some tracebacks print those: IPython's ``%xmode Verbose``, rich, pytest. Files and lines
+    stay in unexpected errors, to find the fault.
     """
 
     @functools.wraps(function)
@@ -64,7 +64,7 @@ def scrub_traceback(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def scrub_class(kind: type[T]) -> type[T]:
-    """Have every public method and property of a class be `discreet`, those of its bases, too."""
+    """Apply `scrub_traceback` to every public method and property of a class and its bases."""
     for name in dir(kind):
         if name.startswith("_"):
             continue
@@ -77,7 +77,7 @@ def scrub_class(kind: type[T]) -> type[T]:
 
 
 def _forget(error: BaseException, outer: BaseException | None) -> None:
-    """Clear the frames of an error, and of what led to it, as far back as it is of our making."""
+    """Clear the frames of an error and of its causes, back to the one that was there before."""
     ahead: list[BaseException | None] = [error]
     seen = {id(outer), id(None)}
     while ahead:
@@ -98,18 +98,18 @@ def _forget(error: BaseException, outer: BaseException | None) -> None:
 
 
 def redact_logs(*names: str) -> None:
-    """Have what libraries log pass by `errors.shown`, too: they write addresses, at INFO already.
+    """Pass what libraries log through `text.redact`: they write addresses, even at INFO.
 
     Args:
-        names: The very loggers that write: a filter is not asked about what those below it do.
+        names: The very loggers that write: a logger's filter does not see its children's records.
     """
     for name in names:
-        logging.getLogger(name).addFilter(_concealed)
+        logging.getLogger(name).addFilter(_redacted)
 
 
-def _concealed(record: logging.LogRecord) -> bool:
-    said = record.getMessage()
-    if (hidden := redact(said)) != said:
+def _redacted(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    if (hidden := redact(message)) != message:
         record.msg, record.args = hidden, None
     if record.exc_info:
         traceback = logging.Formatter().formatException(record.exc_info)

@@ -29,7 +29,7 @@ class Challenge:
 
     @property
     def scopes(self) -> tuple[str, ...] | None:
-        """The ``scope`` parameter as a tuple; `None` where it is absent or names none."""
+        """The ``scope`` parameter as a tuple; `None` if it is absent or names none."""
         # threat: command-in-a-scope
         return named(self.params.get("scope", "")) or None
 
@@ -40,7 +40,7 @@ class Challenge:
 
 
 def parse_challenges(fields: Iterable[str]) -> list[Challenge]:
-    """Read all challenges of all ``WWW-Authenticate`` fields of an answer.
+    """Read all challenges of all ``WWW-Authenticate`` fields of a response.
 
     What does not fit the grammar is skipped, not guessed at. The first of a repeated parameter
     counts.
@@ -78,7 +78,7 @@ def _end(match: re.Match[str] | None, otherwise: int) -> int:
 
 
 def bearer_challenge(fields: Iterable[str]) -> Challenge | None:
-    """Pick the Bearer challenge, the one with metadata or an error before an empty one."""
+    """Return the Bearer challenge; of several, one with metadata, then with most parameters."""
     # threat: challenge-injection
     bearers = [c for c in parse_challenges(fields) if c.scheme == "bearer"]
     return max(

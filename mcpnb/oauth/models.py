@@ -57,7 +57,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Give the string itself, for the one line that sends or encrypts it."""
+        """Return the string itself, for the one line that sends or encrypts it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -113,7 +113,7 @@ class AuthorizationServer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of discovery: what was asked, what came, which rule decided."""
+    """One step of discovery: the request, the response, and the rule that decided."""
 
     request: str
     answer: str
@@ -122,18 +122,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Discovery:
-    """How to sign in to one MCP server; no `authorization_server`: it needs no sign-in."""
+    """How to sign in to one MCP server. Without `authorization_server` it needs no sign-in."""
 
     server: str
     resource: str
     protected_resource: ProtectedResource | None
     authorization_server: AuthorizationServer | None
     challenged_scopes: tuple[str, ...] | None = None
-    """Scopes of the 401 challenge; `None` where it named none."""
+    """Scopes of the 401 challenge; `None` if it named none."""
     steps: tuple[Step, ...] = ()
 
     def facts(self) -> dict[str, str]:
-        """Give what a person wants to know, a line each, safe to print."""
+        """Return what a person wants to know, a line each, safe to print."""
         server = self.authorization_server
         if server is None:
             return {"Server": self.server, "Sign-in": "not needed"}
@@ -149,7 +149,7 @@ class Discovery:
             or "(the server decides)",
             "Registration": ", ".join(ways) or "by hand: a client id has to be given",
             "PKCE": ", ".join(server.code_challenge_methods or ()) or "not announced",
-            "Answers carry iss": "yes" if server.iss_in_response else "no",
+            "Responses carry iss": "yes" if server.iss_in_response else "no",
             "Device sign-in": "yes" if server.device_authorization_endpoint else "no",
             "Revocation": "yes" if server.revocation_endpoint else "no",
         }
@@ -177,20 +177,20 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """A part of an address that an environment variable gave (``${VAR}``)."""
+    """A part of a URL that came from an environment variable (``${VAR}``)."""
 
     variable: str
     value: Secret
 
     @property
     def shown(self) -> str:
-        """What stands in its place."""
+        """The text to show in its place."""
         return f"${{{self.variable}}}"
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A configured HTTP header: its value, or the environment variable that has it."""
+    """A configured HTTP header: its value, or the environment variable that holds it."""
 
     name: str
     value: Secret | None = None
@@ -199,7 +199,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ServerConfig:
-    """What is known of one server before anybody is contacted: arguments over configuration."""
+    """What is known of one server before any request: arguments first, then configuration."""
 
     url: str
     name: str | None = None
@@ -232,11 +232,11 @@ class ServerConfig:
     disabled_tools: tuple[str, ...] = ()
     """Tools that may not be used, also where `enabled_tools` has them."""
     store: str | None = None
-    """Where logins rest if nothing else is asked for (``mcp_oauth_credentials_store``)."""
+    """Where logins are stored by default (``mcp_oauth_credentials_store``)."""
     source: str | None = None
     """Which configuration file named it; `None` for a bare URL."""
     hidden: tuple[Expanded, ...] = ()
-    """Parts of `url` that environment variables gave, behind the host."""
+    """Parts of `url` after the host that came from environment variables."""
 
     def __repr__(self) -> str:
         values = ", ".join(
@@ -247,25 +247,25 @@ class ServerConfig:
 
     @property
     def shown(self) -> str:
-        """The address to show, with ``${VAR}`` where it holds what a variable gave."""
-        said = {part.value.reveal(): part.shown for part in self.hidden}
-        if not said:
+        """The URL to show, with ``${VAR}`` in place of values from the environment."""
+        shown = {part.value.reveal(): part.shown for part in self.hidden}
+        if not shown:
             return self.url
         begin, end = host_span(self.url)
-        any_of = re.compile("|".join(map(re.escape, sorted(said, key=len, reverse=True))))
+        any_of = re.compile("|".join(map(re.escape, sorted(shown, key=len, reverse=True))))
         before, behind = (
-            any_of.sub(lambda match: said[match[0]], part)
+            any_of.sub(lambda match: shown[match[0]], part)
             for part in (self.url[:begin], self.url[end:])
         )
         return f"{before}{self.url[begin:end]}{behind}"
 
     @property
     def name_in_store(self) -> str:
-        """What its login is called in the store, where names stand in clear.
+        """The name of its login in the store, where names are not encrypted.
 
-        The address; where that holds a secret, the address to show. With a digest of the whole one:
-        another value leads to another server, which a login here has nothing to do with. Who could
-        guess a weak secret by it can read this person's files, its environment too.
+        The URL; if that holds a secret, the URL to show with a digest of the whole one: another
+        value leads to another server, and needs another login. Whoever could use the digest to
+        guess a weak secret can read this person's files, and so the environment, too.
         """
         if not self.hidden:
             return self.url
@@ -273,12 +273,12 @@ class ServerConfig:
 
     @property
     def authorization(self) -> Header | None:
-        """What takes the place of a sign-in: a bearer token's variable, or an own header."""
+        """What replaces a sign-in: the variable of a bearer token, or a configured header."""
         if self.bearer_token_env_var is not None:
             return Header("Authorization", variable=self.bearer_token_env_var)
         return next((h for h in self.headers if h.name.lower() == "authorization"), None)
 
     def without_authorization(self) -> Self:
-        """Give the same server as if only a sign-in led to it."""
-        kept = tuple(h for h in self.headers if h.name.lower() != "authorization")
-        return replace(self, bearer_token_env_var=None, headers=kept, headers_helper=None)
+        """Return the same server without anything that replaces a sign-in."""
+        others = tuple(h for h in self.headers if h.name.lower() != "authorization")
+        return replace(self, bearer_token_env_var=None, headers=others, headers_helper=None)

@@ -14,40 +14,40 @@ __all__ = ["as_option", "chosen", "covers", "named", "scopes_from", "union"]
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _MOST, _LONGEST = 200, 6_000
-"""Scopes that a server may name at once, and their length: an address has to carry them."""
+"""The most scopes that a server may name at once, and their length: they go into a URL."""
 
 
 def named(text: str) -> tuple[str, ...]:
-    """Read the scopes that a server names: scope tokens alone (RFC 6749 section 3.3), once each.
+    """Read the scopes that a server names: only scope tokens (RFC 6749 section 3.3), each once.
 
-    No more of them than an address can carry.
+    No more of them than a URL can carry.
     """
-    kept: list[str] = []
+    found: list[str] = []
     room = _LONGEST
     # threat: flood-of-scopes
     for scope in dict.fromkeys(filter(_SCOPE.fullmatch, text.split())):
         # threat: flood-of-scopes
-        if len(kept) == _MOST:
+        if len(found) == _MOST:
             break
         # threat: flood-of-scopes
         if len(scope) < room:
-            kept.append(scope)
+            found.append(scope)
             room -= len(scope) + 1
-    return tuple(kept)
+    return tuple(found)
 
 
 def as_option(scopes: Iterable[str]) -> str:
-    """Write scopes as an option of ``mcpnb login``, for a line that a person may copy.
+    """Return scopes as an option of ``mcpnb login``, for a line that a person may copy.
 
-    A server chose them, and to a shell ``;``, ``$()`` and backticks are commands; RFC 6749 section
-    3.3 allows all of these in a scope.
+    A server chose them. RFC 6749 section 3.3 allows ``;``, ``$()`` and backticks in a scope, which
+    are commands to a shell.
     """
     # threat: command-in-a-scope
     return f"--scopes {shlex.quote(','.join(scopes))}"
 
 
 def scopes_from(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
-    """Read scopes a person gave: a string with spaces or commas, or a sequence.
+    """Read scopes that a person gave: a string with spaces or commas, or a sequence.
 
     Raises:
         ConfigError: One of them is no scope token (RFC 6749 section 3.3).
@@ -62,13 +62,13 @@ def scopes_from(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def union(*sets: Iterable[str] | None) -> tuple[str, ...]:
-    """Join scopes, in order and once each (SEP-2350)."""
+    """Join scopes, in order and each once (SEP-2350)."""
     return tuple(dict.fromkeys(s for one in sets for s in (one or ())))
 
 
-def covers(held: Iterable[str] | None, wanted: Iterable[str]) -> bool:
-    """Whether all wanted scopes are among those held; no bound covers everything."""
-    return held is None or set(wanted) <= set(held)
+def covers(granted: Iterable[str] | None, wanted: Iterable[str]) -> bool:
+    """Whether all wanted scopes are granted; `None` is no bound and covers everything."""
+    return granted is None or set(wanted) <= set(granted)
 
 
 def chosen(
@@ -77,11 +77,11 @@ def chosen(
     supported: tuple[str, ...],
     server: AuthorizationServer,
 ) -> tuple[tuple[str, ...], bool]:
-    """Choose the scopes of a first sign-in, and say whether they were discovered.
+    """Return the scopes of a first sign-in, and whether they were discovered.
 
     Explicit or configured ones, else the 401 challenge's, else the protected resource's, else none.
-    To discovered ones ``offline_access`` is added where the authorization server announces it
-    (SEP-2207); what a person asked for is never added to.
+    ``offline_access`` is added to discovered ones if the authorization server announces it
+    (SEP-2207), never to what a person asked for.
     """
     # threat: scope-widening
     if explicit is not None:
