@@ -28,7 +28,7 @@ sys.addaudithook(listen)
 logging.basicConfig(level=logging.DEBUG)
 
 import mcpnb
-from mcpnb.storage import Key, open_store
+from mcpnb.storage import RecordName, open_store
 
 server, store = sys.argv[1:]
 session = mcpnb.connect(server, store=store, callback_port=0)

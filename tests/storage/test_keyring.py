@@ -92,7 +92,7 @@ def test_the_key_is_in_the_keyring_and_nowhere_else(
     item, secret = the_key(secret_service)
     raw = base64.urlsafe_b64decode(secret + "=")
 
-    assert "Secret Service" in kernel("session.kept")
+    assert "Secret Service" in kernel("session.info().location")
     assert item.service == "mcpnb"
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", secret)
     assert len(raw) == 32
@@ -111,10 +111,10 @@ def test_processes_that_come_first_together_agree_on_one_key(
     six = [kernels("keyring") for _ in range(6)]
     assert [kernel("1") for kernel in six] == [1] * 6, "all are there"
     for number, kernel in enumerate(six):
-        kernel.ask(f"open_store(store).write(Key('login', 'n{number}'), {{'n': {number}}})")
+        kernel.ask(f"open_store(store).write(RecordName('login', 'n{number}'), {{'n': {number}}})")
     assert [kernel.answer() for kernel in six] == [(None, None)] * 6
 
-    read = "[open_store(store).read(Key('login', f'n{number}')) for number in range(6)]"
+    read = "[open_store(store).read(RecordName('login', f'n{number}')) for number in range(6)]"
     assert kernels("keyring")(read) == [{"n": number} for number in range(6)]
     assert len(secret_service.items()) == 1
 
@@ -150,7 +150,9 @@ def test_other_stores_never_ask_the_keyring(
     kernel = kernels(store)
     kernel("sign_in(session)")
 
-    assert ("memory" if store == "memory" else ONLY_PERMISSIONS) in kernel("session.kept")
+    assert ("memory" if store == "memory" else ONLY_PERMISSIONS) in kernel(
+        "session.info().location"
+    )
     assert [event for event in kernel("events") if "socket.connect" in event]
     assert [event for event in kernel("events") if "/secrets/run/bus" in event] == []
     assert secret_service.items() == []
@@ -174,10 +176,10 @@ def test_a_login_made_without_the_keyring_keeps_its_key(
     renewed = desktop("session.headers()")
 
     assert fake.refreshes == 1
-    assert said in desktop("session.kept")
+    assert said in desktop("session.info().location")
     assert secret_service.items() == []
     desktop("sign_in(other('new'))")
-    assert "Secret Service" in desktop("other('new').kept")
+    assert "Secret Service" in desktop("other('new').info().location")
     assert len(secret_service.items()) == 1
     secret_service.become("no bus")
     assert kernels(**given)("session.headers()") == renewed
@@ -188,9 +190,10 @@ def test_the_key_never_shows(kernels: Kernels, secret_service: SecretService) ->
     first = kernels("keyring")
     first("sign_in(session)")
     kernel = kernels("keyring")
-    shown = [kernel("[repr(session), session.kept, repr(open_store(store)), session.call('echo')]")]
+    shown = [kernel("[repr(session), session.info().location, session.call('echo')]")]
+    shown.append(kernel("repr(open_store(store))"))
     secret_service.lock()
-    shown.append(first("[repr(session), session.kept, session.status]"))
+    shown.append(first("[repr(session), session.info().location, session.status]"))
     late = kernels("keyring")
     shown += [late.fails("session.headers()"), late("repr(session)")]
     secret_service.become("unlocked")
@@ -290,7 +293,7 @@ def test_where_the_keyring_cannot_be_used_the_key_is_a_file(
     kernel = kernels()
     kernel("sign_in(session)")
 
-    assert ONLY_PERMISSIONS in kernel("session.kept")
+    assert ONLY_PERMISSIONS in kernel("session.info().location")
     assert (world / "mcpnb" / "key").stat().st_mode & 0o777 == 0o600
     secret_service.become("unlocked")
     assert kernels()("session.status") == "authenticated"
@@ -306,7 +309,7 @@ def test_a_key_of_the_environment_comes_before_the_file(
     kernel = kernels(MCPNB_STORE_KEY=key)
     kernel("sign_in(session)")
 
-    assert "MCPNB_STORE_KEY" in kernel("session.kept")
+    assert "MCPNB_STORE_KEY" in kernel("session.info().location")
     assert not (world / "mcpnb" / "key").exists()
 
 
@@ -314,7 +317,7 @@ def test_a_program_that_knows_of_no_bus_uses_the_file(kernels: Kernels) -> None:
     kernel = kernels(bus=False)
     kernel("sign_in(session)")
 
-    assert ONLY_PERMISSIONS in kernel("session.kept")
+    assert ONLY_PERMISSIONS in kernel("session.info().location")
 
 
 @pytest.mark.parametrize("state", UNUSABLE)
@@ -385,7 +388,7 @@ def test_a_deleted_entry_locks_its_logins_until_somebody_signs_in_again(
     assert kernel.fails("session.headers()")[0] == "StoreLocked"
     assert secret_service.items() == [], "reading makes no key"
     kernel("sign_in(session)")
-    assert "Secret Service" in kernel("session.kept")
+    assert "Secret Service" in kernel("session.info().location")
     assert secret_service.items() == [entry]
     assert kernels()("session.status") == "authenticated"
 
@@ -473,7 +476,7 @@ def test_a_plug_in_is_no_keyring(
     kernel("sign_in(session)")
 
     is_used = state == "unlocked" and not chosen
-    assert ("Secret Service" if is_used else ONLY_PERMISSIONS) in kernel("session.kept")
+    assert ("Secret Service" if is_used else ONLY_PERMISSIONS) in kernel("session.info().location")
     assert not said.exists()
 
 
@@ -485,7 +488,7 @@ def test_the_keyring_can_be_switched_off(kernels: Kernels, secret_service: Secre
 
     assert kernel.fails("session.status")[0] == "StoreLocked"
     kernel("sign_in(other('new'))")
-    assert ONLY_PERMISSIONS in kernel("other('new').kept")
+    assert ONLY_PERMISSIONS in kernel("other('new').info().location")
     assert secret_service.items() == items
     assert kernels()("session.status") == "authenticated"
     assert kernels("keyring", PYTHON_KEYRING_BACKEND=NULL)("attempt()")[0] == "StoreError"
