@@ -46,8 +46,8 @@ class ForkSafeLock:
 def file_lock(path: Path, timeout: float) -> BaseFileLock:
     """Take a lock that processes share; call its `release()` to free it.
 
-    It is the kernel's lock: a holder that dies frees it. The file stays. To remove it would split
-    those who wait.
+    A holder that dies frees it: it is the kernel's lock. Only its holder may remove its file:
+    filelock then drops the locks of those who opened it before, and they try again.
 
     Args:
         path: The lock's own file, created with mode 0600.
