@@ -30,6 +30,7 @@ from mcpnb.login.loopback import DEFAULT_PORT
 from mcpnb.oauth import registration as registering
 from mcpnb.oauth.challenge import Challenge, bearer_challenge
 from mcpnb.oauth.client import Finding, discover, document_in, mcp_request
+from mcpnb.oauth.codec import from_json
 from mcpnb.oauth.credentials import LoginRecord, Registration, RegistrationMethod
 from mcpnb.oauth.http import Exchange, Http, Response
 from mcpnb.oauth.metadata import legacy_endpoints, protected_resource_urls
@@ -145,7 +146,7 @@ class Server:
         """The stored login, once `login` read it."""
 
     def _see(self, exchange: Exchange) -> None:
-        if exchange.answer and (ahead := clock_ahead(exchange.answer)) is not None:
+        if exchange.response and (ahead := clock_ahead(exchange.response)) is not None:
             self.skews.setdefault(urlsplit(exchange.url).netloc, ahead)
 
     def _check(self, finding: str, **words: Any) -> Check:
@@ -349,7 +350,7 @@ class Server:
         name = Registration(server.issuer, "", "dcr", redirect_uri=redirect).name
         try:
             stored = self.store.read(RecordName("client", name))
-            return stored is not None and bool(Registration.from_dict(stored))
+            return stored is not None and bool(from_json(Registration, stored))
         except (McpnbError, KeyError, TypeError):
             return False  # mcpnb would register again
 
@@ -406,7 +407,7 @@ class Server:
         try:
             stored = self.store.read(key)
             record = LoginRecord.from_dict(stored) if stored else None
-            where = self.store.kept(key)
+            where = self.store.location(key)
         except McpnbError as error:  # a malformed MCPNB_STORE_KEY is no StoreError
             locked = isinstance(error, StoreLocked)
             return self._check(f"login/{'locked' if locked else 'unreadable'}", error=error)
@@ -580,7 +581,7 @@ def _is_other_port(redirect: str, uri: str) -> bool:
 
 def _failure(record: LoginRecord) -> str:
     failure = record.refresh_failure
-    return f"{failure.said or 'without a reason'} ({date(failure.at)})" if failure else ""
+    return f"{failure.message or 'without a reason'} ({date(failure.at)})" if failure else ""
 
 
 def _claims(token: Secret) -> dict[str, Any]:

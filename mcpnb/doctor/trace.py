@@ -227,13 +227,13 @@ class Trace(Observer):
         if exchange.error is not None:
             # Now: later the error has lost what led to it.
             self.unanswered = unreachable(exchange.error, of=step, asked=sent)
-        if exchange.answer is None:
+        if exchange.response is None:
             return check("step/came", of=step, asked=sent, rule=rule, came=exchange.error)
-        document = exchange.answer.json_object()
-        came, finding = self._came(step, exchange.answer, document), "step/came"
+        document = exchange.response.json_object()
+        came, finding = self._came(step, exchange.response, document), "step/came"
         if (
             step == "sign-in-token"
-            and exchange.answer.status == 200
+            and exchange.response.status == 200
             and "error" not in (document or {})
         ):
             names = document or {}
