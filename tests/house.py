@@ -106,7 +106,7 @@ SHIPPED_WITH = {"mcp_types": "mcp"}
 OPTIONAL = {"IPython", "pandas"}
 """Used where the person has them, and never asked for."""
 
-IN_TOUCH = {"client", "http", "ssrf"}
+IN_TOUCH = {"client", "discovery", "http", "ssrf"}
 """The modules of `oauth` that send something. The others are rules: functions of their input."""
 
 OUTSIDE = {

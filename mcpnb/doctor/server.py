@@ -29,9 +29,9 @@ from mcpnb.login.clients import Registrations
 from mcpnb.login.loopback import DEFAULT_PORT
 from mcpnb.oauth import registration as registering
 from mcpnb.oauth.challenge import Challenge, bearer_challenge
-from mcpnb.oauth.client import Finding, discover, document_in, mcp_request
 from mcpnb.oauth.codec import from_json
 from mcpnb.oauth.credentials import LoginRecord, Registration, RegistrationMethod
+from mcpnb.oauth.discovery import Finding, discover, document_in, mcp_request
 from mcpnb.oauth.http import Exchange, Http, Response
 from mcpnb.oauth.metadata import legacy_endpoints, protected_resource_urls
 from mcpnb.oauth.models import (

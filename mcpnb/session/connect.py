@@ -175,7 +175,7 @@ def discover(server: str, *, config: str | os.PathLike[str] | None = None) -> Di
     Raises:
         ServerError: It cannot be reached, understood or trusted.
     """
-    from mcpnb.oauth.client import discover as look
+    from mcpnb.oauth.discovery import discover as look
     from mcpnb.oauth.http import Http
 
     resolved = resolve(server, config)

@@ -74,7 +74,7 @@ def ask(
 
 
 def _asked(config: ServerConfig) -> Row:
-    from mcpnb.oauth.client import discover
+    from mcpnb.oauth.discovery import discover
     from mcpnb.oauth.http import Http
 
     try:
