@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,14 @@ class TestItsContent:
         text = "# " + word * (5_000_000 // len(word))
         document, _ = document_of(File(Path("/x/config.toml"), "own"), text.encode())
         assert document == {}
+
+    @pytest.mark.threat("project-bomb")
+    @pytest.mark.timeout(15)
+    def test_variables_that_never_end_take_no_longer_than_other_text(self, project: Path) -> None:
+        """Six seconds for each reading of the address once, before anybody agreed to the file."""
+        url = "${a:-" * (60 * KIB // 5)
+        servers = {"team": {"type": "http", "url": url}}
+        (project / ".mcp.json").write_text(json.dumps({"mcpServers": servers}))
+        for _ in range(10):
+            [seen] = review()
+            assert seen.lines[0].startswith("team: ${a:-")
