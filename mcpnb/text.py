@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import threading
+
 __all__ = ["add_secret", "quote", "redact", "sanitize"]
 
 # Letters and marks that nobody sees, and Python counts as printable: fillers, variation selectors
@@ -14,29 +17,41 @@ _HIDDEN = frozenset(
 )
 
 
-_secrets: tuple[tuple[str, str], ...] = ()
+_secrets: tuple[tuple[str, re.Pattern[str], str, str | None], ...] = ()
+"""Each: the text, what finds it, what is shown in its place, and the host; longest text first."""
+_adding = threading.Lock()
 
 
-def add_secret(secret: str, instead: str) -> None:
-    """Never show a secret part of an address again, in whatever message.
+def add_secret(secret: str, instead: str, *, host: str | None = None) -> None:
+    """Hide a text in every error, log record and text for people from now on.
 
-    Every error of ours goes through `redact`, and so does `sanitize`. An address is in too many
-    messages for each of them to know that a part of it is secret.
+    Every error of ours goes through `redact`, and so does `sanitize`: an address is in too many
+    messages for each of them to know which part of it is secret.
 
     Args:
         secret: The text to hide.
         instead: What to show in its place.
+        host: For a text that may be an ordinary word as well, such as ``production``: it is hidden
+            only as a whole word, and only in texts that name this host. Left out: everywhere.
     """
-    global _secrets  # noqa: PLW0603  replaced whole: who reads it needs no lock
-    known = {**dict(_secrets), secret: instead}
-    # The longest first: a short one may be a part of it.
-    _secrets = tuple(sorted(known.items(), key=lambda pair: -len(pair[0])))
+    global _secrets  # noqa: PLW0603  replaced whole: readers need no lock
+    text = re.escape(secret)
+    if host is not None:
+        # Of a percent-encoded separator ("%2F") the last character looks like a part of the word.
+        begin = r"(?:(?<![\w.-])|(?<=%[0-9A-Fa-f]{2}))" if secret[0].isalnum() else ""
+        text = begin + text + (r"(?![\w-]|\.\w)" if secret[-1].isalnum() else "")
+    found = (secret, re.compile(text), instead.replace("\\", r"\\"), host)
+    with _adding:
+        known = {(entry[0], entry[3]): entry for entry in _secrets} | {(secret, host): found}
+        # The longest first: a short one may be a part of it.
+        _secrets = tuple(sorted(known.values(), key=lambda entry: -len(entry[0])))
 
 
 def redact(text: str) -> str:
-    """Return a text without the secrets that `add_secret` was told of."""
-    for secret, instead in _secrets:
-        text = text.replace(secret, instead)
+    """Return the text without the secrets that `add_secret` was given."""
+    for _, pattern, instead, host in _secrets:
+        if host is None or host in text.lower():
+            text = pattern.sub(instead, text)
     return text
 
 

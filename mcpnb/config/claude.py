@@ -1,4 +1,4 @@
-"""``.mcp.json``, as Claude Code writes it, in the words of ``config.toml``."""
+"""``.mcp.json``, as Claude Code writes it, read into the keys of ``config.toml``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,23 @@ from mcpnb.text import add_secret, sanitize
 __all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in", "with_defaults"]
 
 SERVERS = "mcpServers"
-_LONG = 8
-"""Characters. Of a shorter value every text would lose letters; it is no secret either."""
 _HTTP = ("http", "sse", "streamable-http", "streamable_http", "streamableHttp")
-# Claude Code's own grammar: ${VAR}, and ${VAR:-what to take where it is not set}.
+_NAMES = {"url": "url", "headers": "http_headers", "headersHelper": "http_headers_helper"}
+_OAUTH_NAMES = {"clientId": "client_id", "callbackPort": "callback_port"}
+# Claude Code's own grammar: ${VAR}, and ${VAR:-default}.
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+_LONG = 8
+"""Characters. A shorter value is hidden within its address only: other texts would lose letters."""
+_SECRET_NAME = re.compile(
+    r"auth|cookie|cred|key|pass|pwd|secret|session|signature|token|(?<![a-z])(?:pat|pin|sas|sig)"
+    r"(?![a-z])",
+    re.IGNORECASE,
+)
+_SECRET_WORD = re.compile(r"(?<![a-z])(?:key|pass|password|secret|token)(?![a-z])", re.IGNORECASE)
+_WORD = r"(?:[A-Z]?[a-z]{1,15}|[A-Z]{1,15})?[0-9]{0,6}"
+_WORDS = re.compile(rf"{_WORD}(?:[-_./: ]{_WORD}){{0,3}}")
+"""What names a stage, a region or a tenant: ``production``, ``us-central1``, ``acme/team_2``."""
 
 
 class UnsetVariable(ConfigError):
@@ -29,7 +41,7 @@ class UnsetVariable(ConfigError):
 
 
 def is_http(entry: dict[str, Any]) -> bool:
-    """Whether an entry is a server's with an address."""
+    """Return whether an entry is a server's with an address."""
     return entry.get("type", "http") in _HTTP and ("url" in entry or "command" not in entry)
 
 
@@ -40,28 +52,13 @@ def variables_in(text: str) -> list[str]:
 
 def with_defaults(text: str) -> str:
     """Return the value that results where none of its variables is set."""
-    return _replaced(text, lambda match: match[2] or "")
-
-
-def _variables(text: str) -> Iterator[re.Match[str]]:
-    # Up to the last bracket only: behind it, each opening would be searched to the end of the text
-    # (measured: 6 s for 32 KiB of "${a:-").
-    # threat: project-bomb
-    return _VARIABLE.finditer(text, 0, text.rfind("}") + 1)
-
-
-def _replaced(text: str, value: Callable[[re.Match[str]], str]) -> str:
-    found, end = "", 0
-    for match in _variables(text):
-        found += text[end : match.start()] + value(match)
-        end = match.end()
-    return found + text[end:]
+    return _replaced(text, lambda match: match[2] or "")[0]
 
 
 def converted(
     entry: dict[str, Any], checker: Checker, *where: str, expand: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give an entry's values and those of its ``oauth``, by Codex's names.
+    """Return an entry's values and those of its ``oauth``, under Codex's names.
 
     Args:
         entry: The object.
@@ -74,62 +71,65 @@ def converted(
     """
     values = checker.table(entry, CLAUDE, *where)
     oauth = checker.table(values.get("oauth", {}), CLAUDE_OAUTH, *where, "oauth")
-    given: dict[str, Any] = {}
-    if "url" in values:
-        given["url"] = values["url"]
-        if expand:
-            given["url"], given["hidden"] = _expanded_url(values["url"], checker, *where, "url")
-    if headers := values.get("headers"):
-        given["http_headers"] = (
-            {
-                name: _expanded(text, checker, *where, "headers", name)
-                for name, text in headers.items()
-            }
-            if expand
-            else headers
-        )
-    if "headersHelper" in values:
-        given["http_headers_helper"] = values["headersHelper"]
-    scopes = oauth.get("scopes")
-    if scopes:
+    given = {ours: values[theirs] for theirs, ours in _NAMES.items() if theirs in values}
+    if expand and "url" in values:
+        url, spans = _expanded(values["url"], checker, *where, "url")
+        given |= {"url": url, "hidden": _parts(url, spans), "http_headers": {}}
+        _hide_address(url, given["hidden"])
+        host = _name_of_host(url)
+        for name, text in values.get("headers", {}).items():
+            value, spans = _expanded(text, checker, *where, "headers", name)
+            given["http_headers"][name] = value
+            for variable, begin, end in spans:
+                _hide(Expanded(variable, Secret(value[begin:end])), host, name)
+    if scopes := oauth.get("scopes"):
         given["scopes"] = scopes.split() if isinstance(scopes, str) else scopes
-    names = {"clientId": "client_id", "callbackPort": "callback_port"}
-    return given, {ours: oauth[theirs] for theirs, ours in names.items() if theirs in oauth}
+    return given, {ours: oauth[theirs] for theirs, ours in _OAUTH_NAMES.items() if theirs in oauth}
 
 
-def _expanded(text: str, checker: Checker, *where: str) -> str:
-    return _replaced(text, lambda match: _value(match, checker, *where))
+Spans = list[tuple[str, int, int]]
+"""Variable, begin and end of each part that the environment gave."""
 
 
-def _value(match: re.Match[str], checker: Checker, *where: str) -> str:
-    found = os.environ.get(match[1])
-    if found is None:
-        found = match[2]
-    if found is None:
-        raise UnsetVariable(
-            f"{checker.place(*where)}: {sanitize('.'.join(where))} needs the environment variable "
-            f"{match[1]}, which is not set."
-        )
-    return found
+def _variables(text: str) -> Iterator[re.Match[str]]:
+    # Up to the last bracket only: behind it, each opening would be searched to the end of the text
+    # (measured: 6 s for 32 KiB of "${a:-").
+    # threat: project-bomb
+    return _VARIABLE.finditer(text, 0, text.rfind("}") + 1)
 
 
-def _expanded_url(text: str, checker: Checker, *where: str) -> tuple[str, tuple[Expanded, ...]]:
-    """Put the environment's values into an address; give those that may be secret, too.
-
-    That is all but the host, which DNS and TLS tell everybody, and a person has to see.
-    """
-    url, end = "", 0
-    spans = []
+def _replaced(text: str, value: Callable[[re.Match[str]], str]) -> tuple[str, Spans]:
+    found, end = "", 0
+    spans: Spans = []
     for match in _variables(text):
-        url += text[end : match.start()]
-        begin = len(url)
-        url += _value(match, checker, *where)
-        end = match.end()
-        if match[1] in os.environ:  # a default stands in the file for everybody to read
-            spans.append((match[1], begin, len(url)))
-    url += text[end:]
+        found += text[end : match.start()]
+        begin, end = len(found), match.end()
+        found += value(match)
+        spans.append((match[1], begin, len(found)))
+    return found + text[end:], spans
+
+
+def _expanded(text: str, checker: Checker, *where: str) -> tuple[str, Spans]:
+    def value(match: re.Match[str]) -> str:
+        if (found := os.environ.get(match[1], match[2])) is None:
+            raise UnsetVariable(
+                f"{checker.place(*where)}: {sanitize('.'.join(where))} needs the environment "
+                f"variable {match[1]}, which is not set."
+            )
+        return found
+
+    found, spans = _replaced(text, value)
+    # A default stands in the file for everybody to read.
+    return found, [span for span in spans if span[0] in os.environ]
+
+
+def _parts(url: str, spans: Spans) -> tuple[Expanded, ...]:
+    """Return the parts of an address that may be secret: all but the host.
+
+    DNS and TLS tell the host to everybody, and a person has to see it.
+    """
     (first, last), scheme = host_span(url), url.find("://") + 3
-    hidden = tuple(
+    return tuple(
         Expanded(variable, Secret(piece))
         for variable, begin, end in spans
         for piece in (
@@ -138,22 +138,48 @@ def _expanded_url(text: str, checker: Checker, *where: str) -> tuple[str, tuple[
         )
         if piece
     )
-    _conceal(ServerConfig(url=url, hidden=hidden))
-    return url, hidden
 
 
-def _conceal(config: ServerConfig) -> None:
-    """Have them shown nowhere: as they are, percent-encoded, and within their address."""
-    for part in config.hidden:
-        # An environment may hold bytes that are no text.
-        encoded = quote(part.value.reveal(), safe="", errors="surrogateescape")
-        for secret in (part.value.reveal(), encoded):
-            if len(secret) >= _LONG:
-                add_secret(secret, part.shown)
-    if config.hidden:
-        (first, last), (begin, end) = host_span(config.url), host_span(config.shown)
-        host, behind = config.url[first:last], config.url[last:]
-        for spelled in (host, host.lower()):
-            add_secret(f"{spelled}{behind}", config.shown[begin:])
-        if len(behind) >= _LONG:
-            add_secret(behind, config.shown[end:])
+def _hide_address(url: str, hidden: tuple[Expanded, ...]) -> None:
+    """Hide the parts of an address: by themselves, and within it however short they are."""
+    shown = ServerConfig(url=url, hidden=hidden).shown
+    (first, last), (begin, end), host = host_span(url), host_span(shown), _name_of_host(url)
+    person = url[:first].partition("://")[2]
+    if not hidden:
+        return
+    any_secret = False
+    for part in hidden:
+        # A user name or password is a secret, whatever it looks like.
+        any_secret |= _hide(part, host, "password" if part.value.reveal() in person else "")
+    of = None if any_secret else host
+    for spelled in (url[first:last], url[first:last].lower()):
+        add_secret(person + spelled + url[last:], shown.partition("://")[2], host=of)
+        add_secret(spelled + url[last:], shown[begin:], host=of)
+    if len(url) - last >= _LONG:
+        add_secret(url[last:], shown[end:], host=of)
+
+
+def _hide(part: Expanded, host: str, used_as: str) -> bool:
+    """Hide what a variable gave; return whether it is a secret, rather than a word.
+
+    A secret is hidden wherever it turns up: no message can tell which server it came from. A word
+    (``STAGE=production``) stands in texts that have nothing to do with this server.
+    """
+    value = part.value.reveal()
+    secret = (
+        _SECRET_NAME.search(f"{part.variable} {used_as}") is not None
+        or _SECRET_WORD.search(value) is not None
+        or _WORDS.fullmatch(value) is None
+    )
+    # An environment may hold bytes that are no text.
+    for text in {value, quote(value, safe="", errors="surrogateescape")}:
+        if len(text) >= _LONG:
+            add_secret(text, part.shown, host=None if secret else host)
+    return secret
+
+
+def _name_of_host(url: str) -> str:
+    """Return what every spelling of the address has; empty where spellings differ."""
+    begin, end = host_span(url)
+    host = url[begin:end].lower()
+    return host.partition(":")[0] if host.isascii() and not host.startswith("[") else ""

@@ -191,6 +191,91 @@ class TestShown:
         assert mcpnb.servers(probe=False)[0]["url"] == url
 
 
+class TestAnOrdinaryWord:
+    """``STAGE=production`` is no secret: other texts keep the word."""
+
+    @pytest.fixture(autouse=True)
+    def stage(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("STAGE", "production")
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "The production system is down.",
+            "https://other.example/production/mcp does not answer.",
+            "https://not-mcp.example.com.evil.example/: a pre-production copy",
+            "mcp.example.com: no reproduction of production-eu, productions or production.example",
+        ],
+    )
+    def test_stays_in_messages_about_anything_else(self, write: Write, message: str) -> None:
+        write("https://mcp.example.com/${STAGE}/mcp")
+        resolve("team")
+        assert str(errors.ConfigError(message)) == redact(message) == sanitize(message) == message
+
+    @pytest.mark.parametrize(
+        "place",
+        [
+            "{url}",
+            "GET {url}?page=2",
+            "https://MCP.example.com/.well-known/oauth-protected-resource/production/mcp",
+            "https://as.example/authorize?resource=https%3A%2F%2Fmcp.example.com%2Fproduction%2Fmcp",
+            "mcp.example.com: “the key production is not known”",
+        ],
+    )
+    def test_is_hidden_in_messages_about_its_server(self, write: Write, place: str) -> None:
+        write("https://mcp.example.com/${STAGE}/mcp")
+        config = resolve("team")
+        assert config.shown == "https://mcp.example.com/${STAGE}/mcp"
+        shown = str(errors.ConfigError(place.format(url=config.url)))
+        assert "production" not in shown
+        assert "${STAGE}" in shown
+
+    def test_does_not_hide_the_host(self, write: Write) -> None:
+        write("https://${STAGE}.example.com/${STAGE}/mcp")
+        assert redact(resolve("team").url) == "https://production.example.com/${STAGE}/mcp"
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("TEAM_KEY", "correcthorse"),
+            ("DbPassword", "production"),
+            ("TENANT", "a9f3c1d27b"),
+            ("TENANT", "my-secret-tenant"),
+            ("TENANT", "3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
+            ("TENANT", "correct-horse-battery-staple-five"),
+            ("TENANT", "aBcDeFgHiJ"),
+        ],
+    )
+    def test_is_none_where_its_variable_or_its_look_says_so(
+        self, write: Write, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+    ) -> None:
+        """It is hidden everywhere then: no message can tell which server it belongs to."""
+        monkeypatch.setenv(variable, value)
+        write(f"https://mcp.example.com/${{{variable}}}/mcp")
+        resolve("team")
+        assert redact(f"no such key: x{value}") == f"no such key: x${{{variable}}}"
+
+    def test_is_none_as_a_password(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WHO", "me:production")
+        write("https://${WHO}@mcp.example.com/mcp")
+        mcpnb.servers(probe=False)
+        assert redact("not allowed: me:production") == "not allowed: ${WHO}"
+
+
+def test_a_secret_of_a_header_is_hidden_too(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may repeat it in its error; what is no secret stays."""
+    monkeypatch.setenv("WHO", "correcthorse")
+    monkeypatch.setenv("STAGE", "production")
+    headers = {"Authorization": "Bearer ${WHO}", "X-Key": "${TEAM_KEY}", "X-Stage": "${STAGE}"}
+    entry = {"type": "http", "url": "https://mcp.example.com/mcp", "headers": headers}
+    (world / "work" / ".mcp.json").write_text(json.dumps({"mcpServers": {"team": entry}}))
+    for each in review():
+        each.agree()
+    resolve("team")
+    said = f"“correcthorse and {SECRET} are not known in production”"
+    assert str(errors.CallError(said)) == "“${WHO} and ${TEAM_KEY} are not known in production”"
+
+
 async def _listed(session: mcpnb.Session) -> object:
     async with session.client() as client:
         return await client.list_tools()
