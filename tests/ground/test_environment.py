@@ -63,10 +63,12 @@ def test_a_place_is_told_by_its_variables(
 def test_files_and_modules_tell_what_variables_do_not() -> None:
     """Docker sets none, and a kernel is loaded before anything of ours."""
     docker = detect(DISPLAY, exists=lambda path: path == "/.dockerenv")
+    podman = detect(DISPLAY, exists=lambda path: path == "/run/.containerenv")
     kernel = detect(DISPLAY, modules={"ipykernel.kernelapp"})
     colab = detect(DISPLAY, modules={"google.colab"})
 
     assert (docker.kind, docker.signs[0].said_by) == ("container", "/.dockerenv")
+    assert (podman.kind, podman.signs[0].said_by) == ("container", "/run/.containerenv")
     assert kernel.in_notebook
     assert colab.in_notebook
     assert not docker.in_notebook
