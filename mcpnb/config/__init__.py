@@ -1,15 +1,14 @@
-"""Configuration files, as Codex and Claude Code have them, to values (design section 4).
+"""Configuration files in the formats of Codex and Claude Code, read into values.
 
-Files of a project count only once a person has looked at them: whoever wrote a repository could
-otherwise lead this person's logins elsewhere.
+A project's files count only after a person has looked at them. Otherwise the author of a repository
+could send this person's logins elsewhere.
 """
 
 from mcpnb.config.edit import add_server, has_server, remove_server, user_file
 from mcpnb.config.files import project_files
 from mcpnb.config.parse import Broken
-from mcpnb.config.read import Configuration, read_configuration
-from mcpnb.config.review import Review, review
-from mcpnb.config.trust import withdraw
+from mcpnb.config.read import Configuration, read_configuration, review
+from mcpnb.config.trust import Review, withdraw
 
 __all__ = [
     "Broken",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from mcpnb.config.schema import CLAUDE, CLAUDE_OAUTH, Checker
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import Expanded, Secret, ServerConfig
 from mcpnb.oauth.urls import host_span
-from mcpnb.text import add_secret, sanitize
+from mcpnb.text import add_secret
 
 __all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in", "with_defaults"]
 
@@ -26,9 +26,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _LONG = 8
 """Characters. A shorter value is hidden within its address only: other texts would lose letters."""
 _SECRET_NAME = re.compile(
-    r"auth|cookie|cred|key|pass|pwd|secret|session|signature|token|(?<![a-z])(?:pat|pin|sas|sig)"
-    r"(?![a-z])",
-    re.IGNORECASE,
+    r"auth|cookie|cred|key|pass|pwd|secret|session|signature|token", re.IGNORECASE
 )
 _SECRET_WORD = re.compile(r"(?<![a-z])(?:key|pass|password|secret|token)(?![a-z])", re.IGNORECASE)
 _WORD = r"(?:[A-Z]?[a-z]{1,15}|[A-Z]{1,15})?[0-9]{0,6}"
@@ -40,7 +38,7 @@ class UnsetVariable(ConfigError):
     """A value needs an environment variable that is not set."""
 
 
-def is_http(entry: dict[str, Any]) -> bool:
+def is_http(entry: Mapping[str, Any]) -> bool:
     """Return whether an entry is a server's with an address."""
     return entry.get("type", "http") in _HTTP and ("url" in entry or "command" not in entry)
 
@@ -113,8 +111,9 @@ def _expanded(text: str, checker: Checker, *where: str) -> tuple[str, Spans]:
     def value(match: re.Match[str]) -> str:
         if (found := os.environ.get(match[1], match[2])) is None:
             raise UnsetVariable(
-                f"{checker.place(*where)}: {sanitize('.'.join(where))} needs the environment "
-                f"variable {match[1]}, which is not set."
+                checker.text(
+                    f"needs the environment variable {match[1]}, which is not set.", *where
+                )
             )
         return found
 

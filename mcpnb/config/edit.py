@@ -1,16 +1,14 @@
-"""Adding and removing entries of a configuration file; all else stays as it was written."""
+"""Adding and removing entries of a configuration file. All else stays as it was written."""
 
 from __future__ import annotations
 
 import os
 import tomllib
-from collections import Counter
-from collections.abc import Callable
+from itertools import dropwhile, pairwise
 from pathlib import Path
 from typing import Any
 
 from mcpnb.config.files import changing, config_folder, expanded, read_bytes, write_whole
-from mcpnb.config.schema import toml_headers
 from mcpnb.errors import ConfigError
 from mcpnb.text import quote
 
@@ -20,63 +18,62 @@ _SERVERS = "mcp_servers"
 
 
 def user_file(explicit: str | os.PathLike[str] | None = None) -> Path:
-    """Give the file that `add_server` writes to: the one asked for, else the person's own.
+    """Return the file that `add_server` writes to: the one asked for, else the person's own.
 
     Raises:
         ConfigError: It is not a TOML file.
     """
     path = expanded(explicit) if explicit else config_folder() / "config.toml"
     if path.suffix == ".json":
-        raise ConfigError(f"{path}: only TOML files are written to.")
+        raise ConfigError(f"{path}: mcpnb writes only to TOML files.")
     return path
+
+
+def has_server(path: Path, name: str) -> bool:
+    """Return whether the file itself has an entry of that name, of any kind.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    return name in _read(path)[1][_SERVERS]
 
 
 def add_server(path: Path, name: str, values: dict[str, Any], *, force: bool = True) -> None:
     """Write an entry, in the place of one of that name if there is one.
 
-    The file is read and written under a lock: of several programs that add at once, none loses what
-    another one wrote.
+    The file is read and written under a lock, so that several programs that add at once lose
+    nothing.
 
     Args:
-        path: The file; made with mode 0600 where there is none.
+        path: The file; made with mode 0600 if it does not exist.
         name: The server's name.
         values: Its keys; tables as dicts.
-        force: Whether it may take the place of another one.
+        force: Whether it may replace another entry.
 
     Raises:
-        ConfigError: The file cannot be read, understood or written; or has such an entry.
+        ConfigError: The file cannot be read, understood or written; or it has such an entry.
     """
     with changing(path):
-        _add(path, name, values, force=force)
-
-
-def _add(path: Path, name: str, values: dict[str, Any], *, force: bool) -> None:
-    text = _text(path)
-    before = _parsed(path, text)
-    servers = _servers(path, before)
-    if name in servers and not force:
-        raise ConfigError(
-            f"{path} has an entry {quote(name, 80)} already. --force takes its place."
-        )
-    wanted = {**before, _SERVERS: {**servers, name: values}}
-    ways = [lambda: _appended(text, name, values), lambda: _set(text, name, values)]
-    if name in servers:
-        ways = [lambda: _kept(_replaced(text, name, values), text)]
-        ways += [lambda: _exchanged(text, name, values), lambda: _replaced(text, name, values)]
-    _write(path, text, wanted, ways)
-
-
-def has_server(path: Path, name: str) -> bool:
-    """Whether the file itself has an entry of that name, of whatever kind.
-
-    Raises:
-        ConfigError: The file cannot be read or understood.
-    """
-    return name in _servers(path, _parsed(path, _text(path)))
+        text, document = _read(path)
+        end = "\r\n" if "\r\n" in text else "\n"
+        block = _block(name, values).replace("\n", end)
+        if name not in document[_SERVERS]:
+            between = "" if not text else end if text.endswith("\n") else end * 2
+            changed = text + between + block
+        elif not force:
+            raise ConfigError(
+                f"{path} has an entry {quote(name, 80)} already. --force takes its place."
+            )
+        else:
+            before, comments, behind = _around(text, name)
+            # Nothing else of it stays: a header or a client id is not for the new address.
+            changed = before + comments + block + (end + behind if behind else "")
+        document[_SERVERS][name] = values
+        _write(path, text, changed, document, f"write its entry yourself:\n\n{block}")
 
 
 def remove_server(path: Path, name: str) -> bool:
-    """Take an entry out; comments and everything else stay.
+    """Remove an entry. Comments and everything else stay.
 
     Returns:
         Whether there was one.
@@ -85,73 +82,45 @@ def remove_server(path: Path, name: str) -> bool:
         ConfigError: The file cannot be read, understood or written.
     """
     with changing(path):
-        return _remove(path, name)
+        text, document = _read(path)
+        if document[_SERVERS].pop(name, None) is None:
+            return False
+        before, comments, behind = _around(text, name)
+        if not comments + behind and before.endswith(("\n\n", "\r\n\r\n")):
+            before = before[: -2 if before.endswith("\r\n") else -1]  # each entry brings its own
+        _write(path, text, before + comments + behind, document, f"remove {_SERVERS}.{name} there.")
+        return True
 
 
-def _remove(path: Path, name: str) -> bool:
-    text = _text(path)
-    before = _parsed(path, text)
-    servers = _servers(path, before)
-    if name not in servers:
-        return False
-    rest = {key: value for key, value in servers.items() if key != name}
-    wanted = {**before, _SERVERS: rest}
-    _write(path, text, wanted, [lambda: _taken_out(text, name), lambda: _dropped(text, name)])
-    return True
-
-
-def _text(path: Path) -> str:
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the text of a file, and its document with a table of servers."""
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
+        document = {_SERVERS: {}, **tomllib.loads(text)}
     except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from None
-
-
-def _parsed(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
+        return "", {_SERVERS: {}}
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
-
-
-def _servers(path: Path, document: dict[str, Any]) -> dict[str, Any]:
-    servers = document.get(_SERVERS, {})
-    if not isinstance(servers, dict):
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(document[_SERVERS], dict):
         raise ConfigError(f"{path}: {_SERVERS} has to be a table.")
-    return servers
+    return text, document
 
 
-def _write(path: Path, before: str, wanted: dict[str, Any], ways: list[Callable[[], str]]) -> None:
-    """Write the first text that says what is wanted, and nothing else."""
-    for way in ways:
-        try:
-            text = way()
-            if _same(tomllib.loads(text), wanted):
-                break
-        except Exception:  # noqa: BLE001, S112  tomlkit's own, for spellings it cannot change
-            continue
-    else:
-        raise ConfigError(f"{path} is written in a way that cannot be changed here: edit it.")
+def _write(path: Path, before: str, text: str, wanted: dict[str, Any], instead: str) -> None:
+    """Write a text, if it means what is wanted and nothing else."""
+    try:
+        # An emptied table may stay or go.
+        right = {_SERVERS: {}, **tomllib.loads(text)} == wanted
+    except tomllib.TOMLDecodeError:
+        right = False
+    if not right:
+        raise ConfigError(
+            f"{path} is written in a way that mcpnb does not change. Nothing was changed: {instead}"
+        )
     if text != before:
         write_whole(path, text)
-
-
-def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    # An emptied table may stay or go.
-    return {_SERVERS: {}, **found} == wanted
-
-
-def _ends(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"
-
-
-def _appended(text: str, name: str, values: dict[str, Any]) -> str:
-    """Put a new entry at the end: nothing that stands there is touched."""
-    end = _ends(text)
-    between = "" if not text else end if text.endswith("\n") else end * 2
-    return text + between + _block(name, values).replace("\n", end)
 
 
 def _block(name: str, values: dict[str, Any]) -> str:
@@ -164,83 +133,43 @@ def _block(name: str, values: dict[str, Any]) -> str:
     return tomlkit.dumps(document)
 
 
-def _set(text: str, name: str, values: dict[str, Any]) -> str:
-    import tomlkit
+def _around(text: str, name: str) -> tuple[str, str, str]:
+    """Return the text before an entry, the comments within it, and the text behind it.
 
-    document = tomlkit.parse(text)
-    document[_SERVERS][name] = values
-    return tomlkit.dumps(document)
-
-
-def _replaced(text: str, name: str, values: dict[str, Any]) -> str:
-    import tomlkit
-
-    document = tomlkit.parse(text)
-    table: Any = document[_SERVERS][name]
-    for key in [key for key in table if key not in values]:
-        # What was for the other address, a header or a client id, does not go to the new one.
-        del table[key]
-    for key, value in values.items():
-        if table.get(key) != value:
-            table[key] = value
-    return tomlkit.dumps(document)
-
-
-def _kept(changed: str, before: str) -> str:
-    """Give the changed text, if no line of comment went with what was changed."""
-    lost = _comments(before) - _comments(changed)
-    if lost:
-        raise ValueError(lost)
-    return changed
-
-
-def _comments(text: str) -> Counter[str]:
-    return Counter(line.strip() for line in text.splitlines() if line.lstrip().startswith("#"))
-
-
-def _exchanged(text: str, name: str, values: dict[str, Any]) -> str:
-    """Put the new entry where the old one began."""
-    first = next(line for line, path in toml_headers(text) if path[:2] == (_SERVERS, name))
-    lines = _cut(text, name).splitlines(keepends=True)
-    end = _ends(text)
-    lines.insert(first - 1, (_block(name, values) + "\n").replace("\n", end))
-    return "".join(lines)
-
-
-def _dropped(text: str, name: str) -> str:
-    import tomlkit
-
-    document = tomlkit.parse(text)
-    del document[_SERVERS][name]
-    return tomlkit.dumps(document)
-
-
-def _taken_out(text: str, name: str) -> str:
-    left, end = _cut(text, name), _ends(text)
-    # At the end of the file the blank line above it goes, too: each new entry brings its own.
-    return left.removesuffix(end) if text.startswith(left) and left.endswith(end * 2) else left
-
-
-def _cut(text: str, name: str) -> str:
-    """Cut the entry's tables out, up to the comment that stands above the next one.
-
-    To tomlkit that comment is part of the table before it, and would go with it.
+    The comment above the next table is that table's. `_write` notices where a line only looks like
+    a table's header: in a text of several lines, for example.
     """
     lines = text.splitlines(keepends=True)
-    headers = toml_headers(text)
-    starts = [number for number, _ in headers] + [len(lines) + 1]
-    for (start, path), end in reversed(list(zip(headers, starts[1:], strict=True))):
-        if path[:2] != (_SERVERS, name):
+    starts = [number for number, line in enumerate(lines) if _header(line)]
+    before, comments, behind = list[str](), list[str](), list[str]()
+    outside: list[str] = before
+    for start, end in pairwise([0, *starts, len(lines)]):
+        section, size = lines[start:end], end - start
+        if not section or _header(section[0])[:2] != [_SERVERS, name]:
+            outside += section
             continue
-        last = end - 1
-        while last > start and _is_blank_or_comment(lines[last - 1]):
-            last -= 1
-        # Blank lines go with the entry, the comments after them stay.
-        while last < end - 1 and not lines[last].strip():
-            last += 1
-        del lines[start - 1 : last]
-    return "".join(lines)
+        outside = behind
+        while section[size - 1].strip() == "" or _is_comment(section[size - 1]):
+            size -= 1
+        comments += filter(_is_comment, section[:size])
+        behind += dropwhile(lambda line: not line.strip(), section[size:])
+    return "".join(before), "".join(comments), "".join(behind)
 
 
-def _is_blank_or_comment(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _header(line: str) -> list[str]:
+    """Return the path of the table that a line begins; empty if it begins none."""
+    path: list[str] = []
+    if line.lstrip().startswith("["):
+        try:
+            table: Any = tomllib.loads(line)
+        except tomllib.TOMLDecodeError:
+            return []
+        while table:
+            table = table[0] if isinstance(table, list) else table
+            ((key, table),) = table.items() if table else (("", None),)
+            path.append(key)
+    return path

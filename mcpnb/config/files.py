@@ -1,11 +1,10 @@
-"""Where configuration files are, and how they are read and written."""
+"""Where configuration files are, and how they are read, locked and written."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import platformdirs
 
 from mcpnb.concurrency import file_lock
 from mcpnb.errors import ConfigError
+from mcpnb.storage.atomic import write_file
 from mcpnb.text import sanitize
 
 __all__ = [
@@ -29,16 +29,21 @@ __all__ = [
     "project_files",
     "project_folders",
     "read_bytes",
-    "read_project_bytes",
     "write_whole",
 ]
 
 _MOST = 1024 * 1024
-"""Bytes of a configuration file; real ones have a few kilobytes."""
+"""Bytes of a configuration file. Real ones have a few kilobytes."""
 # threat: project-bomb
 _MOST_OF_A_PROJECT = 64 * 1024
-"""Bytes of a project's: it is read, and understood, before anybody has agreed to it."""
+"""Bytes of a project's file, which is read and parsed before anybody has agreed to it."""
 _PROJECT = ("mcpnb.toml", ".codex/config.toml", ".mcp.json")
+_PATIENCE = 10.0
+"""Seconds to wait for a lock. A change takes milliseconds."""
+
+
+class TooLarge(OSError):
+    """A file is larger than a configuration can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,58 +53,59 @@ class File:
     path: Path
     kind: Literal["asked for", "project", "own", "codex"]
 
+    @property
+    def is_json(self) -> bool:
+        """Whether it has the format of ``.mcp.json``, and not that of ``config.toml``."""
+        return self.path.suffix == ".json"
+
+    def read(self) -> bytes:
+        """Return the content. Raises as `read_bytes`."""
+        return read_bytes(self.path, most=_MOST_OF_A_PROJECT if self.kind == "project" else _MOST)
+
 
 def config_folder() -> Path:
-    """Give mcpnb's own folder among the configuration of this user (``MCPNB_HOME`` or not)."""
+    """Return mcpnb's folder in this user's configuration. ``MCPNB_HOME`` does not move it."""
     return Path(platformdirs.user_config_path("mcpnb", appauthor=False))
 
 
 def folder_of(path: Path) -> Path:
-    """Give the folder that a configuration file belongs to: the project's, or the person's."""
+    """Return the folder that a configuration file belongs to: a project's, or the person's."""
     return path.parent.parent if path.parent.name == ".codex" else path.parent
 
 
-def all_files(explicit: str | os.PathLike[str] | None) -> list[File]:
-    """List the files to read, nearest first, whether or not they exist."""
-    files: list[File] = []
-    given = explicit or os.environ.get("MCPNB_CONFIG")
-    if given:
-        files.append(File(expanded(given), "asked for"))
-    persons = [File(config_folder() / "config.toml", "own")]
-    if (codex := _codex_home()) is not None:
-        persons.append(File(codex / "config.toml", "codex"))
-    known = {_real(file.path) for file in [*files, *persons]}
-    # The person's own file is theirs from wherever it is looked at.
-    files += [file for file in project_files() if _real(file.path) not in known]
-    return files + persons
-
-
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Give a path with its ``~`` expanded; one of a user that does not exist stays as it is."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+    """Return a path with its ``~`` expanded, if that user exists."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib raises if there is no such user
+
+
+def all_files(explicit: str | os.PathLike[str] | None) -> list[File]:
+    """Return the files to read, nearest first, whether or not they exist."""
+    given = explicit or os.environ.get("MCPNB_CONFIG")
+    asked_for = [File(expanded(given), "asked for")] if given else []
+    persons = [File(config_folder() / "config.toml", "own")]
+    if (codex := _codex_folder()) is not None:
+        persons.append(File(codex / "config.toml", "codex"))
+    # The person's own file is no project's, whatever the working folder is.
+    known = {_real(file.path) for file in asked_for + persons}
+    projects = [file for file in project_files() if _real(file.path) not in known]
+    return asked_for + projects + persons
 
 
 def project_files(start: Path | None = None) -> list[File]:
-    """List the files of the project that a folder belongs to, nearest first.
-
-    The home folder's own files are the person's and no project's, and nothing above it is looked
-    at.
-    """
+    """Return the files of the project that a folder belongs to, nearest first."""
     return [
         File(folder / name, "project")
         for folder in project_folders(start)
         for name in _PROJECT
-        if _is_file(folder / name)
+        if os.path.isfile(folder / name)  # noqa: PTH113  False where it may not be looked into
     ]
 
 
 def project_folders(start: Path | None = None) -> list[Path]:
-    """List the folders of a project, without links: up to the one with ``.git``.
+    """Return the folders of a project, without links: up to the one with ``.git``.
 
-    Without such a one, the folder itself only.
+    Without ``.git`` this is only the folder itself. The home folder is no project, and no folder
+    above it is searched.
     """
     try:
         first = (start or Path.cwd()).resolve()
@@ -107,43 +113,45 @@ def project_folders(start: Path | None = None) -> list[Path]:
         return []
     home = _home()
     stop = _real(home) if home is not None else None
-    folders = [first]
+    folders: list[Path] = []
     for folder in (first, *first.parents):
         # threat: project-above-home
         if folder == stop:
             break
-        if _exists(folder / ".git"):
-            folders = [f for f in (first, *first.parents) if f.is_relative_to(folder)]
-            break
-    return [] if first == stop else folders
+        folders.append(folder)
+        if os.path.exists(folder / ".git"):  # noqa: PTH110  as above
+            return folders
+    return folders[:1]
 
 
-class TooLarge(OSError):
-    """A file has more than a configuration can have."""
+def _home() -> Path | None:
+    home = expanded("~")
+    return home if home.is_absolute() else None  # some users have none
 
 
-def read_project_bytes(path: Path) -> bytes:
-    """Read a project's file; less of it than of a person's own.
+def _codex_folder() -> Path | None:
+    """Return Codex's folder: ``CODEX_HOME`` where it is set, as Codex does."""
+    if given := os.environ.get("CODEX_HOME"):
+        folder = expanded(given)
+        # A relative path is another folder in each project, and its files need trust.
+        # threat: relative-codex-home
+        return folder if folder.is_absolute() else None
+    home = _home()
+    return None if home is None else home / ".codex"
 
-    Raises:
-        TooLarge: It has more than a project's configuration can have.
-        OSError: It cannot be read, or is no file.
-    """
-    return read_bytes(path, most=_MOST_OF_A_PROJECT)
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # pathlib raises for links that lead to each other
 
 
 def read_bytes(path: Path, *, most: int = _MOST) -> bytes:
-    """Read a file of a size that a configuration can have.
-
-    Args:
-        path: The file.
-        most: Bytes that it may have.
+    """Read a file of at most so many bytes.
 
     Raises:
         TooLarge: It has more.
-        OSError: It cannot be read, or is no file.
+        OSError: It cannot be read, or is not a regular file.
     """
-    # A pipe would wait for ever, a device never end: a project's files are anybody's.
+    # A pipe would wait for ever and a device never end, and anybody may have made the file.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -154,67 +162,25 @@ def read_bytes(path: Path, *, most: int = _MOST) -> bytes:
     return data
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a folder on the way up that may not be looked into
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def _home() -> Path | None:
-    try:
-        return Path.home()
-    except RuntimeError:  # none at all
-        return None
-
-
-def _codex_home() -> Path | None:
-    """Give Codex's folder: ``CODEX_HOME``, where that says something, as Codex itself has it."""
-    if given := os.environ.get("CODEX_HOME"):
-        folder = expanded(given)
-        # A relative one is another folder in each project: what lies there has to be trusted.
-        # threat: relative-codex-home
-        return folder if folder.is_absolute() else None
-    home = _home()
-    return None if home is None else home / ".codex"
-
-
-def _real(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path
-
-
-_PATIENCE = 10.0
-"""Seconds; a change takes milliseconds."""
-
-
 @contextmanager
 def changing(path: Path) -> Iterator[None]:
-    """Be the only one of mcpnb's processes who reads a file to write it again.
+    """Hold the lock of a file, to read it and write it again.
 
     Raises:
-        ConfigError: Another one does and does not end, or there are no locks to be had.
+        ConfigError: Another process holds the lock for too long, or there can be no lock.
     """
+    shown = sanitize(path, 1_000)
     try:
         lock = file_lock(_lock_of(path), _PATIENCE)
     except TimeoutError:
         raise ConfigError(
-            f"{sanitize(path, 1_000)} is being changed by another mcpnb, for more than "
-            f"{_PATIENCE:g} seconds by now. Nothing was changed: try again."
+            f"{shown} is being changed by another mcpnb, for {_PATIENCE:g} seconds already. "
+            "Nothing was changed: try again."
         ) from None
     except (OSError, RuntimeError) as error:
         raise ConfigError(
-            f"{sanitize(path, 1_000)} cannot be changed: no lock can be had for it ({error}), and "
-            "without one two programs could lose an entry to each other."
+            f"{shown} cannot be changed: it cannot be locked ({error}), and without a lock two "
+            "programs could overwrite each other's entries."
         ) from None
     try:
         yield
@@ -223,13 +189,13 @@ def changing(path: Path) -> Iterator[None]:
 
 
 def _lock_of(path: Path) -> Path:
-    """Name the lock's file: in a folder of ours, so that nobody's repository finds it."""
+    """Return the lock's file. It is in a folder of ours, so that no repository gets a new file."""
     real = path.resolve()
     folder = Path(platformdirs.user_state_path("mcpnb", appauthor=False)) / "locks"
     with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
-        # A container's home, say. Who can write the file can put a lock beside it.
+        # A container's home, for example. Whoever can write the file can put a lock next to it.
         real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return real.parent / f".{real.name}.lock"
     digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:32]
@@ -237,26 +203,15 @@ def _lock_of(path: Path) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put a text in the place of an earlier one: same mode, or 0600 for a new file.
+    """Replace a file's text. The mode stays as it was; a new file gets 0600.
 
     Raises:
-        ConfigError: It could not be written. An earlier file is as it was.
+        ConfigError: It could not be written. An earlier file is unchanged.
     """
     try:
-        # Where it is a link, as those do who keep such files elsewhere, it stays one.
-        real = path.resolve()
+        real = path.resolve()  # a link stays a link: some people keep these files elsewhere
         real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=real.parent, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            if real.exists():
-                Path(temporary).chmod(stat.S_IMODE(real.stat().st_mode))
-            Path(temporary).replace(real)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        mode = stat.S_IMODE(real.stat().st_mode) if real.exists() else 0o600
+        write_file(real, text.encode(), mode=mode)
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"{path} cannot be written: {error}.") from None

@@ -1,4 +1,4 @@
-"""One file's content to the servers it names."""
+"""The content of one file, read into the servers that it names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import re
 import tomllib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,24 +14,18 @@ from urllib.parse import urlsplit
 
 from mcpnb.config import claude
 from mcpnb.config.files import File
-from mcpnb.config.schema import (
-    OAUTH,
-    SERVER,
-    TOP,
-    Checker,
-    header_can_be_set,
-    json_lines,
-    toml_lines,
-)
+from mcpnb.config.schema import FIELDS, OAUTH, SERVER, TOP, Checker, header_can_be_set
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import Header, Secret, ServerConfig
 from mcpnb.text import sanitize
 
-__all__ = ["Broken", "Parsed", "document_of", "parse"]
+__all__ = ["Broken", "Parsed", "document_of", "is_ours", "parse", "tables_of"]
 
+_OTHERWISE = ("oauth", "http_headers", "env_http_headers", "client_secret", "client_secret_env_var")
+"""Keys that no field of `ServerConfig` takes as they are."""
 _MOST_PARTS = 64
 _PART = r"""(?:[A-Za-z0-9_-]{1,200}+|"(?:[^"\\\n]|\\.){0,200}+"|'[^'\n]{0,200}+')"""
-# Possessive, capped, and not from the midst of a part: so it takes no longer for any file.
+# Possessive, bounded, and never from inside a part: so its time grows with the text's length only.
 _TOO_DEEP = re.compile(rf"(?<![A-Za-z0-9_.\-\"'\\])(?:{_PART}[ \t]{{0,80}}+\.[ \t]{{0,80}}+){{64}}")
 
 
@@ -45,12 +38,12 @@ class Broken:
     source: str
     problem: str
     required: bool = False
-    """Whether it says that nothing goes without it (and is not disabled)."""
+    """Whether it is enabled and says ``required = true``."""
 
 
 @dataclass(slots=True)
 class Parsed:
-    """What one file says."""
+    """The content of one file."""
 
     servers: dict[str, ServerConfig] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -59,18 +52,18 @@ class Parsed:
     """Servers of another transport."""
 
 
-def document_of(file: File, content: bytes) -> tuple[dict[str, Any], str]:
-    """Give a file's whole document, and its text.
+def document_of(file: File, content: bytes) -> dict[str, Any]:
+    """Return the whole document of a file.
 
     Raises:
         ConfigError: It is not valid TOML or JSON.
     """
-    kind = "JSON" if file.path.suffix == ".json" else "TOML"
+    kind = "JSON" if file.is_json else "TOML"
     try:
         text = content.decode("utf-8-sig")
         # threat: project-bomb
-        deep = kind == "TOML" and _TOO_DEEP.search(text) is not None
-        document = None if deep else json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        deep = not file.is_json and _TOO_DEEP.search(text) is not None
+        document = {} if deep else json.loads(text) if file.is_json else tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{file.path} is nested too deeply.") from None
     except ValueError as error:  # of both parsers, and of the encoding
@@ -80,67 +73,77 @@ def document_of(file: File, content: bytes) -> tuple[dict[str, Any], str]:
         raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
     if not isinstance(document, dict):
         raise ConfigError(f"{file.path} has to be a JSON object.")
-    return document, text
+    return document
+
+
+def tables_of(file: File, document: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the key that the servers of a file are under, and its value."""
+    top = claude.SERVERS if file.is_json else "mcp_servers"
+    return top, document.get(top, {})
+
+
+def is_ours(file: File, table: Mapping[str, Any]) -> bool:
+    """Return whether an entry is for a server with an address, rather than for a command."""
+    return claude.is_http(table) if file.is_json else "url" in table or "command" not in table
 
 
 def parse(file: File, content: bytes, *, trusted: bool) -> Parsed:
-    """Understand one file.
+    """Read the content of one file.
 
     Args:
         file: Where the content is from.
         content: Its bytes.
-        trusted: Without it nothing is told of the file's mistakes, and no variable is looked at.
+        trusted: Without it there are no warnings, and no variable is read.
 
     Raises:
-        ConfigError: The file as a whole cannot be understood; or an entry of one that was asked
-            for.
+        ConfigError: The file as a whole cannot be read, or an entry of a file that was asked for.
     """
-    document, text = document_of(file, content)
-    is_json = file.path.suffix == ".json"
-    lines = {} if not trusted else json_lines(text) if is_json else toml_lines(text)
-    checker = Checker(file.path, lines, quiet=not trusted)
-    return _Reading(file, checker, trusted=trusted).read(document, is_json=is_json)
+    return _Reading(file, trusted=trusted).read(document_of(file, content))
 
 
 class _Reading:
-    def __init__(self, file: File, checker: Checker, *, trusted: bool) -> None:
+    def __init__(self, file: File, *, trusted: bool) -> None:
         self._file = file
-        self._check = checker
+        self._source = str(file.path)
+        self._check = Checker(file.path, quiet=not trusted)
         self._trusted = trusted
         self._found = Parsed()
 
-    def read(self, document: Mapping[str, Any], *, is_json: bool) -> Parsed:
-        top = claude.SERVERS if is_json else "mcp_servers"
-        tables = document.get(top, {})
+    def read(self, document: Mapping[str, Any]) -> Parsed:
+        top, tables = tables_of(self._file, document)
         if not isinstance(tables, dict):
-            raise self._check.wrong("has to be a table.", top)
-        if not is_json:
+            raise self._check.error("has to be a table.", top)
+        if not self._file.is_json:
             self._check.top(document)
             self._read_settings(document)
         for name, table in tables.items():
-            if not isinstance(table, dict):
-                self._leave_out(name, "", self._check.wrong("has to be a table.", top, name))
-                continue
             try:
-                self._read_entry(name, table, top, is_json=is_json)
+                if not isinstance(table, dict):
+                    raise self._check.error("has to be a table.", top, name)
+                if is_ours(self._file, table):
+                    self._found.servers[name] = self._server(name, table, top)
+                else:
+                    self._found.others.append(name)
             except ConfigError as error:
-                url = table.get("url")
-                required = table.get("required") is True and table.get("enabled") is not False
-                url = url if isinstance(url, str) else ""
-                self._leave_out(name, url, error, required=required)
+                self._leave_out(name, table, error)
         return self._found
 
-    def _leave_out(
-        self, name: str, url: str, error: ConfigError, *, required: bool = False
-    ) -> None:
+    def _leave_out(self, name: str, table: Any, error: ConfigError) -> None:
+        # An unset variable concerns only a person who asks for that server.
         unset = isinstance(error, claude.UnsetVariable)
         if self._file.kind == "asked for" and not unset:
             raise error
+        entry = table if isinstance(table, dict) else {}
+        url = entry.get("url")
+        required = entry.get("required") is True and entry.get("enabled") is not False
         self._found.broken[name] = Broken(
-            name, url, str(self._file.path), str(error), required and self._trusted
+            name,
+            url if isinstance(url, str) else "",
+            self._source,
+            str(error),
+            required=required and self._trusted,
         )
-        # Nobody asked for this file: one wrong entry must not stand in the way of the others. A
-        # variable that is not set is told to who asks for the server.
+        # Nobody asked for this file: one wrong entry must not disable the others.
         if not unset:
             self._check.warn(f"{error} The entry is left out.")
 
@@ -149,7 +152,7 @@ class _Reading:
             if key == "mcp_servers" or key not in document:
                 continue
             try:
-                value = self._check.typed(document[key], kind, key)
+                value = self._check.value(document[key], kind, key)
             except ConfigError as error:
                 if self._file.kind == "asked for":
                     raise
@@ -158,98 +161,73 @@ class _Reading:
             if key != "mcp_oauth_callback_url" or self._may_listen(value, key):
                 self._found.settings[key] = value
 
-    def _read_entry(self, name: str, table: dict[str, Any], top: str, *, is_json: bool) -> None:
+    def _server(self, name: str, table: dict[str, Any], top: str) -> ServerConfig:
         where = (top, name)
-        stdio = not claude.is_http(table) if is_json else "command" in table and "url" not in table
-        if stdio:
-            self._found.others.append(name)
-            return
-        if is_json:
+        if self._file.is_json:
             # threat: project-named-by-a-variable
             values, oauth = claude.converted(table, self._check, *where, expand=self._trusted)
         else:
             values = self._check.table(table, SERVER, *where)
             oauth = self._check.table(values.get("oauth", {}), OAUTH, *where, "oauth")
         if "url" not in values:
-            raise self._check.wrong("has no url.", *where)
-        self._found.servers[name] = self._server(name, values, oauth, where)
-
-    def _server(
-        self, name: str, values: dict[str, Any], oauth: dict[str, Any], where: tuple[str, ...]
-    ) -> ServerConfig:
+            raise self._check.error("has no url.", *where)
         if not self._trusted:
-            return ServerConfig(url=values["url"], name=name, source=str(self._file.path))
-        own_url = oauth.get("callback_url")
-        if own_url is not None and not self._may_listen(own_url, *where, "oauth", "callback_url"):
-            own_url = None
-        scopes, allowed = values.get("scopes"), values.get("enabled_tools")
-        milliseconds = values.get("startup_timeout_ms")
+            return ServerConfig(url=values["url"], name=name, source=self._source)
+        headers, secret = self._headers(values, *where), self._client_secret(oauth, *where)
+        if "startup_timeout_ms" in values:
+            values.setdefault("startup_timeout_sec", values.pop("startup_timeout_ms") / 1000)
+        if not values.get("scopes"):
+            values.pop("scopes", None)
+        callback_url = oauth.get("callback_url")
+        if callback_url and not self._may_listen(callback_url, *where, "oauth", "callback_url"):
+            del oauth["callback_url"]
+        fields: dict[str, Any] = {
+            FIELDS.get(key, key): tuple(value) if isinstance(value, list) else value
+            for key, value in (values | oauth).items()
+            if key not in _OTHERWISE
+        }
         return ServerConfig(
-            url=values["url"],
-            name=name,
-            account=values.get("account"),
-            scopes=tuple(scopes) if scopes else None,
-            client_id=oauth.get("client_id"),
-            client_secret=self._secret(oauth, where),
-            issuer=oauth.get("issuer"),
-            client_metadata_url=values.get("client_metadata_url"),
-            resource=values.get("oauth_resource"),
-            callback_port=oauth.get("callback_port"),
-            callback_url=own_url,
-            allow_missing_pkce=values.get("allow_missing_pkce", False),
-            allow_private_network=values.get("allow_private_network", False),
-            tool_timeout=values.get("tool_timeout_sec"),
-            startup_timeout=values.get(
-                "startup_timeout_sec", milliseconds / 1000 if milliseconds else None
-            ),
-            bearer_token_env_var=values.get("bearer_token_env_var"),
-            headers=self._headers(values, where),
-            headers_helper=values.get("http_headers_helper"),
-            enabled=values.get("enabled", True),
-            required=values.get("required", False),
-            enabled_tools=None if allowed is None else tuple(allowed),
-            disabled_tools=tuple(values.get("disabled_tools", ())),
-            source=str(self._file.path),
-            hidden=values.get("hidden", ()),
+            **fields, name=name, source=self._source, headers=headers, client_secret=secret
         )
 
-    def _secret(self, oauth: dict[str, Any], where: tuple[str, ...]) -> Secret | None:
+    def _client_secret(self, oauth: dict[str, Any], *where: str) -> Secret | None:
         variable = oauth.get("client_secret_env_var")
         value = os.environ.get(variable) if variable else oauth.get("client_secret")
         if variable and not value:
-            place = self._check.place(*where, "oauth", "client_secret_env_var")
-            said = f"the environment variable {sanitize(variable, 80)} is not set."
-            warnings.warn(f"{place}: {said}", stacklevel=2)
+            unset = f"names the environment variable {sanitize(variable, 80)}, which is not set."
+            place = (*where, "oauth", "client_secret_env_var")
+            self._check.warn(self._check.text(unset, *place))
         return Secret(value) if value else None
 
-    def _headers(self, values: dict[str, Any], where: tuple[str, ...]) -> tuple[Header, ...]:
+    def _headers(self, values: dict[str, Any], *where: str) -> tuple[Header, ...]:
         found: dict[str, Header] = {}
         for key in ("http_headers", "env_http_headers"):
-            for name, said in values.get(key, {}).items():
+            for name, text in values.get(key, {}).items():
                 # The value may be a secret, and is in no message.
                 if not header_can_be_set(name):
-                    raise self._check.wrong("is no header that can be set.", *where, key, name)
+                    raise self._check.error("is no header that can be set.", *where, key, name)
                 if key == "env_http_headers":
-                    found[name.lower()] = Header(name, variable=said)
+                    found[name.lower()] = Header(name, variable=text)
                     continue
-                if not (said.isascii() and said.isprintable()):
-                    raise self._check.wrong("has characters no header has.", *where, key, name)
-                found[name.lower()] = Header(name, Secret(said))
+                if not (text.isascii() and text.isprintable()):
+                    raise self._check.error("has characters no header has.", *where, key, name)
+                found[name.lower()] = Header(name, Secret(text))
         return tuple(found.values())
 
     def _may_listen(self, url: str, *where: str) -> bool:
-        """Whether a callback address may decide where is listened.
+        """Return whether the file may set this callback address.
 
-        One with a public host opens a port to the network: only the person may say so, in a file of
-        their own.
+        An address with a public host opens a port to the network. Only a file of the person's own
+        may do so.
         """
         # threat: project-sends-the-answer-elsewhere
         if self._file.kind != "project" or _is_loopback(url):
             return True
-        self._check.warn(
-            f"{self._check.place(*where)}: a project's file cannot have the answer come to another "
-            f"machine; {where[-1]} is not used. Put it into your own config.toml."
+        refused = (
+            "is not used: a project's file cannot send the authorization response to another "
+            "machine. Put it into your own config.toml."
         )
+        self._check.warn(self._check.text(refused, *where))
         return False
 
 

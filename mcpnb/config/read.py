@@ -1,4 +1,4 @@
-"""All files together: which entry holds, and why another one does not."""
+"""All configuration files together: which entry counts, and why another one does not."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mcpnb.config.files import File, TooLarge, all_files, folder_of, read_bytes, read_project_bytes
+from mcpnb.config.files import File, TooLarge, all_files, folder_of, project_files
 from mcpnb.config.parse import Broken, Parsed, parse
-from mcpnb.config.trust import is_trusted
+from mcpnb.config.trust import Review, is_trusted, reviewed
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.text import quote, sanitize
 
-__all__ = ["Configuration", "read_configuration"]
+__all__ = ["Configuration", "read_configuration", "review"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Configuration:
 
     servers: Mapping[str, ServerConfig]
     untrusted: tuple[ServerConfig, ...] = ()
-    """Entries of project files that nobody agreed to: to be shown, and for nothing else."""
+    """Entries of project files that nobody agreed to. They are shown, and used for nothing else."""
     broken: Mapping[str, Broken] = field(default_factory=dict)
     others: Mapping[str, str] = field(default_factory=dict)
     """Servers of another transport, and the file of each."""
@@ -35,44 +35,43 @@ class Configuration:
     """Top-level keys."""
 
     def server(self, name: str) -> ServerConfig:
-        """Give a configured server.
+        """Return a configured server.
 
         Raises:
-            ConfigError: There is none of that name that can be used; the message says why, or names
-                the nearest.
+            ConfigError: No usable server has that name. The message says why, or names the nearest.
         """
         if name in self.servers:
             return self.servers[name]
         if name in self.broken:
             raise ConfigError(self.broken[name].problem)
+        shown = quote(name, 80)
         for entry in self.untrusted:
             if entry.name == name:
                 folder = shlex.quote(str(folder_of(Path(str(entry.source)))))
                 raise ConfigError(
-                    f"{quote(name, 80)} is configured in "
-                    f"{sanitize(entry.source, 1_000)} only, which "
-                    "is not trusted (or has changed since). Look at it, then run: mcpnb trust "
+                    f"{shown} is configured in {sanitize(entry.source, 1_000)} only, which is not "
+                    "trusted (or has changed since). Look at it, then run: mcpnb trust "
                     f"{sanitize(folder, 1_000)}"
                 )
         if name in self.others:
             raise ConfigError(
-                f"{quote(name, 80)} in {self.others[name]} is started as a command, and needs no "
-                "sign-in: mcpnb is for servers with an address (url)."
+                f"{shown} in {self.others[name]} is started as a command, and needs no sign-in: "
+                "mcpnb is for servers with an address (url)."
             )
         near = difflib.get_close_matches(name, self.servers, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"No server is configured as {quote(name, 80)}.{hint} Give its address "
-            "(https://...), or add it: mcpnb add NAME --url URL"
+            f"No server is configured as {shown}.{hint} Give its address (https://...), or add it: "
+            "mcpnb add NAME --url URL"
         )
 
     def knows(self, name: str) -> bool:
-        """Whether a file has this name, whatever became of the entry."""
+        """Return whether a file has this name, usable or not."""
         names = {entry.name for entry in self.untrusted}
         return name in self.servers or name in self.broken or name in self.others or name in names
 
     def bare(self, url: str) -> ServerConfig:
-        """Give what holds for an address that is not configured."""
+        """Return the configuration of an address that no entry has."""
         return _with(self.settings, ServerConfig(url=url))
 
 
@@ -80,12 +79,12 @@ def read_configuration(explicit: str | os.PathLike[str] | None = None) -> Config
     """Read the configuration files that count here and now.
 
     Nearest first: the file that is asked for (or ``MCPNB_CONFIG``); ``mcpnb.toml``,
-    ``.codex/config.toml`` and ``.mcp.json`` from the working folder up to the repository's root, as
-    far as they are trusted; ``config.toml`` in mcpnb's configuration folder; Codex's own
+    ``.codex/config.toml`` and ``.mcp.json`` from the working folder up to the repository's root, if
+    they are trusted; ``config.toml`` in mcpnb's configuration folder; Codex's own
     (``$CODEX_HOME/config.toml``, else ``~/.codex/config.toml``).
 
     Raises:
-        ConfigError: A file that was asked for is missing, or one cannot be understood.
+        ConfigError: A file that was asked for is missing, or one cannot be read.
     """
     servers: dict[str, ServerConfig] = {}
     settings: dict[str, Any] = {}
@@ -97,16 +96,16 @@ def read_configuration(explicit: str | os.PathLike[str] | None = None) -> Config
         if not trusted:
             untrusted += parsed.servers.values()
             continue
+        # A nearer entry that cannot be used still counts: what it limits would be without limits.
         for name, server in parsed.servers.items():
-            if name not in broken:  # a nearer one that cannot be used is not passed over in silence
+            if name not in broken:
                 servers.setdefault(name, server)
-        for key, value in parsed.settings.items():
-            settings.setdefault(key, value)
         for name, entry in parsed.broken.items():
             if name not in servers:
                 broken.setdefault(name, entry)
         for name in parsed.others:
             others.setdefault(name, str(file.path))
+        settings = parsed.settings | settings
     full = {name: _with(settings, server) for name, server in servers.items()}
     return Configuration(full, tuple(untrusted), broken, others, settings)
 
@@ -114,7 +113,7 @@ def read_configuration(explicit: str | os.PathLike[str] | None = None) -> Config
 def _with(settings: Mapping[str, Any], server: ServerConfig) -> ServerConfig:
     port, url = server.callback_port, server.callback_url
     if url is None and port is None:
-        # Together: a general address has nothing to do with a server's own port.
+        # Both together: a general address does not fit a server's own port.
         port, url = settings.get("mcp_oauth_callback_port"), settings.get("mcp_oauth_callback_url")
     return replace(
         server,
@@ -127,7 +126,7 @@ def _with(settings: Mapping[str, Any], server: ServerConfig) -> ServerConfig:
 def _read(file: File) -> tuple[Parsed, bool]:
     asked_for = file.kind == "asked for"
     try:
-        content = (read_project_bytes if file.kind == "project" else read_bytes)(file.path)
+        content = file.read()
     except (FileNotFoundError, NotADirectoryError):
         if asked_for:
             raise ConfigError(f"There is no configuration file {file.path}.") from None
@@ -137,8 +136,8 @@ def _read(file: File) -> tuple[Parsed, bool]:
             raise ConfigError(f"{file.path} cannot be read: {error}.") from None
         # threat: project-bomb
         if isinstance(error, TooLarge):
-            said = f"{sanitize(file.path, 1_000)} cannot be read: {error}. The file is left out."
-            warnings.warn(said, stacklevel=2)
+            shown = sanitize(file.path, 1_000)
+            warnings.warn(f"{shown} cannot be read: {error}. The file is left out.", stacklevel=2)
         return Parsed(), True
     # threat: project-untrusted, project-shadows-a-name, audience-theft
     # threat: project-runs-a-helper, repository-root-planted
@@ -151,3 +150,19 @@ def _read(file: File) -> tuple[Parsed, bool]:
         if trusted:
             warnings.warn(f"{error} The file is left out.", stacklevel=2)
         return Parsed(), trusted
+
+
+def review(folder: Path | None = None) -> list[Review]:
+    """Return what the project files of a folder that are not trusted would change."""
+    known = read_configuration().servers
+    found = []
+    for file in project_files(folder):
+        try:
+            content = file.read()
+        except OSError as error:
+            problem = f"{sanitize(file.path, 1_000)} cannot be read: {error}."
+            found.append(Review(file.path, b"", (), problem))
+            continue
+        if not is_trusted(file.path, content):
+            found.append(reviewed(file, content, known))
+    return found

@@ -71,8 +71,8 @@ def remove_file(path: Path) -> None:
     _sync_folder(path.parent)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600, replacing an earlier one.
+def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a file with a mode, replacing an earlier one.
 
     Temporary file, fsync, rename, fsync of the folder: a reader without a lock never sees half of
     it, and a full disk leaves the earlier file unchanged.
@@ -87,6 +87,8 @@ def write_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if mode != 0o600:
+            Path(temporary).chmod(mode)
         # threat: temporary-file-left
         Path(temporary).replace(path)
     except BaseException:

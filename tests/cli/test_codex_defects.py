@@ -19,13 +19,13 @@ from tests.terminal import run
 SHOWN_ELSEWHERE = {
     # Configuration
     "unknown keys are ignored in silence": "tests/config/test_files.py"
-    "::test_an_unknown_key_is_told_with_its_line_and_the_nearest_one",
+    "::test_an_unknown_key_is_named_with_its_file_and_the_nearest_one",
     "an unset bearer_token_env_var is noticed by a failing start only": (
         "tests/config/test_team.py"
         "::test_a_variable_that_is_not_set_is_named_before_anything_is_sent"
     ),
     "a client secret has to be in clear in config.toml": "tests/config/test_files.py"
-    "::test_codexs_keys_and_ours_are_understood",
+    "::test_one_of_a_server_is_understood",
     "a busy callback port is the end": "tests/login/test_loopback.py"
     "::test_a_busy_one_is_replaced_by_a_free_one",
     "a busy callback port is an error without words": "tests/login/test_loopback.py"
@@ -36,7 +36,7 @@ SHOWN_ELSEWHERE = {
     ),
     "a loopback callback is listened for everywhere": "tests/login/test_loopback.py"
     "::test_only_a_public_callback_is_bound_everywhere",
-    "a project's entry is used before anybody trusts it": "tests/config/test_project_files.py"
+    "a project's entry is used before anybody trusts it": "tests/config/test_before_trust.py"
     "::test_a_hostile_clone_achieves_nothing",
     # The command line
     "--oauth-client-secret is seen by everybody": "tests/config/test_edit.py"

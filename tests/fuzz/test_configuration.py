@@ -19,7 +19,7 @@ import mcpnb
 from mcpnb.config import read_configuration, review
 from mcpnb.config.files import File
 from mcpnb.config.parse import document_of, parse
-from mcpnb.config.trust import trust
+from mcpnb.config.trust import Review
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.tokens.static import HeadersHelper
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
@@ -158,7 +158,7 @@ def test_whatever_a_project_holds_an_address_can_be_connected_to_or_it_says_why(
     path.write_bytes(content)
     try:
         if trusted:
-            trust(path, content)
+            Review(path, content, ()).agree()
         with only_ours():
             found = read_configuration()
             for known in found.servers:
@@ -230,7 +230,7 @@ def test_a_document_is_an_object_or_told_in_our_words(content: bytes) -> None:
     with _folder() as folder:
         for name in ("mcpnb.toml", ".mcp.json"):
             with only_ours():
-                document, _ = document_of(File(folder / name, "own"), content)
+                document = document_of(File(folder / name, "own"), content)
                 assert isinstance(document, dict)
 
 

@@ -10,7 +10,6 @@ import pytest
 import mcpnb
 from mcpnb.config.files import File
 from mcpnb.config.parse import parse
-from mcpnb.config.schema import json_lines
 from mcpnb.errors import ConfigError, DiscoveryError, GrantError, ProtocolError, StoreError
 from mcpnb.login.pending import PendingLogin, PendingLogins
 from mcpnb.oauth import device, metadata
@@ -204,13 +203,6 @@ def test_a_variable_with_bytes_that_are_no_text_is_put_into_an_address(
     text = '{"mcpServers": {"a": {"url": "https://mcp.example/${EXAMPLE_PATH}"}}}'
     found = parse(File(Path(".mcp.json"), "own"), text.encode(), trusted=True)
     assert found.servers["a"].shown == "https://mcp.example/${EXAMPLE_PATH}"
-
-
-def test_keys_in_the_depth_of_a_document_have_no_line_of_their_own() -> None:
-    """Each kept its whole path: 8 s for 100 KB, and a gigabyte for one MB."""
-    found = json_lines('{"a":' * 20)
-    assert max(map(len, found)) < 10
-    assert found[("a", "a", "a")] == 1
 
 
 @pytest.mark.parametrize("argument", ["via", "store", "registration", "callback_port"])

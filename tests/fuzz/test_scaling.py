@@ -26,7 +26,6 @@ from mcpnb.calls.results import ToolResult
 from mcpnb.calls.schema import read_schema
 from mcpnb.config.files import File
 from mcpnb.config.parse import parse
-from mcpnb.config.schema import json_lines, toml_lines
 from mcpnb.errors import McpnbError
 from mcpnb.login.relay import Relay
 from mcpnb.oauth import metadata, token
@@ -111,12 +110,10 @@ _CASES: dict[str, Callable[[int], object]] = {
     ),
     "a key of TOML": lambda n: _file("a.toml", "a." * (n // 2) + "a = 1"),
     "a name twice in TOML": lambda n: _file("a.toml", f"[{'a' * n}]\n" * 2),
-    "lines of TOML": lambda n: toml_lines("a.b.c.d.e.f.g.h.i.j.k = 1\n" * (n // 25)),
-    "quotes in TOML": lambda n: toml_lines('"\\"\'' * (n // 4)),
     "servers of JSON": lambda n: _file(
         ".mcp.json", json.dumps({"mcpServers": _named(n // 40, {"url": URL})})
     ),
-    "depth of JSON": lambda n: json_lines('{"a":' * (n // 5)),
+    "depth of JSON": lambda n: _file(".mcp.json", '{"a":' * (n // 5)),
     "a record": lambda n: LoginRecord.from_dict({**RECORD, "requested_scopes": ["a"] * n}),
     "a text to quote": lambda n: quote("\u202e" * n),
     "parameters of a tool": lambda n: _tool(**_named(n // 10, {})),
