@@ -17,12 +17,12 @@ _HIDDEN = frozenset(
 )
 
 
-_secrets: tuple[tuple[str, re.Pattern[str], str, str | None], ...] = ()
-"""Each: the text, what finds it, what is shown in its place, and the host; longest text first."""
+_secrets: tuple[tuple[str, re.Pattern[str], str, tuple[str, ...] | None], ...] = ()
+"""Each: the text, what finds it, what is shown in its place, and hosts; longest text first."""
 _adding = threading.Lock()
 
 
-def add_secret(secret: str, instead: str, *, host: str | None = None) -> None:
+def add_secret(secret: str, instead: str, *, hosts: tuple[str, ...] | None = None) -> None:
     """Hide a text in every error, log record and text for people from now on.
 
     Every error of ours goes through `redact`, and so does `sanitize`: an address is in too many
@@ -31,26 +31,26 @@ def add_secret(secret: str, instead: str, *, host: str | None = None) -> None:
     Args:
         secret: The text to hide.
         instead: What to show in its place.
-        host: For a text that may be an ordinary word as well, such as ``production``: it is hidden
-            only as a whole word, and only in texts that name this host. Left out: everywhere.
+        hosts: For a text that may be an ordinary word as well, such as ``production``: it is hidden
+            only as a whole word, and only in texts that have one of these. Left out: everywhere.
     """
     global _secrets  # noqa: PLW0603  replaced whole: readers need no lock
     text = re.escape(secret)
-    if host is not None:
+    if hosts is not None:
         # Of a percent-encoded separator ("%2F") the last character looks like a part of the word.
         begin = r"(?:(?<![\w.-])|(?<=%[0-9A-Fa-f]{2}))" if secret[0].isalnum() else ""
         text = begin + text + (r"(?![\w-]|\.\w)" if secret[-1].isalnum() else "")
-    found = (secret, re.compile(text), instead.replace("\\", r"\\"), host)
+    found = (secret, re.compile(text), instead.replace("\\", r"\\"), hosts)
     with _adding:
-        known = {(entry[0], entry[3]): entry for entry in _secrets} | {(secret, host): found}
+        known = {(entry[0], entry[3]): entry for entry in _secrets} | {(secret, hosts): found}
         # The longest first: a short one may be a part of it.
         _secrets = tuple(sorted(known.values(), key=lambda entry: -len(entry[0])))
 
 
 def redact(text: str) -> str:
     """Return the text without the secrets that `add_secret` was given."""
-    for _, pattern, instead, host in _secrets:
-        if host is None or host in text.lower():
+    for _, pattern, instead, hosts in _secrets:
+        if hosts is None or any(host in text.lower() for host in hosts):
             text = pattern.sub(instead, text)
     return text
 

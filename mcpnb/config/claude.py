@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from mcpnb.config.schema import CLAUDE, CLAUDE_OAUTH, Checker
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import Expanded, Secret, ServerConfig
-from mcpnb.oauth.urls import host_span
+from mcpnb.oauth.urls import host_of, host_span
 from mcpnb.text import add_secret
 
 __all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in", "with_defaults"]
@@ -74,12 +75,12 @@ def converted(
         url, spans = _expanded(values["url"], checker, *where, "url")
         given |= {"url": url, "hidden": _parts(url, spans), "http_headers": {}}
         _hide_address(url, given["hidden"])
-        host = _name_of_host(url)
+        hosts = _hosts(url)
         for name, text in values.get("headers", {}).items():
             value, spans = _expanded(text, checker, *where, "headers", name)
             given["http_headers"][name] = value
             for variable, begin, end in spans:
-                _hide(Expanded(variable, Secret(value[begin:end])), host, name)
+                _hide(Expanded(variable, Secret(value[begin:end])), hosts, name)
     if scopes := oauth.get("scopes"):
         given["scopes"] = scopes.split() if isinstance(scopes, str) else scopes
     return given, {ours: oauth[theirs] for theirs, ours in _OAUTH_NAMES.items() if theirs in oauth}
@@ -142,23 +143,23 @@ def _parts(url: str, spans: Spans) -> tuple[Expanded, ...]:
 def _hide_address(url: str, hidden: tuple[Expanded, ...]) -> None:
     """Hide the parts of an address: by themselves, and within it however short they are."""
     shown = ServerConfig(url=url, hidden=hidden).shown
-    (first, last), (begin, end), host = host_span(url), host_span(shown), _name_of_host(url)
+    (first, last), (begin, end), hosts = host_span(url), host_span(shown), _hosts(url)
     person = url[:first].partition("://")[2]
     if not hidden:
         return
     any_secret = False
     for part in hidden:
         # A user name or password is a secret, whatever it looks like.
-        any_secret |= _hide(part, host, "password" if part.value.reveal() in person else "")
-    of = None if any_secret else host
+        any_secret |= _hide(part, hosts, "password" if part.value.reveal() in person else "")
+    of = None if any_secret else hosts
     for spelled in (url[first:last], url[first:last].lower()):
-        add_secret(person + spelled + url[last:], shown.partition("://")[2], host=of)
-        add_secret(spelled + url[last:], shown[begin:], host=of)
+        add_secret(person + spelled + url[last:], shown.partition("://")[2], hosts=of)
+        add_secret(spelled + url[last:], shown[begin:], hosts=of)
     if len(url) - last >= _LONG:
-        add_secret(url[last:], shown[end:], host=of)
+        add_secret(url[last:], shown[end:], hosts=of)
 
 
-def _hide(part: Expanded, host: str, used_as: str) -> bool:
+def _hide(part: Expanded, hosts: tuple[str, ...], used_as: str) -> bool:
     """Hide what a variable gave; return whether it is a secret, rather than a word.
 
     A secret is hidden wherever it turns up: no message can tell which server it came from. A word
@@ -173,12 +174,16 @@ def _hide(part: Expanded, host: str, used_as: str) -> bool:
     # An environment may hold bytes that are no text.
     for text in {value, quote(value, safe="", errors="surrogateescape")}:
         if len(text) >= _LONG:
-            add_secret(text, part.shown, host=None if secret else host)
+            add_secret(text, part.shown, hosts=None if secret else hosts)
     return secret
 
 
-def _name_of_host(url: str) -> str:
-    """Return what every spelling of the address has; empty where spellings differ."""
+def _hosts(url: str) -> tuple[str, ...]:
+    """Return what messages about a server call it: host and port, in any of their spellings."""
     begin, end = host_span(url)
-    host = url[begin:end].lower()
-    return host.partition(":")[0] if host.isascii() and not host.startswith("[") else ""
+    found = {url[begin:end].lower()}
+    with suppress(ValueError):
+        found.add(host_of(url))
+    port = ":443" if url.lower().startswith("https:") else ":80"
+    found = {host.removesuffix(port) for host in found if host}
+    return (*found, *(quote(host, safe="", errors="surrogateescape").lower() for host in found))

@@ -230,6 +230,23 @@ class TestAnOrdinaryWord:
         assert "production" not in shown
         assert "${STAGE}" in shown
 
+    @pytest.mark.parametrize(
+        ("host", "same", "other"),
+        [
+            ("127.0.0.1:8001", "127.0.0.1%3A8001", "127.0.0.1:8002"),
+            ("[::1]:8001", "http://[::1]:8001/x", "http://[::1]:8002/x"),
+            ("MCP.example.com:80", "mcp.example.com", "example.com"),
+            ("bücher.example", "xn--bcher-kva.example", "bucher.example"),
+        ],
+    )
+    def test_knows_its_server_by_host_and_port_however_they_are_spelled(
+        self, write: Write, host: str, same: str, other: str
+    ) -> None:
+        write(f"http://{host}/${{STAGE}}/mcp")
+        mcpnb.servers(probe=False)
+        assert redact(f"{same}: no production") == f"{same}: no ${{STAGE}}"
+        assert redact(f"{other}: no production") == f"{other}: no production"
+
     def test_does_not_hide_the_host(self, write: Write) -> None:
         write("https://${STAGE}.example.com/${STAGE}/mcp")
         assert redact(resolve("team").url) == "https://production.example.com/${STAGE}/mcp"
