@@ -79,9 +79,17 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def all_files(explicit: str | os.PathLike[str] | None) -> list[File]:
-    """Return the files to read, nearest first, whether or not they exist."""
+    """Return the files to read, nearest first, whether or not they exist.
+
+    Raises:
+        ConfigError: ``MCPNB_CONFIG`` is a relative path.
+    """
     given = explicit or os.environ.get("MCPNB_CONFIG")
     asked_for = [File(expanded(given), "asked for")] if given else []
+    # A relative path is another file in each project, and nobody has agreed to that one.
+    # threat: relative-codex-home
+    if asked_for and not explicit and not asked_for[0].path.is_absolute():
+        raise ConfigError("MCPNB_CONFIG is a relative path. Set it to the whole path of a file.")
     persons = [File(config_folder() / "config.toml", "own")]
     if (codex := _codex_folder()) is not None:
         persons.append(File(codex / "config.toml", "codex"))

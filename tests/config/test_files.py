@@ -294,6 +294,17 @@ class TestWhichFileCounts:
         assert found.servers == {}
         assert [entry.name for entry in found.untrusted] == ["theirs"]
 
+    @pytest.mark.threat("relative-codex-home")
+    def test_a_relative_path_of_the_environment_makes_no_project_trusted_either(
+        self, work: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The argument may be one: whoever gives it is in that folder."""
+        (work / "team.toml").write_text(X)
+        assert list(read_configuration("team.toml").servers) == ["x"]
+        monkeypatch.setenv("MCPNB_CONFIG", "team.toml")
+        with pytest.raises(errors.ConfigError, match="MCPNB_CONFIG is a relative path"):
+            read_configuration()
+
 
 class TestClaudesFile:
     @staticmethod
