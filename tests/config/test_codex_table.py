@@ -160,7 +160,7 @@ SHOWN_ELSEWHERE = {
     "tests/login/test_begin_finish.py": {
         "1.2 the app server's login": "test_one_process_begins_and_another_finishes",
     },
-    "tests/oauth/test_unusable_servers.py": {
+    "tests/oauth/test_servers.py": {
         "1.4 older servers": "test_without_any_metadata_the_default_endpoints_serve",
     },
     "tests/login/test_rules_of_requests.py": {
@@ -194,7 +194,7 @@ SHOWN_ELSEWHERE = {
     },
     "tests/storage/test_files.py": {"1.8 locks": "test_processes_take_turns"},
     "tests/tokens/test_auth.py": {
-        "1.8 after a 401": "test_a_401_is_renewed_and_the_request_sent_once_more",
+        "1.8 after a 401": "test_a_401_is_refreshed_and_the_request_sent_once_more",
     },
     "tests/tokens/test_server_habits.py": {
         "1.8 a refused refresh": "test_invalid_grant_ends_the_login_with_any_status",
