@@ -92,8 +92,7 @@ HOMES = {
     "truststore": {"oauth"},
 }
 DEMO = {
-    *("anyio", "authlib", "httpx2", "joserfc", "mcp", "mcp_types", "pydantic", "rich"),
-    *("starlette", "uvicorn"),
+    *("anyio", "click", "httpx2", "mcp", "pydantic", "starlette", "uvicorn"),
 }
 """What the demo may use: it is other people's servers and browser, and only shipped here."""
 

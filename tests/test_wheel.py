@@ -32,6 +32,7 @@ VERSION = mcpnb.__version__
 ABOUT, DATA = f"mcpnb-{VERSION}.dist-info", f"mcpnb-{VERSION}.data/data"
 CALLBACK = "share/jupyter/labextensions/mcpnb/callback.html"
 BESIDES_CODE = {
+    "mcpnb/demo/page.html",
     "mcpnb/py.typed",
     "mcpnb/panel/callback.html",
     "mcpnb/panel/panel.css",

@@ -17,8 +17,8 @@ mcpnb's demo is running on this computer, in JupyterLab and with servers of its 
    {address}
 
 The notebooks there are copies, in {notebooks}.
-They, your changes to them and all logins are gone when the demo ends; your own notebooks, logins
-and Jupyter settings are left alone. To keep a notebook, use File > Download.
+They, your changes to them and all logins are deleted when the demo ends. It does not touch your own
+notebooks, logins and Jupyter settings. To keep a notebook, use File > Download.
 
 From another terminal, against the same server:
 
@@ -46,7 +46,7 @@ def main(*, terminal: bool, open_browser: bool = True, port: int | None = None) 
         The exit code: 0, or 1 if the story failed or something could not start.
     """
     try:
-        from mcpnb.demo import lab, servers  # noqa: F401 - whether what they import is there
+        from mcpnb.demo import lab
         from mcpnb.demo.story import run_story
     except ImportError as error:
         # Only what the extra brings: an import error of our own has to show.
@@ -70,38 +70,32 @@ def main(*, terminal: bool, open_browser: bool = True, port: int | None = None) 
 
 def _run_lab(*, open_browser: bool, port: int | None) -> int:
     """Run JupyterLab until it ends; Ctrl-C goes through."""
+    import tomllib
+
     from mcpnb.demo.lab import Lab, LabError
 
     with tempfile.TemporaryDirectory(prefix="mcpnb-demo-", ignore_cleanup_errors=True) as folder:
         print("Starting JupyterLab ...", file=sys.stderr, flush=True)
         try:
             with Lab(Path(folder), port=port, open_browser=open_browser) as lab:
-                text = USAGE.format(
-                    address=lab.address, notebooks=lab.notebooks, url=_first_url(lab.configuration)
-                )
-                print(text, flush=True)
+                servers = tomllib.loads(lab.configuration.read_text("utf-8"))["mcp_servers"]
+                url, notebooks = servers["harbour"]["url"], lab.notebooks
+                print(USAGE.format(address=lab.address, notebooks=notebooks, url=url), flush=True)
                 # In slices: on Windows a wait without a time-out cannot be interrupted.
                 while (code := lab.ended(within=1)) is None:
                     pass
-                said = lab.last_words()
+                last_words = lab.last_words()
         except LabError as error:
             return _failed(str(error))
     if code:
-        return _failed(f"JupyterLab ended by itself ({code}). It said last:\n\n{said}")
+        return _failed(f"JupyterLab ended by itself ({code}). Its last output:\n\n{last_words}")
     print("JupyterLab was shut down; nothing is left behind.")
     return 0
 
 
-def _first_url(configuration: Path) -> str:
-    import tomllib
-
-    found = tomllib.loads(configuration.read_text("utf-8"))
-    return str(found["mcp_servers"]["harbour"]["url"])
-
-
 def _taken(port: int) -> str | None:
     """Say why three ports in a row cannot be used, if so."""
-    from mcpnb.demo.listening import bind
+    from mcpnb.demo.servers import bind
 
     try:
         with contextlib.ExitStack() as stack:
@@ -114,7 +108,7 @@ def _taken(port: int) -> str | None:
 
 @contextlib.contextmanager
 def _ending_in_order() -> Iterator[None]:
-    """Have what ends a process from outside end it as Ctrl-C does."""
+    """Let signals that end a process end it as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -5,19 +5,21 @@ It reads the page as a browser would, the form included, so it also proves that 
 
 from __future__ import annotations
 
+import functools
+import ssl
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx2
 
-from mcpnb.demo.clients import is_loopback
-from mcpnb.demo.probe import tls
+from mcpnb.demo.clients import LOOPBACK_HOSTS
 
-__all__ = ["ConsentForm", "NoRedirectError", "approve", "enter_code"]
+__all__ = ["ConsentForm", "NoRedirectError", "approve", "enter_code", "status_of"]
 
 # A browser gives up after about twenty redirects; a sign-in needs four.
 STEPS = 12
+PROTOCOL = "2026-07-28"
 
 
 class NoRedirectError(RuntimeError):
@@ -68,7 +70,7 @@ class ConsentForm(HTMLParser):
         self._silent = tag in {"style", "title", "script"}
 
     def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - HTMLParser's signature
-        """Go on reading after what is not shown."""
+        """End what is not shown."""
         self._silent = False
 
     def handle_data(self, data: str) -> None:
@@ -78,7 +80,7 @@ class ConsentForm(HTMLParser):
 
 
 def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
-    """Open an authorization URL, decide, and go where the answer is sent.
+    """Open an authorization URL, decide, and go where the response is sent.
 
     Args:
         url: The authorization URL.
@@ -86,7 +88,7 @@ def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
         follow: Open the redirect URI too, as a browser does, if it is on this computer.
 
     Returns:
-        The last redirect away from the authorization server: the redirect URI with the answer.
+        The last redirect away from the authorization server: the redirect URI with the response.
 
     Raises:
         NoRedirectError: The authorization server showed something else.
@@ -95,62 +97,79 @@ def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
     home = _origin(url)
     callback = ""
     with _browser() as browser:
-        answer = browser.get(url)
+        page = browser.get(url)
         for _ in range(STEPS):
-            form = ConsentForm.read(answer.text)
-            if answer.has_redirect_location:
-                target = urljoin(str(answer.url), answer.headers["location"])
+            form = ConsentForm.read(page.text)
+            if page.has_redirect_location:
+                target = urljoin(str(page.url), page.headers["location"])
                 if _origin(target) != home:
                     callback = target
-                    if not (follow and is_loopback(target)):
+                    if not (follow and urlsplit(target).hostname in LOOPBACK_HOSTS):
                         return callback
-                answer = browser.get(target)
-            elif _origin(str(answer.url)) == home and form.action is not None:
-                answer = _decided(browser, answer, "deny" if deny else "approve")
+                page = browser.get(target)
+            elif _origin(str(page.url)) == home and form.action is not None:
+                page = _decided(browser, page, deny=deny)
             elif callback:
                 return callback
             else:
-                raise NoRedirectError(
-                    f"no redirect but HTTP {answer.status_code}: {form.text[:300]}"
-                )
+                raise NoRedirectError(f"no redirect but HTTP {page.status_code}: {form.text[:300]}")
     raise NoRedirectError("too many redirects")
 
 
 def enter_code(url: str, *, deny: bool = False) -> str:
-    """Open the address that a sign-in on another device names, and decide.
+    """Open the address that a sign-in on another device shows, decide, and return the page's text.
 
     Args:
         url: The address, with the code in it.
         deny: Press "Deny" instead of "Approve".
 
-    Returns:
-        What the page says then.
-
     Raises:
         NoRedirectError: There was nothing to decide.
     """
     with _browser() as browser:
-        answer = _decided(browser, browser.get(_direct(url)), "deny" if deny else "approve")
-    return ConsentForm.read(answer.text).text
+        page = _decided(browser, browser.get(_direct(url)), deny=deny)
+    return ConsentForm.read(page.text).text
+
+
+def status_of(mcp_url: str, headers: dict[str, str]) -> int:
+    """Send an MCP server one request with these headers, without mcpnb, and return the status."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": PROTOCOL,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    sent = headers | {
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": PROTOCOL,
+        "Mcp-Method": "tools/list",
+    }
+    with _browser() as http:
+        return http.post(mcp_url, json=message, headers=sent).status_code
 
 
 def _browser() -> httpx2.Client:
     # trust_env off: a proxy could not reach this computer's loopback.
-    return httpx2.Client(timeout=30, trust_env=False, verify=tls())
+    return httpx2.Client(timeout=30, trust_env=False, verify=_tls())
 
 
-def _decided(browser: httpx2.Client, answer: httpx2.Response, decision: str) -> httpx2.Response:
-    form = ConsentForm.read(answer.text)
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Load the certificate authorities once: they take longer than a whole sign-in here."""
+    return httpx2.create_ssl_context()
+
+
+def _decided(browser: httpx2.Client, page: httpx2.Response, *, deny: bool) -> httpx2.Response:
+    form, decision = ConsentForm.read(page.text), "deny" if deny else "approve"
     if form.method != "post" or decision not in form.buttons:
         raise NoRedirectError(f"no {decision} button on the page: {form.text[:300]}")
     return browser.post(
-        urljoin(str(answer.url), form.action or ""),
+        urljoin(str(page.url), form.action or ""),
         data={**form.fields, form.buttons[decision]: decision},
     )
 
 
 def _direct(url: str) -> str:
-    """Give a page's address on this computer, where it is told by way of Jupyter's proxy."""
+    """Return a page's address on this computer, where it was given by way of Jupyter's proxy."""
     parts = urlsplit(url)
     _, proxied, path = parts.path.partition("/proxy/")
     port, _, page = path.partition("/")

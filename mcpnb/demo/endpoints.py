@@ -1,293 +1,261 @@
-"""The HTTP side of the demo's authorization server: Starlette routes around authlib's rules."""
+"""The URLs and pages of the demo's authorization server, around the rules of `authorization`.
 
-# authlib has no type information.
-# mypy: disable-error-code="import-untyped"
+The pages have no script, no image and nothing from elsewhere. What a client says about itself is
+shown as escaped text.
+"""
+
 from __future__ import annotations
 
-import json
+import base64
+import hashlib
+import re
 import secrets
-from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qsl, urlsplit
+from html import escape
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
 
-from authlib.oauth2 import OAuth2Error
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request as HttpRequest
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcpnb.demo import pages
-from mcpnb.demo.authorization_server import (
-    Answer,
-    AuthorizationServer,
-    Consent,
-    JsonRequest,
-    Request,
-)
-from mcpnb.demo.clients import LOOPBACK_HOSTS, ClientMetadataError
-from mcpnb.demo.device import DeviceCode
-from mcpnb.demo.scopes import DESCRIPTIONS
+from mcpnb.demo.authorization import SCOPES, AuthorizationRequest, AuthorizationServer, Parameters
+from mcpnb.demo.clients import LOOPBACK_HOSTS, OAuthError
 
 __all__ = ["application"]
 
-# Forms and registrations are a few hundred bytes.
-BODY_LIMIT = 64 * 1024
-# Undecided consent pages that are remembered; the oldest goes first.
-TICKETS = 200
-COOKIE = "mcpnb_demo"
+# Forms and registrations have a few hundred bytes.
+_BODY_LIMIT = 64 * 1024
+# Undecided consent pages that are remembered. The oldest is forgotten first.
+_TICKETS = 200
+_COOKIE = "mcpnb_demo"
+# A response with a code or a token stays out of caches, and its URL out of referrers (RFC 9700
+# section 4.2.4).
+_PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+_PAGE = (Path(__file__).parent / "page.html").read_text("utf-8")
+_STYLE = _PAGE.partition("<style>")[2].partition("</style>")[0]
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_CSP_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
-class TooLongError(Exception):
-    """A body is longer than any honest one."""
+def application(server: AuthorizationServer) -> ASGIApp:
+    """Return the ASGI application of an authorization server.
 
-
-def application(server: AuthorizationServer) -> Starlette:
-    """Make the ASGI application of an authorization server."""
-    endpoints = Endpoints(server)
-    return Starlette(
+    It answers only requests that name this computer, or the host at which browsers are known to
+    reach it. A page on the web whose name resolves to 127.0.0.1 would otherwise be "this computer".
+    """
+    endpoints = _Endpoints(server)
+    app = Starlette(
         routes=[
             Route("/.well-known/oauth-authorization-server", endpoints.metadata),
-            Route("/jwks", endpoints.jwks),
             Route("/authorize", endpoints.authorize),
             Route("/consent", endpoints.consent, methods=["POST"]),
+            Route("/device", endpoints.device),
+            Route("/device_authorization", endpoints.device_authorization, methods=["POST"]),
             Route("/token", endpoints.token, methods=["POST"]),
             Route("/register", endpoints.register, methods=["POST"]),
             Route("/revoke", endpoints.revoke, methods=["POST"]),
-            Route("/device_authorization", endpoints.begin_device, methods=["POST"]),
-            Route("/device", endpoints.device),
         ],
-        middleware=[Middleware(KnownHosts, server=server)],
-        exception_handlers={TooLongError: _too_long},
+        exception_handlers={OAuthError: _error},
     )
 
+    async def known_hosts(scope: Scope, receive: Receive, send: Send) -> None:
+        known = {*LOOPBACK_HOSTS, urlsplit(server.pages_address).hostname}
+        refused = scope["type"] == "http" and _host(scope) not in known
+        await (Response("Invalid host header", 400) if refused else app)(scope, receive, send)
 
-class KnownHosts:
-    """Answers only requests that name this computer, or where browsers are known to reach it.
-
-    A page on the web whose name resolves to 127.0.0.1 would otherwise be "this computer".
-    """
-
-    def __init__(self, app: ASGIApp, server: AuthorizationServer) -> None:
-        self._app = app
-        self._server = server
-
-    @property
-    def _known(self) -> set[str]:
-        public = self._server.public_address
-        return {*LOOPBACK_HOSTS, *({urlsplit(public).hostname or ""} if public else ())}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] == "http" and _named(scope) not in self._known:
-            await Response("Invalid host header", 400)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+    return known_hosts
 
 
-def _named(scope: Scope) -> str | None:
-    try:
-        return urlsplit(f"//{HttpRequest(scope).headers.get('host', '')}").hostname
-    except ValueError:
-        return None
-
-
-async def _too_long(_request: HttpRequest, _error: Exception) -> Response:
-    return JSONResponse({"error": "invalid_request"}, status_code=413)
-
-
-async def _body(request: HttpRequest) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise TooLongError
-    return body
-
-
-async def _form(request: HttpRequest) -> list[tuple[str, str]]:
-    return parse_qsl((await _body(request)).decode("utf-8", "replace"), keep_blank_values=True)
-
-
-class Endpoints:
+class _Endpoints:
     """One method for each endpoint."""
 
     def __init__(self, server: AuthorizationServer) -> None:
         self._server = server
-        self._tickets: dict[str, tuple[str, Request | DeviceCode]] = {}
+        self._tickets: dict[str, tuple[str, AuthorizationRequest]] = {}
 
-    async def metadata(self, _request: HttpRequest) -> Response:
-        """Describe the server (RFC 8414 section 3.2)."""
+    async def metadata(self, _http: Request) -> Response:
         return JSONResponse(self._server.metadata())
 
-    async def jwks(self, _request: HttpRequest) -> Response:
-        """Give the public key of the access tokens (RFC 7517)."""
-        return JSONResponse(self._server.keys.as_dict(private=False))
+    async def register(self, http: Request) -> Response:
+        return JSONResponse(self._server.register(await _body(http)), 201, _PRIVATE)
 
-    async def authorize(self, http: HttpRequest) -> Response:
-        """Answer an authorization request: with the consent page, a code, or an error."""
-        fields = parse_qsl(http.url.query, keep_blank_values=True)
-        request = Request("GET", str(http.url), fields)
-        return await self._safely(request, lambda: self._decide(http, request))
+    async def token(self, http: Request) -> Response:
+        return JSONResponse(self._server.token(await _form(http)), headers=_PRIVATE)
 
-    async def _safely(self, request: Request, work: Callable[[], Awaitable[Response]]) -> Response:
-        """Turn whatever is wrong with an authorization request into a redirect or a page."""
-        try:
-            return await work()
-        except ClientMetadataError as error:
-            return _refused("invalid_client", str(error))
-        except OAuth2Error as error:
-            error.state = request.payload.state
-            if not error.redirect_uri:
-                return _refused(error.error, error.description or "The request is not valid.")
-            answer: Answer = self._server.handle_error_response(request, error)
-            self._server.iss.add_issuer_parameter(self._server, answer)
-            return answer
-        except ValueError:
-            # authlib refuses to describe an error with characters that RFC 6749 does not allow.
-            return _refused("invalid_request", "The request holds what no such request may hold.")
+    async def revoke(self, http: Request) -> Response:
+        self._server.revoke(await _form(http))
+        return Response(headers=_PRIVATE)
 
-    async def _decide(self, http: HttpRequest, request: Request) -> Response:
-        server = self._server
-        await server.clients.describe(request.payload.client_id or "")
-        grant = server.get_consent_grant(request, end_user=server.subject)
-        if server.deny or server.auto_consent:
-            return self._answer(request, grant, approved=not server.deny)
-        ticket, browser = self._ticket(http, request)
-        page = pages.ConsentPage(
-            ticket=ticket,
-            client=grant.client.name,
-            described_at=grant.client.described_at,
-            subject=server.subject,
-            scopes=[(name, DESCRIPTIONS[name]) for name in request.scope.split()],
-            resource=request.resources[0],
-            redirect_uri=grant.redirect_uri,
-        )
-        return _asking(page, browser)
-
-    def _ticket(self, http: HttpRequest, about: Request | DeviceCode) -> tuple[str, str]:
-        """Remember what is asked, and which browser is."""
-        ticket = secrets.token_urlsafe(24)
-        browser = http.cookies.get(COOKIE) or secrets.token_urlsafe(24)
-        self._tickets[ticket] = (browser, about)
-        while len(self._tickets) > TICKETS:
-            del self._tickets[next(iter(self._tickets))]
-        return ticket, browser
-
-    async def begin_device(self, http: HttpRequest) -> Response:
-        """Give a device its code (RFC 8628 section 3.1)."""
+    async def device_authorization(self, http: Request) -> Response:
         if not self._server.device_grant:
             return Response(status_code=404)
-        request = Request("POST", str(http.url), await _form(http), http.headers)
-        answer: Answer = self._server.create_endpoint_response("device_authorization", request)
-        return answer
+        response = self._server.device_authorization(await _form(http))
+        return JSONResponse(response, headers=_PRIVATE)
 
-    async def device(self, http: HttpRequest) -> Response:
-        """Ask for the code of a device, then whether it may (RFC 8628 section 3.3)."""
-        server, entered = self._server, http.query_params.get("user_code", "")
-        asked = server.device_codes.of_person(entered) if entered else None
-        client = server.query_client(asked.client_id) if asked is not None else None
-        if asked is None or client is None:
-            page = pages.ask_for_code(unknown=bool(entered))
-            return HTMLResponse(page, headers=pages.headers())
-        ticket, browser = self._ticket(http, asked)
-        consent = pages.ConsentPage(
-            ticket=ticket,
-            client=client.name,
-            described_at=client.described_at,
-            subject=server.subject,
-            scopes=[(name, DESCRIPTIONS[name]) for name in asked.scope.split()],
-            resource=asked.resource,
-            redirect_uri=None,
-            user_code=asked.user_code,
-        )
-        return _asking(consent, browser)
-
-    async def consent(self, http: HttpRequest) -> Response:
-        """Take the decision: once, and from the browser that was shown the page."""
-        form = dict(await _form(http))
-        browser, request = self._tickets.get(form.get("ticket", ""), ("", None))
-        decision = form.get("decision")
-        if (
-            request is None
-            or decision not in {"approve", "deny"}
-            or not secrets.compare_digest(
-                browser.encode(), http.cookies.get(COOKIE, "").encode("utf-8", "replace")
-            )
-        ):
-            return _refused("invalid_request", "This page was answered before, or is too old.")
-        del self._tickets[form["ticket"]]
-        if isinstance(request, DeviceCode):
-            return self._connect(request, approved=decision == "approve")
-
-        async def work() -> Response:
-            grant = self._server.get_consent_grant(request, end_user=self._server.subject)
-            consent = Consent(
-                client=grant.client.name,
-                scopes=tuple(request.scope.split()),
-                resource=request.resources[0],
-                approved=decision == "approve",
-            )
-            self._server.consents.append(consent)
-            answer = self._answer(request, grant, approved=consent.approved)
-            # After a POST: the browser comes with GET and without the form (RFC 9700 4.12).
-            answer.status_code = 303
-            return answer
-
-        return await self._safely(request, work)
-
-    def _connect(self, asked: DeviceCode, *, approved: bool) -> Response:
-        """Let a device in, or not."""
-        client = self._server.query_client(asked.client_id)
-        consent = Consent(
-            client=client.name if client else asked.client_id,
-            scopes=tuple(asked.scope.split()),
-            resource=asked.resource,
-            approved=approved,
-        )
-        self._server.consents.append(consent)
-        asked.decide(self._server.subject, approved=approved)
-        return HTMLResponse(pages.agreed(approved=approved), headers=pages.headers())
-
-    def _answer(self, request: Request, grant: object, *, approved: bool) -> Answer:
-        user = self._server.subject if approved else None
-        answer: Answer = self._server.create_authorization_response(
-            request, grant_user=user, grant=grant
-        )
-        return answer
-
-    async def token(self, http: HttpRequest) -> Response:
-        """Exchange a code or a refresh token (RFC 6749 section 3.2)."""
-        request = Request("POST", str(http.url), await _form(http), http.headers)
-        answer: Answer = self._server.create_token_response(request)
-        return answer
-
-    async def revoke(self, http: HttpRequest) -> Response:
-        """Revoke a token (RFC 7009)."""
-        request = Request("POST", str(http.url), await _form(http), http.headers)
-        answer: Answer = self._server.create_endpoint_response("revocation", request)
-        return answer
-
-    async def register(self, http: HttpRequest) -> Response:
-        """Register a client (RFC 7591)."""
+    async def authorize(self, http: Request) -> Response:
+        server, parameters = self._server, Parameters(http.url.query)
         try:
-            data = json.loads(await _body(http))
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            body = {"error": "invalid_client_metadata", "error_description": "Send a JSON object."}
-            return JSONResponse(body, status_code=400)
-        request = JsonRequest(str(http.url), data)
-        answer: Answer = self._server.create_endpoint_response("client_registration", request)
-        return answer
+            request = await server.authorization_request(parameters)
+        except OAuthError as error:
+            return _refused(error)
+        try:
+            server.complete(request, parameters)
+        except OAuthError as error:
+            return RedirectResponse(server.redirect(request, error), 302, _PRIVATE)
+        if not (server.deny or server.auto_consent):
+            return self._consent_page(http, request)
+        server.answer(request, approved=not server.deny)
+        return RedirectResponse(server.redirect(request), 302, _PRIVATE)
+
+    async def device(self, http: Request) -> Response:
+        """Ask for the code of a device, then for consent (RFC 8628 section 3.3)."""
+        typed = http.query_params.get("user_code", "")
+        request = self._server.device_request(typed) if typed else None
+        if request is not None:
+            return self._consent_page(http, request)
+        said = (
+            "No device waits with this code: it was used, or is too old."
+            if typed
+            else "Enter the code that your notebook or terminal shows."
+        )
+        return _page(
+            "Connect a device",
+            f"""
+<p>{said}</p>
+<form method="get" action="device">
+<button>Continue</button>
+<label><input name="user_code" aria-label="Code" autocomplete="off" autofocus required></label>
+</form>""",
+        )
+
+    def _consent_page(self, http: Request, request: AuthorizationRequest) -> Response:
+        # The ticket cannot be guessed, so that no other page can decide; the cookie says in which
+        # browser this one was shown.
+        ticket = secrets.token_urlsafe(24)
+        browser = http.cookies.get(_COOKIE) or secrets.token_urlsafe(24)
+        self._tickets[ticket] = (browser, request)
+        while len(self._tickets) > _TICKETS:
+            del self._tickets[next(iter(self._tickets))]
+        client, host = request.client, urlsplit(request.redirect_uri).netloc
+        origin = (
+            f"describes itself at <code>{escape(client.described_at)}</code>"
+            if client.described_at
+            else "registered itself under this name"
+        )
+        goes_to = (
+            f"<code>{escape(host)}</code>"
+            if host
+            else f"the device that shows the code <code>{escape(request.user_code)}</code>"
+        )
+        scopes = "".join(
+            f"<li><code>{escape(name)}</code>{escape(SCOPES[name])}</li>" for name in request.scopes
+        )
+        page = _page(
+            f"Let {client.client_name or client.client_id} in?",
+            f"""
+<p class="note">This app {origin}. You are signed in as <b>{escape(self._server.subject)}</b>.</p>
+<dl>
+<dt>It may</dt><dd><ul>{scopes}</ul></dd>
+<dt>at this MCP server, and nowhere else</dt><dd><code>{escape(request.resource)}</code></dd>
+<dt>The answer goes to</dt><dd>{goes_to}</dd>
+</dl>
+<form method="post" action="consent">
+<input type="hidden" name="ticket" value="{escape(ticket)}">
+<button name="decision" value="approve">Approve</button>
+<button name="decision" value="deny">Deny</button>
+</form>
+<p><small>A demonstration: nothing leaves the computer that it runs on.</small></p>""",
+            redirect_uri=request.redirect_uri,
+        )
+        # Without a path it is for the pages next to this one: a proxy's host has other things, too.
+        page.set_cookie(_COOKIE, browser, httponly=True, samesite="lax", path=None)
+        return page
+
+    async def consent(self, http: Request) -> Response:
+        """Take the decision: once, and from the browser that the page was shown in."""
+        form = await _form(http)
+        browser, request = self._tickets.get(form["ticket"], ("", None))
+        cookie = http.cookies.get(_COOKIE, "").encode("utf-8", "replace")
+        known = request is not None and secrets.compare_digest(browser.encode(), cookie)
+        if request is None or not known or form["decision"] not in {"approve", "deny"}:
+            return _refused(
+                OAuthError("invalid_request", "This page was answered before, or is too old.")
+            )
+        del self._tickets[form["ticket"]]
+        approved = form["decision"] == "approve"
+        self._server.answer(request, approved=approved)
+        self._server.consents.append(request)
+        if request.redirect_uri:
+            # After a POST the browser comes with GET, and without the form (RFC 9700 4.12).
+            return RedirectResponse(self._server.redirect(request), 303, _PRIVATE)
+        if approved:
+            return _page("The device is signed in", "<p>You can close this page.</p>")
+        return _page("You said no", "<p>The device gets nothing. You can close this page.</p>")
 
 
-def _asking(page: pages.ConsentPage, browser: str) -> Response:
-    answer = HTMLResponse(page.html(), headers=pages.headers(page.redirect_uri))
-    # Without a path it is for the pages beside this one: at a proxy's host are other things, too.
-    answer.set_cookie(COOKIE, browser, httponly=True, samesite="lax", path=None)
-    return answer
+async def _body(http: Request) -> bytes:
+    body = b""
+    async for chunk in http.stream():
+        body += chunk
+        if len(body) > _BODY_LIMIT:
+            raise OAuthError("invalid_request", "The request is too long.", 413)
+    return body
 
 
-def _refused(error: str, description: str) -> Response:
-    return HTMLResponse(pages.refusal(error, description), 400, headers=pages.headers())
+async def _form(http: Request) -> Parameters:
+    return Parameters((await _body(http)).decode("utf-8", "replace"))
+
+
+async def _error(_http: Request, error: Exception) -> Response:
+    assert isinstance(error, OAuthError)  # noqa: S101 - Starlette's type is wider
+    body = {"error": error.error, "error_description": str(error)}
+    return JSONResponse(body, error.status, _PRIVATE)
+
+
+def _host(scope: Scope) -> str | None:
+    try:
+        return urlsplit(f"//{Request(scope).headers.get('host', '')}").hostname
+    except ValueError:
+        return None
+
+
+def _refused(error: OAuthError) -> Response:
+    """Return the page for a request that no redirect may answer (RFC 6749 section 4.1.2.1)."""
+    return _page(
+        "This sign-in cannot continue",
+        f"""
+<p>{escape(str(error))}</p>
+<p class="note">Error <code>{escape(error.error)}</code>. The app that sent you here is not told,
+because it is not certain which app that is. Close this page and start again from the app.</p>""",
+        status=400,
+    )
+
+
+def _page(heading: str, body: str, *, redirect_uri: str = "", status: int = 200) -> HTMLResponse:
+    """Return a page with headers that allow no script, frame, opener, referrer or cache.
+
+    ``form-action`` holds for redirects after the form too (CSP level 3), so it has to name the
+    origin of the redirect URI. An IPv6 literal is no valid source there; its scheme is.
+    """
+    sources = ["'self'"]
+    if redirect_uri:
+        parts = urlsplit(redirect_uri)
+        named = _CSP_HOST.fullmatch(parts.netloc)
+        sources.append(f"{parts.scheme}://{parts.netloc}" if named else f"{parts.scheme}:")
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
+        f"form-action {' '.join(sources)}; base-uri 'none'; frame-ancestors 'none'"
+    )
+    headers = _PRIVATE | {
+        "Content-Security-Policy": policy,
+        # Large servers do so. A tab that opened this one then knows nothing of it any more.
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "X-Frame-Options": "DENY",
+        "X-Content-Type-Options": "nosniff",
+    }
+    html = Template(_PAGE).substitute(heading=escape(heading), body=body)
+    return HTMLResponse(html, status, headers)

@@ -38,7 +38,7 @@ _COLOURS: Final = ((11, 110, 99), (63, 165, 140), (240, 171, 84), (210, 92, 78))
 
 
 def traffic(harbour: str | None = None) -> list[HarbourMonth]:
-    """Give the months of one harbour, or of all: the same numbers every time."""
+    """Return the months of one harbour, or of all: the same numbers every time."""
     wanted = [name for name in HARBOURS if harbour in {None, name}]
     return [_month(name, month) for month in range(1, 13) for name in wanted]
 
@@ -58,54 +58,37 @@ def _month(name: str, month: int) -> HarbourMonth:
     )
 
 
-class _Canvas:
-    """An RGB picture that is filled in horizontal spans with soft ends."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self._rows = [bytearray(bytes(_BACKGROUND) * width) for _ in range(height)]
-
-    def span(self, y: int, left: float, right: float, colour: tuple[int, int, int]) -> None:
-        """Fill from `left` to `right` in row `y`."""
-        row, first, last = self._rows[y], math.ceil(left), math.floor(right)
-        row[first * 3 : last * 3] = bytes(colour) * (last - first)
-        for x, share in ((first - 1, first - left), (last, right - last)):
-            if share > 0:
-                for channel, value in enumerate(colour):
-                    old = row[x * 3 + channel]
-                    row[x * 3 + channel] = round(old + (value - old) * share)
-
-    def png(self) -> bytes:
-        """Encode as PNG: 8 bits, RGB, no filter (ISO/IEC 15948)."""
-        header = struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
-        pixels = b"".join(b"\0" + bytes(row) for row in self._rows)
-        chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(pixels, 9)), (b"IEND", b""))
-        return b"\x89PNG\r\n\x1a\n" + b"".join(
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-            for kind, data in chunks
-        )
-
-
 def picture() -> bytes:
     """Draw the ships of each month, the harbours stacked, as a PNG."""
-    width, height, margin, radius = 640, 320, 28, 9.0
-    canvas = _Canvas(width, height)
+    width, height, margin = 640, 320, 28
+    rows = [bytearray(bytes(_BACKGROUND) * width) for _ in range(height)]
+
+    def fill(left: int, right: int, top: int, bottom: int, colour: tuple[int, int, int]) -> None:
+        for row in rows[top:bottom]:
+            row[left * 3 : right * 3] = bytes(colour) * (right - left)
+
     by_month = [[_month(name, month) for name in HARBOURS] for month in range(1, 13)]
-    top = max(sum(row.ships for row in rows) for rows in by_month)
-    scale = (height - 2 * margin) / top
-    for step in range(0, top, 250):
-        canvas.span(height - margin - round(step * scale), margin, width - margin, _GRID)
+    most = max(sum(row.ships for row in month) for month in by_month)
+    scale = (height - 2 * margin) / most
+    for step in range(0, most, 250):
+        y = height - margin - round(step * scale)
+        fill(margin, width - margin, y, y + 1, _GRID)
     slot = (width - 2 * margin) / 12
-    for index, rows in enumerate(by_month):
-        left, right = margin + index * slot + slot * 0.18, margin + (index + 1) * slot - slot * 0.18
-        crown = height - margin - round(sum(row.ships for row in rows) * scale)
-        bottom = height - margin
-        for row, colour in zip(rows, _COLOURS, strict=True):
-            upper = max(bottom - round(row.ships * scale), crown)
-            for y in range(upper, bottom):
-                # Rounded at the very top only.
-                depth = radius - min(y - crown + 0.5, radius)
-                inset = radius - math.sqrt(radius**2 - depth**2)
-                canvas.span(y, left + inset, right - inset, colour)
-            bottom = upper
-    return canvas.png()
+    for index, month in enumerate(by_month):
+        left, bottom = margin + round((index + 0.18) * slot), height - margin
+        for row, colour in zip(month, _COLOURS, strict=True):
+            top = bottom - round(row.ships * scale)
+            fill(left, left + round(slot * 0.64), top, bottom, colour)
+            bottom = top
+    return _png(width, height, rows)
+
+
+def _png(width: int, height: int, rows: list[bytearray]) -> bytes:
+    """Encode as PNG: 8 bits, RGB, no filter (ISO/IEC 15948)."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = b"".join(b"\0" + bytes(row) for row in rows)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(pixels, 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )

@@ -1,10 +1,10 @@
 """The demo's servers inside a Jupyter server, as an extension of it: for `mcpnb demo` and Binder.
 
 They live as long as Jupyter, so that a kernel may restart. Kernels find them by name, through a
-configuration file that is named in their environment.
+configuration file that their environment names.
 
-The one thing that is not as in the world: behind Jupyter's proxy a browser reaches the consent page
-at another address than the kernel reaches the token endpoint. A real authorization server is at one
+One thing differs from real servers. Behind Jupyter's proxy a browser reaches the consent page at
+another address than the kernel reaches the token endpoint. A real authorization server has one
 address for everybody; this one learns from Jupyter where the browser is (`note_origins`).
 """
 
@@ -16,7 +16,6 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -24,29 +23,32 @@ from urllib.parse import urlsplit
 
 from mcpnb.demo.servers import DemoServers
 
-__all__ = ["FOLDER", "LIFETIME", "configuration", "note_origins"]
+__all__ = ["FOLDER", "LIFETIME", "demo_servers"]
 
 FOLDER: Final = "MCPNB_DEMO_FOLDER"
 """Names the folder that `mcpnb demo` made; it ends this server by closing its standard input."""
 LIFETIME: Final = 15
-"""Seconds that an access token lives: one sees it expire, and being renewed."""
+"""Seconds that an access token lives: short enough to see it expire and be refreshed."""
 
 CONFIGURATION = """\
-# The demo's own: it is gone when the demo ends.
-mcp_oauth_credentials_store = "file"  # no keyring of yours is asked
+# This file belongs to the demo, and goes when the demo ends.
+mcp_oauth_credentials_store = "file"  # your keyring is not used
 
 [mcp_servers.harbour]
-url = "{harbour}"
+url = "{}"
 
 # Its operator allows no redirect but to a port of the person's own computer.
 [mcp_servers.lighthouse]
-url = "{lighthouse}"
+url = "{}"
 """
 
 
-def configuration(harbour: DemoServers, lighthouse: DemoServers) -> str:
-    """Write what gives both servers their names."""
-    return CONFIGURATION.format(harbour=harbour.mcp_url, lighthouse=lighthouse.mcp_url)
+def demo_servers(configuration: Path, *, port: int = 0) -> tuple[DemoServers, DemoServers]:
+    """Return the servers of the notebooks, harbour and lighthouse, and write their names down."""
+    harbour = DemoServers(port=port, access_token_lifetime=LIFETIME, device_grant=True)
+    lighthouse = DemoServers(access_token_lifetime=LIFETIME, redirects="callback")
+    configuration.write_text(CONFIGURATION.format(harbour.mcp_url, lighthouse.mcp_url), "utf-8")
+    return harbour, lighthouse
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
@@ -57,22 +59,17 @@ def _load_jupyter_server_extension(app: Any) -> None:
     """Start the servers, and tell all kernels where they are."""
     given = os.environ.get(FOLDER)
     folder = Path(given or tempfile.mkdtemp(prefix="mcpnb-demo-"))
-    port = int(os.environ.get("MCPNB_DEMO_PORT", "0"))
-    servers = (
-        DemoServers(port=port, access_token_lifetime=LIFETIME, device_grant=True),
-        DemoServers(access_token_lifetime=LIFETIME, callback_redirects_only=True),
-    )
+    config = folder / "config.toml"
+    servers = demo_servers(config, port=int(os.environ.get("MCPNB_DEMO_PORT", "0")))
     for server in servers:
         server.start()
         atexit.register(server.stop)
     if find_spec("jupyter_server_proxy") is not None:
         note_origins(app, servers)
-    config = folder / "config.toml"
-    config.write_text(configuration(*servers), "utf-8")
     os.environ.update(
         MCPNB_CONFIG=str(config),
         MCPNB_HOME=str(folder / "mcpnb"),
-        # `!mcpnb` in a cell, also where nobody activated this environment.
+        # For `!mcpnb` in a cell, also where nobody activated this environment.
         PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     )
     if given is None:
@@ -82,25 +79,21 @@ def _load_jupyter_server_extension(app: Any) -> None:
 
 
 def _end_with(app: Any) -> None:
-    """End Jupyter when who started it closes our standard input, or dies."""
+    """End Jupyter when the process that started it closes our standard input, or dies."""
     while sys.stdin.buffer.read(1):
         pass
     app.stop(from_signal=True)
 
 
 def note_origins(app: Any, servers: tuple[DemoServers, ...]) -> None:
-    """Have the consent pages at the address that the browser reaches them at.
+    """Put the consent pages at the address where the browser reaches them.
 
     Neither Jupyter nor a kernel knows that address: not behind JupyterHub, on Binder or through
-    ``ssh -L``. The browser does, and says so in the ``Origin`` of every POST (Fetch standard,
-    section 3.1); before a page can run a cell it has asked with one for a kernel.
-
-    Args:
-        app: The Jupyter server.
-        servers: Whose pages.
+    ``ssh -L``. The browser sends it in the ``Origin`` of every POST (Fetch standard, section 3.1),
+    and a page sends a POST for a kernel before it can run a cell.
     """
     settings = app.web_app.settings
-    log: Callable[..., None] = settings["log_function"]
+    log = settings["log_function"]
 
     def noting(handler: Any, *arguments: Any, **options: Any) -> None:
         origin = _origin(handler)
@@ -114,12 +107,12 @@ def note_origins(app: Any, servers: tuple[DemoServers, ...]) -> None:
 
 
 def _origin(handler: Any) -> str | None:
-    """Give the origin that a signed-in person's page says it is at."""
+    """Return the origin that the page of a signed-in person names."""
     request = handler.request
     origin = request.headers.get("Origin", "")
     if request.method not in {"POST", "PUT", "PATCH"} or handler.get_status() >= 400:
         return None
-    # Not the pages' own form: theirs has an opaque origin.
+    # Not the consent page's own form, which has an opaque origin.
     if urlsplit(origin).scheme not in {"http", "https"} or not handler.current_user:
         return None
     return str(origin)

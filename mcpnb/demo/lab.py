@@ -21,27 +21,27 @@ __all__ = ["FIRST", "Lab", "LabError", "missing", "notebooks"]
 
 FIRST: Final = "01-sign-in.ipynb"
 NEEDED: Final = ("jupyterlab", "jupyter_server_proxy", "ipykernel", "pandas", "matplotlib")
-# Ten seconds on two busy cores; a computer that looks for viruses in each file takes longer.
+# Ten seconds on two busy cores. A computer that scans each file for viruses takes longer.
 STARTUP_SECONDS = 120.0
 STOP_SECONDS = 10.0
 LAST_LINES = 12
 
-# What Jupyter would otherwise take from the person's own folders, or from the Jupyter that this
-# runs in a terminal of.
+# Variables by which Jupyter would find the person's own folders, or the Jupyter in a terminal of
+# which this runs.
 NOT_INHERITED = ("JUPYTER_", "JUPYTERHUB_", "JUPYTERLAB_", "JPY_", "IPYTHON", "MCPNB_")
 
 
 class LabError(Exception):
-    """JupyterLab did not start; the message says what it said last."""
+    """JupyterLab did not start; the message has its last output."""
 
 
 def missing() -> str | None:
-    """Name what is not installed of what the notebooks need, if anything."""
+    """Name a library that the notebooks need and that is not installed, if any."""
     return next((name for name in NEEDED if find_spec(name) is None), None)
 
 
 def notebooks() -> list[Path]:
-    """List the demo's notebooks: beside this file in a wheel, at the top of a checkout."""
+    """List the demo's notebooks: next to this file in a wheel, at the top of a checkout."""
     here = Path(__file__).parent
     for folder in (here / "notebooks", here.parent.parent / "notebooks"):
         if found := sorted(folder.glob("*.ipynb")):
@@ -49,40 +49,35 @@ def notebooks() -> list[Path]:
     raise LabError("The demo's notebooks are missing: mcpnb is not installed completely.")
 
 
-def _listened_on(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
 class Lab:
     """A running JupyterLab with copies of the notebooks; a context manager that ends it.
 
-    Nothing of the person's Jupyter is read or written, and nothing of their mcpnb.
+    It reads and writes nothing of the person's Jupyter, and nothing of their mcpnb.
     """
 
     def __init__(self, folder: Path, *, port: int | None, open_browser: bool) -> None:
-        """Write everything down that JupyterLab needs.
+        """Write all files that JupyterLab needs.
 
         Args:
             folder: Where everything is; empty.
             port: JupyterLab's port; the servers get the next two. Any free ones if left out.
-            open_browser: Have JupyterLab open one.
+            open_browser: Whether JupyterLab opens a browser.
         """
-        self.folder = folder
         self.notebooks = folder / "notebooks"
+        self.configuration = folder / "config.toml"
+        """The file that names the servers."""
         self._runtime = folder / "runtime"
         self._log = folder / "jupyter.log"
         self._command = [sys.executable, "-m", "jupyterlab"]
         if not open_browser:
             self._command.append("--no-browser")
-        self._environment = self._prepared(port)
+        self._environment = self._prepared(folder, port)
         self._process: subprocess.Popen[bytes] | None = None
         self._about: dict[str, Any] = {}
 
-    def _prepared(self, port: int | None) -> dict[str, str]:
+    def _prepared(self, folder: Path, port: int | None) -> dict[str, str]:
         for name in ("config", "data", "ipython", "notebooks", "runtime"):
-            (self.folder / name).mkdir()
+            (folder / name).mkdir()
         for notebook in notebooks():
             shutil.copyfile(notebook, self.notebooks / notebook.name)
         server: dict[str, Any] = {
@@ -105,18 +100,18 @@ class Lab:
             "jupyter_lab_config.json": {"LabApp": lab},
             f"lab/user-settings/{news}": {"fetchNews": "false"},
         }.items():
-            path = self.folder / "config" / name
+            path = folder / "config" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(content), "utf-8")
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(NOT_INHERITED)}
-        own = {
-            FOLDER: str(self.folder),
-            "IPYTHONDIR": str(self.folder / "ipython"),
-            "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
-            "JUPYTER_DATA_DIR": str(self.folder / "data"),
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(NOT_INHERITED)}
+        environment |= {
+            FOLDER: str(folder),
+            "IPYTHONDIR": str(folder / "ipython"),
+            "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTER_DATA_DIR": str(folder / "data"),
             "JUPYTER_RUNTIME_DIR": str(self._runtime),
         }
-        return kept | own | ({"MCPNB_DEMO_PORT": str(port + 1)} if port else {})
+        return environment | ({"MCPNB_DEMO_PORT": str(port + 1)} if port else {})
 
     def __enter__(self) -> Self:
         try:
@@ -129,15 +124,15 @@ class Lab:
         self.stop()
 
     def start(self) -> Self:
-        """Start it, and return when it answers.
+        """Start it, and return when it accepts connections.
 
         Raises:
-            LabError: It does not.
+            LabError: It does not start.
         """
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 self._command,
-                stdin=subprocess.PIPE,  # closed, it ends: also if this process is killed
+                stdin=subprocess.PIPE,  # once closed, it ends: also if this process is killed
                 stdout=log,
                 stderr=log,
                 cwd=self.notebooks,
@@ -147,41 +142,39 @@ class Lab:
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         deadline = time.monotonic() + STARTUP_SECONDS
-        while not self._is_up():
+        while not self.is_up():
             if self.ended(within=0.1) is not None or time.monotonic() > deadline:
-                raise LabError(f"JupyterLab did not start. It said last:\n\n{self.last_words()}")
+                raise LabError(f"JupyterLab did not start. Its last output:\n\n{self.last_words()}")
         if not self.configuration.exists():
             raise LabError(f"The demo's servers did not start.\n\n{self.last_words()}")
         return self
 
-    def _is_up(self) -> bool:
-        """Whether it listens; where, it writes down a moment before (measured)."""
+    def is_up(self) -> bool:
+        """Return whether it accepts connections. It writes its port to a file before (measured)."""
         for file in self._runtime.glob("jpserver-*.json"):
             with contextlib.suppress(ValueError):  # half written
                 self._about = json.loads(file.read_text("utf-8"))
-        return bool(self._about) and _listened_on(self._about["port"])
+        if self._about:
+            address = ("127.0.0.1", self._about["port"])
+            with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
+                return True
+        return False
 
     @property
     def address(self) -> str:
         """The first notebook, with the token that lets a browser in."""
-        about = self._about
-        return f"{about['url']}lab/tree/{FIRST}?token={about['token']}"
-
-    @property
-    def configuration(self) -> Path:
-        """The file that names the servers."""
-        return self.folder / "config.toml"
+        return f"{self._about['url']}lab/tree/{FIRST}?token={self._about['token']}"
 
     def ended(self, within: float) -> int | None:
-        """Give the exit code if it ends within some seconds."""
-        assert self._process is not None  # noqa: S101 - for who reads types
+        """Return the exit code if it ends within some seconds."""
+        assert self._process is not None  # noqa: S101 - for the type checker
         try:
             return self._process.wait(within)
         except subprocess.TimeoutExpired:
             return None
 
     def last_words(self) -> str:
-        """Give the end of what it wrote."""
+        """Return the end of its output."""
         lines = self._log.read_text("utf-8", "replace").splitlines() if self._log.exists() else []
         return "\n".join(f"   {line}" for line in lines[-LAST_LINES:])
 
@@ -191,7 +184,7 @@ class Lab:
         if process is None:
             return
         with contextlib.suppress(OSError):
-            assert process.stdin is not None  # noqa: S101 - for who reads types
+            assert process.stdin is not None  # noqa: S101 - for the type checker
             process.stdin.close()
         try:
             if self.ended(STOP_SECONDS) is None:

@@ -6,6 +6,7 @@ it has the base scope. Added here: what a valid token is, and HTTP 403 where a t
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -16,20 +17,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio
-from joserfc.errors import JoseError
 from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 from pydantic import Field
 from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcpnb.demo import harbour
-from mcpnb.demo.authorization_server import AuthorizationServer
-from mcpnb.demo.listening import Record
-from mcpnb.demo.scopes import READ, WRITE
-from mcpnb.demo.step_up import ScopeRequired
+from mcpnb.demo.authorization import READ, WRITE, AuthorizationServer
 
 __all__ = ["ResourceServer"]
 
@@ -38,14 +39,16 @@ README = """\
 
 A demonstration server: a year of traffic in four harbours that do not exist.
 
-* `harbour_traffic` gives the numbers, `chart` draws them.
-* `slow` takes its time and says how far it is.
+* `harbour_traffic` returns the numbers, `chart` draws them.
+* `slow` takes its time and reports its progress.
 * `publish` needs the scope `data:write`, so it asks you to sign in for more.
 * `fail` fails, to show what that looks like.
 """
+TOOL_SCOPES = {"publish": WRITE}
+"""What a tool needs beyond the scope that every call needs."""
 
 
-# No slots: the SDK would take their descriptors for default values, and give no structured content.
+# No slots: the SDK would take their descriptors for default values, and send no structured content.
 @dataclass(frozen=True)
 class WhoAmI:
     """What the server knows about the caller."""
@@ -65,62 +68,17 @@ class Report:
     published_by: str | None
 
 
-class Verifier:
-    """Decides what a valid access token is: signed by our server, live, not revoked.
-
-    The audience is left to the SDK, which compares `AccessToken.resource` with its own URL.
-    """
-
-    def __init__(self, server: AuthorizationServer) -> None:
-        self._server = server
-
-    async def verify_token(self, token: str) -> AccessToken | None:
-        """Give what the token says, or `None` for one that opens nothing."""
-        try:
-            claims = self._server.decode(token)
-        except JoseError:
-            return None
-        if not self._server.is_live(claims["jti"]):
-            return None
-        return AccessToken(
-            token=token,
-            client_id=claims["client_id"],
-            scopes=claims["scope"].split(),
-            # Whole seconds only; the exact end was checked above.
-            expires_at=math.ceil(claims["exp"]),
-            resource=claims["aud"],
-            subject=claims["sub"],
-            claims=claims,
-        )
-
-
-@contextmanager
-def _own_logging() -> Iterator[None]:
-    """Undo what the SDK does to the root logger: `MCPServer()` calls `logging.basicConfig`.
-
-    A handler of its own on stderr, at INFO, would write into the person's terminal and notebook.
-    """
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-
-
 class ResourceServer:
     """The harbour office, at one URL.
 
     Attributes:
-        url: Its address, which is also its resource identifier.
         app: The ASGI application.
         calls: How often each tool ran.
         published: What was published, oldest first.
     """
 
     def __init__(self, url: str, authorization_server: AuthorizationServer) -> None:
-        self.url = url
+        self._authorization = authorization_server
         self.calls: Counter[str] = Counter()
         self.published: list[Report] = []
         with _own_logging():
@@ -129,7 +87,7 @@ class ResourceServer:
                 title="Harbour office",
                 description="A demonstration: traffic in four harbours that do not exist.",
                 version="1.0",
-                token_verifier=Verifier(authorization_server),
+                token_verifier=self,
                 # From strings: pydantic's URL type would add a slash to the issuer, and issuers are
                 # compared byte for byte (RFC 8414 section 3.3).
                 auth=AuthSettings.model_validate(
@@ -150,21 +108,25 @@ class ResourceServer:
         server.resource(
             "demo://chart.png", name="chart", title="A year as a picture", mime_type="image/png"
         )(harbour.picture)
-        app = server.streamable_http_app()
+        self.app = server.streamable_http_app()
         # The last one is the innermost: after the SDK's, which say who is calling.
-        app.user_middleware.append(Middleware(ScopeRequired, scopes={"publish": WRITE}, url=url))
-        self._record = Record(app)
-        self.app = self._record
+        self.app.user_middleware.append(Middleware(_ScopeRequired, url=url))
 
-    @property
-    def requests(self) -> list[tuple[str, str]]:
-        """Method and path of each request, oldest first."""
-        return self._record.requests
-
-    @property
-    def answers(self) -> list[tuple[str, str, int]]:
-        """Method, path and status of each answer, oldest first."""
-        return self._record.answers
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Return what a live token says, for the SDK, which compares `resource` with its own."""
+        found = self._authorization.access_token(token)
+        if found is None or not found.live:
+            return None
+        return AccessToken(
+            token=token,
+            client_id=found.grant.client_id,
+            scopes=list(found.scopes),
+            # Whole seconds only; the exact end was checked above.
+            expires_at=math.ceil(found.expires_at),
+            resource=found.grant.resource,
+            subject=self._authorization.subject,
+            claims={"exp": found.expires_at},
+        )
 
     async def whoami(self) -> WhoAmI:
         """Say who is calling: the client, the person, the scopes, and how long the token lives."""
@@ -183,7 +145,7 @@ class ResourceServer:
         ] = None,
         limit: Annotated[int, Field(ge=1, le=1000, description="How many rows at most")] = 20,
     ) -> list[harbour.HarbourMonth]:
-        """Give ships, cargo and waiting times by month and harbour."""
+        """Return ships, cargo and waiting times by month and harbour."""
         self._caller("harbour_traffic")
         return harbour.traffic(harbour_name)[:limit]
 
@@ -212,7 +174,7 @@ class ResourceServer:
         """Publish a report in your name. Needs the scope data:write."""
         token = self._caller("publish")
         if WRITE not in token.scopes:
-            # `ScopeRequired` answered before; this is for the day when somebody mounts this tool
+            # `_ScopeRequired` answered before; this is for the day when somebody mounts this tool
             # elsewhere.
             raise ToolError(f"This needs the scope {WRITE}.")
         report = Report(number=len(self.published) + 1, title=title, published_by=token.subject)
@@ -230,3 +192,79 @@ class ResourceServer:
             raise ToolError("Nobody is signed in.")
         self.calls[tool] += 1
         return token
+
+
+class _ScopeRequired:
+    """Middleware that asks for a tool's scope before the tool runs.
+
+    The MCP SDK cannot: by the time a tool runs, only a JSON-RPC response is left to send, and
+    clients step up from HTTP 403 (specification 2026-07-28, authorization, "scope challenge
+    handling"). The body is read in both protocol eras. Newer clients name the tool in the
+    ``Mcp-Name`` header too, but a header alone would be the client's word for what it may not do.
+    """
+
+    def __init__(self, app: ASGIApp, url: str) -> None:
+        self._app = app
+        self._metadata = f"{url.removesuffix('/mcp')}/.well-known/oauth-protected-resource/mcp"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        user = scope.get("user")
+        if scope.get("method") != "POST" or not isinstance(user, AuthenticatedUser):
+            await self._app(scope, receive, send)
+            return
+        body, more = b"", True
+        while more and len(body) <= DEFAULT_MAX_REQUEST_BODY_SIZE:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if len(body) > DEFAULT_MAX_REQUEST_BODY_SIZE:
+            # Passing it on unread would make a long body a way around the check.
+            await Response(status_code=413)(scope, receive, send)
+            return
+        if missing := " ".join(_needed(body) - set(user.scopes)):
+            challenge = (
+                f'Bearer error="insufficient_scope", scope="{missing}", '
+                f'resource_metadata="{self._metadata}", '
+                f'error_description="This tool needs the scope {missing}"'
+            )
+            refusal = JSONResponse(
+                {"error": "insufficient_scope"}, 403, {"WWW-Authenticate": challenge}
+            )
+            await refusal(scope, receive, send)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": body}]
+
+        async def again() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, again, send)
+
+
+def _needed(body: bytes) -> set[str]:
+    """Return the scopes that the tool calls of a body need. 2025-03-26 has batches."""
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return set()  # The SDK says what is wrong with it.
+    needed = set()
+    for message in parsed if isinstance(parsed, list) else [parsed]:
+        match message:
+            case {"method": "tools/call", "params": {"name": str(name)}} if name in TOOL_SCOPES:
+                needed.add(TOOL_SCOPES[name])
+    return needed
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Undo what the SDK does to the root logger: `MCPServer()` calls `logging.basicConfig`.
+
+    A handler of its own on stderr, at INFO, would write into the person's terminal and notebook.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)

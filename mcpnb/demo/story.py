@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections import Counter
 from typing import Any, TextIO
 from urllib.parse import parse_qs, urlsplit
 
+import click
+
 import mcpnb
-from mcpnb.demo.browser import NoRedirectError, approve
-from mcpnb.demo.probe import status_of
-from mcpnb.demo.scopes import READ, WRITE
-from mcpnb.demo.servers import DemoServers
-from mcpnb.demo.transcript import StoryError, Transcript
+from mcpnb.demo.authorization import READ, WRITE
+from mcpnb.demo.browser import NoRedirectError, approve, status_of
+from mcpnb.demo.servers import Answer, DemoServers
 from mcpnb.errors import LoginDenied, LoginRequired, McpnbError, ToolError
 from mcpnb.text import sanitize
 
 __all__ = ["run_story"]
 
-# Long enough for the calls before it ends, short enough to wait for.
+# Seconds: long enough for the calls before it ends, short enough to wait for.
 LIFETIME = 4
 LONG_LIFETIME = 3600
 # No step takes this long unless something is stuck.
@@ -30,32 +32,88 @@ STATE_LENGTH = 22
 ROWS = 3
 
 
-def run_story(out: TextIO) -> int:
-    """Play the whole story and write it down.
+TITLE = "mcpnb demo: the whole story, against two servers on this computer\n"
 
-    Args:
-        out: Where the transcript goes.
+
+class StoryError(Exception):
+    """A step did not happen as told; the message says which fact is missing."""
+
+
+def run_story(out: TextIO) -> int:
+    """Play the whole story, and write a transcript.
 
     Returns:
         0 if every step happened, 1 if one did not.
     """
-    transcript = Transcript(out)
+    tell, start = Transcript(out), time.monotonic()
     try:
         with DemoServers(access_token_lifetime=LIFETIME) as demo:
-            Story(demo, transcript).play()
-    except (StoryError, McpnbError, NoRedirectError, OSError) as error:
-        transcript.failed(f"{type(error).__name__}: {sanitize(error, 1000)}")
+            Story(demo, tell).play()
+    except Exception as error:  # noqa: BLE001 - a sentence, no traceback
+        expected = isinstance(error, StoryError | McpnbError | NoRedirectError | OSError)
+        kind = f"{'' if expected else 'Unexpected '}{type(error).__name__}"
+        tell.marked(tell.failed, f"{kind}: {sanitize(error, 1000)}", fg="red", bold=True)
         return 1
-    except Exception as error:  # noqa: BLE001  a sentence, no traceback
-        transcript.failed(f"Unexpected {type(error).__name__}: {sanitize(error, 1000)}")
-        return 1
-    transcript.line()
-    transcript.line(
-        f"All {transcript.steps} steps happened, in {transcript.seconds:.1f} s, and were checked "
-        "at the servers.",
-        "bold green",
-    )
+    seconds = time.monotonic() - start
+    tell.line(f"\nAll {tell.steps} steps happened, in {seconds:.1f} s, and were checked "
+              "at the servers.", fg="green", bold=True)  # fmt: skip
     return 0
+
+
+class Transcript:
+    """Numbered steps, what was typed, checked and sent: in colours on a terminal, else plain."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._encoding = getattr(out, "encoding", None) or "utf-8"
+        unicode = self._encoding.lower().replace("-", "").startswith("utf")
+        self.done, self.failed, self._sent = ("✓", "✗", "→") if unicode else ("+", "!", ">")
+        self.steps = 0
+
+    def line(self, text: str = "", indent: int = 0, **style: Any) -> None:
+        """Write some text, whatever characters a server put into it."""
+        safe = text.encode(self._encoding, "replace").decode(self._encoding)
+        # https://no-color.org; click leaves colours out by itself where there is no terminal.
+        color = False if os.environ.get("NO_COLOR") else None
+        for part in safe.split("\n"):
+            click.echo(click.style(" " * indent + part, **style), file=self._out, color=color)
+
+    def marked(self, mark: str, text: str, **style: Any) -> None:
+        """Write some text with a mark."""
+        self.line(f"{mark} {text}", 3, **style)
+
+    def step(self, text: str) -> None:
+        """Begin a step."""
+        self.steps += 1
+        self.line(f"\n{self.steps}. {text}", fg="cyan", bold=True)
+
+    def typed(self, code: str) -> None:
+        """Show what a person types for this."""
+        self.line(f">>> {code}", 3, dim=True)
+
+    def shown(self, text: str) -> None:
+        """Show what a person sees."""
+        self.line(text, 3)
+
+    def fact(self, holds: bool, text: str) -> None:  # noqa: FBT001 - reads as a sentence
+        """Tell a fact that was checked.
+
+        Raises:
+            StoryError: It is not so.
+        """
+        if not holds:
+            raise StoryError(f"this is not so: {text}")
+        self.marked(self.done, text, fg="green")
+
+    def sent(self, server: str, answers: list[Answer]) -> None:
+        """Show requests and their status. Equal ones are counted, the server is named once."""
+        parts = [
+            f"{method} {path} {status}" + (f" (x{number})" if number > 1 else "")
+            for (method, path, status), number in Counter(answers).items()
+        ]
+        for index in range(0, len(parts), 3):
+            name = server if index == 0 else " " * len(server)
+            self.marked(self._sent, f"{name}  {', '.join(parts[index : index + 3])}", dim=True)
 
 
 class Story:
@@ -63,19 +121,21 @@ class Story:
 
     def __init__(self, demo: DemoServers, transcript: Transcript) -> None:
         self._demo = demo
+        self._url = demo.mcp_url
         self._server = demo.authorization_server
         self._tell = transcript
+        self._session = self._connect()
+
+    def _connect(self, **given: Any) -> mcpnb.Session:
         # In memory: a demonstration leaves nothing behind, and reads nothing of the person's.
-        self._session = mcpnb.connect(demo.mcp_url, store="memory", callback_port=0)
-        self._seen = [0, 0]
+        return mcpnb.connect(self._url, store="memory", callback_port=0, **given)
 
     def play(self) -> None:
         """Do every step, in order."""
-        tell = self._tell
-        tell.title("mcpnb demo: the whole story, against two servers on this computer")
-        tell.line()
-        tell.line(f"MCP server            {self._demo.mcp_url}", indent=3)
-        tell.line(f"authorization server  {self._demo.issuer}", indent=3)
+        self._tell.line(TITLE, bold=True)
+        self._tell.shown(f"MCP server            {self._url}")
+        self._tell.shown(f"authorization server  {self._demo.issuer}")
+        servers = {"MCP ": self._demo.mcp_answers, "auth": self._demo.answers}
         for step in (
             self._discover,
             self._refuse_without_login,
@@ -88,38 +148,37 @@ class Story:
             self._wrong_audience,
             self._sign_out,
         ):
+            seen = {name: len(answers) for name, answers in servers.items()}
             try:
                 step()
             finally:
-                self._show_requests()
+                for name, answers in servers.items():
+                    self._tell.sent(name, answers[seen[name] :])
 
     def _discover(self) -> None:
         self._tell.step("Look how one would sign in")
         self._tell.typed("mcpnb.discover(url)")
-        found = mcpnb.discover(self._demo.mcp_url)
-        server = found.authorization_server
+        found = mcpnb.discover(self._url)
+        server, resource = found.authorization_server, found.protected_resource
         self._tell.fact(
             server is not None and server.issuer == self._demo.issuer,
             f"the MCP server names its authorization server: {self._demo.issuer}",
         )
-        resource = found.protected_resource
         self._tell.fact(
-            resource is not None and resource.resource == self._demo.mcp_url,
-            f"it is a protected resource called {self._demo.mcp_url}, scopes {READ}",
+            resource is not None and resource.resource == self._url,
+            f"it is a protected resource called {self._url}, scopes {READ}",
         )
         self._tell.fact(
             server is not None
             and server.code_challenge_methods == ("S256",)
             and server.iss_in_response,
-            "PKCE S256 and the issuer in each answer (RFC 9207) are announced",
+            "it announces PKCE S256 and the issuer in each response (RFC 9207)",
         )
-        self._tell.fact(len(self._server.clients) == 0, "nobody was registered for a look")
+        self._tell.fact(not self._server.clients, "a look registers nobody")
 
     def _refuse_without_login(self) -> None:
         self._tell.step("Call without having signed in")
-        self._tell.typed('session.call("whoami")')
-        error = self._login_required("whoami")
-        self._tell.shown(f"LoginRequired: {error}")
+        self._login_required("whoami")
         self._tell.fact(
             self._demo.mcp_server.calls["whoami"] == 0 and not self._server.consents,
             "the tool did not run, and no browser was opened",
@@ -131,7 +190,7 @@ class Story:
         url = self._log_in(READ)
         query = parse_qs(urlsplit(url).query)
         self._tell.fact(
-            query.get("resource") == [self._demo.mcp_url]
+            query.get("resource") == [self._url]
             and query.get("code_challenge_method") == ["S256"]
             and len(query.get("state", [""])[0]) >= STATE_LENGTH,
             "the request named the MCP server as its resource, with PKCE S256 and a state",
@@ -146,8 +205,7 @@ class Story:
         tools = self._session.tools()
         calls = self._demo.mcp_server.calls
         self._tell.step("Call its tools")
-        self._tell.typed('session.call("whoami").data')
-        who: dict[str, Any] = self._session.call("whoami").data
+        who = self._whoami()
         self._tell.shown(f"{who['subject']}, scopes {', '.join(who['scopes'])}")
         self._tell.fact(
             calls["whoami"] == 1 and 0 < who["seconds_left"] <= LIFETIME,
@@ -163,7 +221,11 @@ class Story:
         self._tell.fact(
             image.data.startswith(b"\x89PNG"), f"a picture came: PNG, {len(image.data)} bytes"
         )
-        self._progress()
+        self._tell.typed('session.options(progress=print).call("slow", seconds=0.3)')
+        steps: list[object] = []
+        progress = self._session.options(progress=lambda *step: steps.append(step))
+        progress.call("slow", seconds=0.3)
+        self._tell.fact(len(steps) > 1, f"progress was reported {len(steps)} times on the way")
         self._tell.typed('session.call("fail")')
         try:
             self._session.call("fail")
@@ -171,36 +233,24 @@ class Story:
             self._tell.shown(f"ToolError: {error}")
         self._tell.fact(calls["fail"] == 1, "a tool's own failure is an error of its own kind")
 
-    def _progress(self) -> None:
-        self._tell.typed('session.options(progress=print).call("slow", seconds=0.3)')
-        steps: list[float] = []
-
-        def note(done: float, _total: float | None, _message: str | None) -> None:
-            steps.append(done)
-
-        self._session.options(progress=note).call("slow", seconds=0.3)
-        self._tell.fact(len(steps) > 1, f"progress was reported {len(steps)} times on the way")
-
     def _expire(self) -> None:
         self._tell.step("Let the access token expire")
         token = self._session.headers()
-        until = self._server.next_expiry() or 0.0
-        self._tell.shown(f"waiting {max(until - time.time(), 0):.1f} s")
+        expiry = self._server.next_expiry() or 0.0
+        self._tell.shown(f"waiting {max(expiry - time.time(), 0):.1f} s")
         deadline, pause = time.monotonic() + 5 * LIFETIME, threading.Event()
-        # A renewal that was already under way gives a newer one: wait for that one too.
-        while (until := self._server.next_expiry() or 0.0) and time.monotonic() < deadline:
-            pause.wait(max(until - time.time(), 0.01))
+        # A refresh that was already under way gives a newer one: wait for that one too.
+        while (expiry := self._server.next_expiry() or 0.0) and time.monotonic() < deadline:
+            pause.wait(max(expiry - time.time(), 0.01))
         self._tell.fact(self._server.next_expiry() is None, "no access token is valid any more")
-        status = status_of(self._demo.mcp_url, token)
-        self._tell.fact(status == UNAUTHORIZED, f"the server answers it with HTTP {status}")
+        self._unauthorized(token, "the server answers it with")
 
     def _refresh(self) -> None:
         self._tell.step("Call again")
         before = self._server.grants["refresh_token"]
         # The next ones live as long as real ones.
         self._server.access_token_lifetime = LONG_LIFETIME
-        self._tell.typed('session.call("whoami").data')
-        who: dict[str, Any] = self._session.call("whoami").data
+        who = self._whoami()
         self._session.call("harbour_traffic")
         refreshed = self._server.grants["refresh_token"] - before
         self._tell.fact(
@@ -216,11 +266,9 @@ class Story:
     def _step_up(self) -> None:
         server = self._demo.mcp_server
         self._tell.step("Call what needs more than was granted")
-        self._tell.typed('session.call("publish", title="Fog in March")')
         error = self._login_required("publish", title="Fog in March")
-        self._tell.shown(f"LoginRequired: {error}")
         self._tell.fact(
-            error.scopes == (WRITE,) and ("POST", "/mcp", FORBIDDEN) in server.answers,
+            error.scopes == (WRITE,) and ("POST", "/mcp", FORBIDDEN) in self._demo.mcp_answers,
             f"the server answered HTTP 403 and named the scope {WRITE}",
         )
         self._tell.typed("session.login(scopes=error.scopes)")
@@ -234,65 +282,51 @@ class Story:
 
     def _deny(self) -> None:
         self._tell.step("Say no on the consent page")
-        other = mcpnb.connect(self._demo.mcp_url, account="other", store="memory", callback_port=0)
         self._tell.typed('mcpnb.connect(url, account="other").login()      # Deny')
-        login = other.login()
-        login.wait_for("waiting", timeout=PATIENCE)
-        approve(login.url or "", deny=True)
+        other = self._connect(account="other")
+        told = "nothing"
         try:
-            login.wait(timeout=PATIENCE)
+            self._decide(other, deny=True)
         except LoginDenied as error:
             self._tell.shown(f"LoginDenied: {error}")
             told = error.error
-        else:
-            told = "nothing"
         self._tell.fact(
-            told == "access_denied" and not self._server.consents[-1].approved,
+            told == "access_denied" and self._server.consents[-1].denied,
             "the app was told, and got nothing",
         )
-        self._tell.fact(not other.signed_in and self._session.signed_in, "the first login goes on")
+        self._tell.fact(
+            not other.signed_in and self._session.signed_in, "the first login is as it was"
+        )
 
     def _wrong_audience(self) -> None:
         self._tell.step("Use a token that is for another MCP server")
-        elsewhere = f"{self._demo.mcp_url}-elsewhere"
+        elsewhere = f"{self._url}-elsewhere"
         self._server.resources.add(elsewhere)
         self._tell.typed(f'mcpnb.connect(url, account="other", resource="{elsewhere}")')
-        other = mcpnb.connect(
-            self._demo.mcp_url,
-            account="other",
-            resource=elsewhere,
-            store="memory",
-            callback_port=0,
-        )
-        login = other.login()
-        login.wait_for("waiting", timeout=PATIENCE)
-        approve(login.url or "")
-        login.wait(timeout=PATIENCE)
-        status = status_of(self._demo.mcp_url, other.headers())
+        other = self._connect(account="other", resource=elsewhere)
+        self._decide(other)
         self._tell.fact(
-            self._server.consents[-1].resource == elsewhere and status == UNAUTHORIZED,
-            f"same person, same scopes, same issuer, other audience: HTTP {status}",
+            self._server.consents[-1].resource == elsewhere, f"the token is for {elsewhere}"
         )
+        self._unauthorized(other.headers(), "same person, scopes and issuer, other audience:")
         other.logout()
 
     def _sign_out(self) -> None:
         self._tell.step("Sign out")
         token = self._session.headers()
-        grant = self._server.grant_of(self._session.access_token())
+        known = self._server.access_token(self._session.access_token())
         self._tell.fact(
-            status_of(self._demo.mcp_url, token) == OK and grant is not None and not grant.revoked,
+            status_of(self._url, token) == OK and known is not None and known.live,
             "until now the token works",
         )
         self._tell.typed("session.logout()")
-        confirmed = self._session.logout()
         self._tell.fact(
-            bool(confirmed) and ("POST", "/revoke", OK) in self._demo.answers,
+            bool(self._session.logout()) and ("POST", "/revoke", OK) in self._demo.answers,
             "the server confirmed the revocation (RFC 7009)",
         )
-        status = status_of(self._demo.mcp_url, token)
-        self._tell.fact(status == UNAUTHORIZED, f"the same token now gets HTTP {status}")
+        self._unauthorized(token, "the same token now gets")
         self._tell.fact(
-            grant is not None and grant.revoked,
+            known is not None and known.grant.revoked,
             "the whole grant has ended: its refresh token is of no use either",
         )
         self._tell.fact(not self._session.signed_in, "and nothing is left here")
@@ -300,31 +334,41 @@ class Story:
 
     # What several steps do.
 
-    def _log_in(self, *wanted: str, scopes: tuple[str, ...] | None = None) -> str:
-        """Sign in through the real consent page and the loopback listener; give the URL."""
-        consents = len(self._server.consents)
-        login = self._session.login(scopes=scopes)
+    def _decide(self, session: mcpnb.Session, *, deny: bool = False, **given: Any) -> str:
+        """Sign in through the real consent page and the loopback listener, and return the URL."""
+        login = session.login(**given)
         login.wait_for("waiting", timeout=PATIENCE)
         url = login.url or ""
-        approve(url)
+        approve(url, deny=deny)
         login.wait(timeout=PATIENCE)
-        given = self._server.consents[consents:]
+        return url
+
+    def _log_in(self, *wanted: str, **given: Any) -> str:
+        before = len(self._server.consents)
+        url = self._decide(self._session, **given)
+        consents = self._server.consents[before:]
         self._tell.fact(
-            len(given) == 1 and given[0].approved and set(given[0].scopes) == set(wanted),
-            f"one consent, for “{given[0].client if given else ''}”: {', '.join(wanted)}",
+            [set(consent.scopes) for consent in consents if consent.grant] == [set(wanted)],
+            f"one consent, for “{consents[0].client.client_name if consents else ''}”: "
+            f"{', '.join(wanted)}",
         )
         return url
 
+    def _whoami(self) -> dict[str, Any]:
+        self._tell.typed('session.call("whoami").data')
+        who: dict[str, Any] = self._session.call("whoami").data
+        return who
+
     def _login_required(self, tool: str, **arguments: Any) -> LoginRequired:
+        given = "".join(f', {name}="{value}"' for name, value in arguments.items())
+        self._tell.typed(f'session.call("{tool}"{given})')
         try:
             self._session.call(tool, **arguments)
         except LoginRequired as error:
+            self._tell.shown(f"LoginRequired: {error}")
             return error
         raise StoryError(f"{tool} answered although it needs a sign-in")
 
-    def _show_requests(self) -> None:
-        """Show what went over the wire since the last step."""
-        answers = (self._demo.mcp_server.answers, self._demo.answers)
-        for index, (where, all_of_them) in enumerate(zip(("MCP ", "auth"), answers, strict=True)):
-            self._tell.sent(where, all_of_them[self._seen[index] :])
-            self._seen[index] = len(all_of_them)
+    def _unauthorized(self, headers: dict[str, str], text: str) -> None:
+        status = status_of(self._url, headers)
+        self._tell.fact(status == UNAUTHORIZED, f"{text} HTTP {status}")

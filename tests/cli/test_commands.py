@@ -270,10 +270,10 @@ class TestDiscover:
         assert found["protected_resource"]["resource"] == demo.mcp_url
 
     def test_it_registers_nothing(self, demo: DemoServers) -> None:
-        before = len(demo.requests)
+        before = len(demo.answers)
         run("discover", demo.mcp_url).expect(0)
 
-        assert all("register" not in path for _, path in demo.requests[before:])
+        assert all("register" not in path for _, path, _ in demo.answers[before:])
 
 
 class TestLogout:
@@ -285,7 +285,7 @@ class TestLogout:
         assert done.out == ""
         assert "revoked at the server" in done.err
         assert not [s for s in held if s in done.err]
-        assert ("POST", "/revoke") in demo.requests
+        assert ("POST", "/revoke", 200) in demo.answers
         run("token", demo.mcp_url, "--account", "work").expect(3)
         again = run("logout", demo.mcp_url, "--account", "work").expect(0)
         assert "nothing to do" in again.err

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 
-from mcpnb.demo.browser import approve
+from mcpnb.demo.browser import ConsentForm, approve
 from mcpnb.demo.servers import DemoServers
 
 __all__ = ["MODERN", "READ", "REDIRECT", "WRITE", "Flow", "Switch", "structured"]
@@ -38,6 +38,19 @@ class Flow:
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
     state: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     redirect_uri: str = REDIRECT
+
+    def metadata(self) -> Any:
+        return self.http.get(f"{self.demo.issuer}/.well-known/oauth-authorization-server").json()
+
+    def page(self, **changes: Any) -> ConsentForm:
+        """Open the consent page."""
+        return ConsentForm.read(self.http.get(self.url(**changes)).text)
+
+    def shows(self, reason: str, **changes: Any) -> None:
+        """Open an authorization URL that leads nowhere; the page has to tell why."""
+        refused = self.http.get(self.url(**changes))
+        assert refused.status_code == 400
+        assert reason in ConsentForm.read(refused.text).text
 
     def post(self, path: str, data: dict[str, Any]) -> httpx2.Response:
         return self.http.post(f"{self.demo.issuer}{path}", data=data)
@@ -105,6 +118,13 @@ class Flow:
             "resource": self.demo.mcp_url,
         }
         return self.post("/token", {k: v for k, v in (form | changes).items() if v is not None})
+
+    def revoke(self, token: str) -> httpx2.Response:
+        return self.post("/revoke", {"token": token, "client_id": self.client_id})
+
+    def status(self, tokens: dict[str, Any]) -> int:
+        """Call with the access token, and return the status."""
+        return self.call(tokens["access_token"], "whoami").status_code
 
     def call(self, token: str | None, tool: str, **arguments: Any) -> httpx2.Response:
         """Call a tool in the stateless way of 2026-07-28."""

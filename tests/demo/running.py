@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 
 import mcpnb
 from mcpnb.demo.browser import approve
-from mcpnb.demo.in_jupyter import configuration
+from mcpnb.demo.in_jupyter import demo_servers
 from mcpnb.demo.servers import DemoServers
 
 __all__ = [
@@ -116,13 +116,10 @@ def started(
 
 
 @contextlib.contextmanager
-def demo_in(folder: Path, lifetime: float = 15) -> Iterator[dict[str, DemoServers]]:
+def demo_in(folder: Path) -> Iterator[dict[str, DemoServers]]:
     """Run the servers of the notebooks, and have this process and its kernels know their names."""
-    with (
-        DemoServers(access_token_lifetime=lifetime, device_grant=True) as harbour,
-        DemoServers(access_token_lifetime=lifetime, callback_redirects_only=True) as lighthouse,
-    ):
-        (folder / "config.toml").write_text(configuration(harbour, lighthouse), "utf-8")
+    harbour, lighthouse = demo_servers(folder / "config.toml")
+    with harbour, lighthouse:
         yield {"harbour": harbour, "lighthouse": lighthouse}
 
 

@@ -89,7 +89,7 @@ class TestEnding:
             demo.reads_until(READY)
             [jupyter] = family(demo)
             jupyter.kill()
-            text = demo.reads_until("JupyterLab ended by itself (-9). It said last:")
+            text = demo.reads_until("JupyterLab ended by itself (-9). Its last output:")
             assert demo.process.wait(20) == 1
         assert "Traceback" not in text
         assert list(tmp_path.iterdir()) == []
@@ -104,7 +104,7 @@ class TestStarting:
         with started(temp, path=tmp_path / "broken") as demo:
             demo.reads_until("no disk left")
             assert demo.process.wait(20) == 1
-        assert "JupyterLab did not start. It said last:" in "".join(demo.lines)
+        assert "JupyterLab did not start. Its last output:" in "".join(demo.lines)
         assert list(temp.iterdir()) == []
 
     def test_it_is_up_when_it_listens_which_is_after_it_wrote_down_where(
@@ -112,9 +112,9 @@ class TestStarting:
     ) -> None:
         jupyter, port = lab.Lab(tmp_path, port=None, open_browser=False), free_port()
         (tmp_path / "runtime" / "jpserver-1.json").write_text(json.dumps({"port": port}))
-        assert not jupyter._is_up()  # noqa: SLF001
+        assert not jupyter.is_up()
         with socket.create_server(("127.0.0.1", port)):
-            assert jupyter._is_up()  # noqa: SLF001
+            assert jupyter.is_up()
 
     def test_the_port_is_jupyterlabs_and_the_servers_get_the_next(self, tmp_path: Path) -> None:
         port = free_port()

@@ -13,9 +13,6 @@ from pathlib import Path
 import pytest
 
 from mcpnb.demo import story
-from mcpnb.demo.authorization_server import AuthorizationServer
-from mcpnb.demo.grants import Revocation
-from mcpnb.demo.mcp_server import ResourceServer
 from mcpnb.demo.servers import DemoServers
 
 pytestmark = pytest.mark.slow
@@ -82,46 +79,33 @@ def test_a_terminal_that_knows_no_unicode_gets_a_transcript_too() -> None:
     assert b"All 10 steps happened" in raw.getvalue()
 
 
-def test_a_denied_sign_in_ends_the_story_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And says in which step and why."""
-    monkeypatch.setattr(story, "DemoServers", partial(DemoServers, deny=True))
-
+@pytest.mark.parametrize(
+    ("target", "value", "notices"),
+    [
+        ("story.DemoServers", partial(DemoServers, deny=True), "LoginDenied"),
+        (
+            "authorization.AuthorizationServer.revoke",
+            lambda *_: None,
+            "this is not so: the same token now gets HTTP 200",
+        ),
+        (
+            "authorization.AuthorizationServer.next_expiry",
+            lambda _: None,
+            "this is not so: the server answers it with HTTP 200",
+        ),
+        ("mcp_server.TOOL_SCOPES", {}, "ToolError"),
+    ],
+    ids=["denied", "not revoked", "not expired", "tool without its scope"],
+)
+def test_what_does_not_happen_is_noticed_and_ends_the_story_with_1(
+    monkeypatch: pytest.MonkeyPatch, target: str, value: object, notices: str
+) -> None:
+    """The story asks the servers, not the client."""
+    monkeypatch.setattr(f"mcpnb.demo.{target}", value)
     code, text = play()
-
     assert code == 1
-    assert "3. Sign in" in text
-    assert "4. Call its tools" not in text
-    assert "LoginDenied" in text
-
-
-def test_a_revocation_that_does_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The story asks the server, not the client."""
-    monkeypatch.setattr(Revocation, "revoke_token", lambda *_: None)
-
-    code, text = play()
-
-    assert code == 1
-    assert "this is not so: the same token now gets HTTP 200" in text
-
-
-def test_a_token_that_does_not_expire_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AuthorizationServer, "next_expiry", lambda _: None)
-
-    code, text = play()
-
-    assert code == 1
-    assert "this is not so: the server answers it with HTTP 200" in text
-
-
-def test_a_tool_that_answers_without_its_scope_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ResourceServer, "publish", ResourceServer.whoami)
-    monkeypatch.setattr("mcpnb.demo.mcp_server.WRITE", "data:read")
-
-    code, text = play()
-
-    assert code == 1
-    assert "7. Call what needs more than was granted" in text
-    assert "8. Say no" not in text
+    assert notices in text
+    assert "steps happened" not in text
 
 
 def run(*arguments: str, code: str | None = None) -> subprocess.Popen[str]:

@@ -19,10 +19,10 @@ import httpx2
 import pytest
 
 import mcpnb
-from mcpnb.demo.authorization_server import AuthorizationServer
+from mcpnb.demo.authorization import AuthorizationServer
 from mcpnb.demo.endpoints import application
-from mcpnb.demo.listening import Listening, bind
 from mcpnb.demo.mcp_server import ResourceServer
+from mcpnb.demo.servers import Listening, bind
 from mcpnb.errors import McpnbError
 from mcpnb.login import SignInRequest
 from mcpnb.stores import MemoryStore
@@ -135,11 +135,11 @@ def fake_behind(proxy: FaultyProxy, fake: FakeServer) -> Iterator[Behind]:
 
 
 @contextlib.contextmanager
-def demo_behind(proxy: FaultyProxy, **switches: Any) -> Iterator[Behind]:
+def demo_behind(proxy: FaultyProxy) -> Iterator[Behind]:
     """Run the demo's servers, known by the proxy's addresses only."""
     issuer, mcp = proxy.door(), proxy.door()
     url = f"{mcp.base}/mcp"
-    server = AuthorizationServer(issuer.base, resource=url, auto_consent=True, **switches)
+    server = AuthorizationServer(issuer.base, {url}, auto_consent=True)
     with contextlib.ExitStack() as running:
         for door, app in ((issuer, application(server)), (mcp, ResourceServer(url, server).app)):
             listening = bind()

@@ -109,7 +109,7 @@ class TestThroughThePage:
 class TestAnotherOneWhereItIsRefused:
     @pytest.mark.slow
     def test_a_server_that_knows_localhost_only(self, show: Show, folder: Path) -> None:
-        with DemoServers(localhost_redirects_only=True, auto_consent=True) as demo:
+        with DemoServers(redirects="localhost", auto_consent=True) as demo:
             front = show(mcpnb.connect(demo.mcp_url, store="memory", account=str(folder)), HUB)
             wait = front.click()["wait"]
             assert wait["way"] == "loopback"
@@ -125,7 +125,7 @@ class TestAnotherOneWhereItIsRefused:
 
     @pytest.mark.slow
     def test_a_page_on_this_computer_is_no_reason(self, show: Show, folder: Path) -> None:
-        with DemoServers(localhost_redirects_only=True, auto_consent=True) as demo:
+        with DemoServers(redirects="localhost", auto_consent=True) as demo:
             front = show(mcpnb.connect(demo.mcp_url, store="memory", account=str(folder)), LAB)
             assert redirect_of(front.sign_in()).partition("?")[0] == LAB
             front.act("sign_out")

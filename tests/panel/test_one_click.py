@@ -44,7 +44,7 @@ def test_click_consent_and_the_next_cell_calls(
     notebook.run(0).run(1)
     panel = notebook.panel(1)
     says(panel, "mcpnb contacts no server before you click.")
-    assert demo.requests == [], "nobody was asked for anything"
+    assert demo.answers == [], "nobody was asked for anything"
 
     tab = sign_in(notebook, 1)
     expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
