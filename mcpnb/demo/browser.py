@@ -1,14 +1,15 @@
 """A person at a browser, for tests and transcripts: opens a sign-in page, decides, is sent back.
 
-It reads the page as a browser would, the form included, so it also proves that the page is right.
+It reads the form of the page and sends what is in it, as a browser would.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import ssl
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from dataclasses import dataclass
+from html import unescape
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx2
@@ -20,63 +21,46 @@ __all__ = ["ConsentForm", "NoRedirectError", "approve", "enter_code", "status_of
 # A browser gives up after about twenty redirects; a sign-in needs four.
 STEPS = 12
 PROTOCOL = "2026-07-28"
+_TAG = re.compile(r"<(form|input|button)\b([^>]*)>")
+_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
+_UNREAD = re.compile(r"<(style|title|script)\b.*?</\1>|<[^>]*>", re.DOTALL)
 
 
 class NoRedirectError(RuntimeError):
     """The sign-in page led nowhere; the message says what it showed instead."""
 
 
-@dataclass
-class ConsentForm(HTMLParser):
-    """The form of a consent page, and its text.
+@dataclass(frozen=True)
+class ConsentForm:
+    """The form of a page, and the page's text.
 
     Attributes:
-        action: Where it is sent, as written.
+        action: Where the form is sent, as written; `None` if the page has none.
         method: ``get`` or ``post``.
         fields: Its hidden fields.
         buttons: Value and name of each button.
         text: What a person reads.
     """
 
-    action: str | None = None
-    method: str = "get"
-    fields: dict[str, str] = field(default_factory=dict)
-    buttons: dict[str, str] = field(default_factory=dict)
-    text: str = ""
-
-    def __post_init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self._silent = False
+    action: str | None
+    method: str
+    fields: dict[str, str]
+    buttons: dict[str, str]
+    text: str
 
     @classmethod
     def read(cls, html: str) -> ConsentForm:
         """Read a page."""
-        form = cls()
-        form.feed(html)
-        form.close()
-        form.text = " ".join(form.text.split())
-        return form
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect the form, its fields and its buttons."""
-        values = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self.action = values.get("action", "")
-            self.method = values.get("method", "get").lower()
-        elif tag == "input" and "name" in values:
-            self.fields[values["name"]] = values.get("value", "")
-        elif tag == "button" and "name" in values:
-            self.buttons[values.get("value", "")] = values["name"]
-        self._silent = tag in {"style", "title", "script"}
-
-    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - HTMLParser's signature
-        """End what is not shown."""
-        self._silent = False
-
-    def handle_data(self, data: str) -> None:
-        """Collect what a person reads."""
-        if not self._silent:
-            self.text += data + " "
+        tags = [(tag, dict(_ATTRIBUTE.findall(rest))) for tag, rest in _TAG.findall(html)]
+        form = next((attributes for tag, attributes in tags if tag == "form"), {})
+        named = [(tag, values) for tag, values in tags if "name" in values and "value" in values]
+        return cls(
+            form.get("action"),
+            form.get("method", "get"),
+            {values["name"]: unescape(values["value"]) for tag, values in named if tag == "input"},
+            {values["value"]: values["name"] for tag, values in named if tag == "button"},
+            " ".join(unescape(_UNREAD.sub(" ", html)).split()),
+        )
 
 
 def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:

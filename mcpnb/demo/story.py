@@ -45,96 +45,50 @@ def run_story(out: TextIO) -> int:
     Returns:
         0 if every step happened, 1 if one did not.
     """
-    tell, start = Transcript(out), time.monotonic()
     try:
         with DemoServers(access_token_lifetime=LIFETIME) as demo:
-            Story(demo, tell).play()
-    except Exception as error:  # noqa: BLE001 - a sentence, no traceback
-        expected = isinstance(error, StoryError | McpnbError | NoRedirectError | OSError)
-        kind = f"{'' if expected else 'Unexpected '}{type(error).__name__}"
-        tell.marked(tell.failed, f"{kind}: {sanitize(error, 1000)}", fg="red", bold=True)
+            return Story(demo, out).tell()
+    except OSError as error:
+        click.echo(f"The servers did not start: {sanitize(error, 1000)}", file=out)
         return 1
-    seconds = time.monotonic() - start
-    tell.line(f"\nAll {tell.steps} steps happened, in {seconds:.1f} s, and were checked "
-              "at the servers.", fg="green", bold=True)  # fmt: skip
-    return 0
-
-
-class Transcript:
-    """Numbered steps, what was typed, checked and sent: in colours on a terminal, else plain."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._encoding = getattr(out, "encoding", None) or "utf-8"
-        unicode = self._encoding.lower().replace("-", "").startswith("utf")
-        self.done, self.failed, self._sent = ("✓", "✗", "→") if unicode else ("+", "!", ">")
-        self.steps = 0
-
-    def line(self, text: str = "", indent: int = 0, **style: Any) -> None:
-        """Write some text, whatever characters a server put into it."""
-        safe = text.encode(self._encoding, "replace").decode(self._encoding)
-        # https://no-color.org; click leaves colours out by itself where there is no terminal.
-        color = False if os.environ.get("NO_COLOR") else None
-        for part in safe.split("\n"):
-            click.echo(click.style(" " * indent + part, **style), file=self._out, color=color)
-
-    def marked(self, mark: str, text: str, **style: Any) -> None:
-        """Write some text with a mark."""
-        self.line(f"{mark} {text}", 3, **style)
-
-    def step(self, text: str) -> None:
-        """Begin a step."""
-        self.steps += 1
-        self.line(f"\n{self.steps}. {text}", fg="cyan", bold=True)
-
-    def typed(self, code: str) -> None:
-        """Show what a person types for this."""
-        self.line(f">>> {code}", 3, dim=True)
-
-    def shown(self, text: str) -> None:
-        """Show what a person sees."""
-        self.line(text, 3)
-
-    def fact(self, holds: bool, text: str) -> None:  # noqa: FBT001 - reads as a sentence
-        """Tell a fact that was checked.
-
-        Raises:
-            StoryError: It is not so.
-        """
-        if not holds:
-            raise StoryError(f"this is not so: {text}")
-        self.marked(self.done, text, fg="green")
-
-    def sent(self, server: str, answers: list[Answer]) -> None:
-        """Show requests and their status. Equal ones are counted, the server is named once."""
-        parts = [
-            f"{method} {path} {status}" + (f" (x{number})" if number > 1 else "")
-            for (method, path, status), number in Counter(answers).items()
-        ]
-        for index in range(0, len(parts), 3):
-            name = server if index == 0 else " " * len(server)
-            self.marked(self._sent, f"{name}  {', '.join(parts[index : index + 3])}", dim=True)
 
 
 class Story:
     """One person, one MCP server, from the first look to signing out."""
 
-    def __init__(self, demo: DemoServers, transcript: Transcript) -> None:
+    def __init__(self, demo: DemoServers, out: TextIO) -> None:
         self._demo = demo
         self._url = demo.mcp_url
         self._server = demo.authorization_server
-        self._tell = transcript
         self._session = self._connect()
+        self._out = out
+        self._encoding = getattr(out, "encoding", None) or "utf-8"
+        unicode = self._encoding.lower().replace("-", "").startswith("utf")
+        self._marks = ("✓", "✗", "→") if unicode else ("+", "!", ">")
+        self._steps = 0
 
     def _connect(self, **given: Any) -> mcpnb.Session:
         # In memory: a demonstration leaves nothing behind, and reads nothing of the person's.
         return mcpnb.connect(self._url, store="memory", callback_port=0, **given)
 
-    def play(self) -> None:
-        """Do every step, in order."""
-        self._tell.line(TITLE, bold=True)
-        self._tell.shown(f"MCP server            {self._url}")
-        self._tell.shown(f"authorization server  {self._demo.issuer}")
+    def tell(self) -> int:
+        """Play the story, and return the exit code."""
+        start = time.monotonic()
+        try:
+            self._play()
+        except Exception as error:  # noqa: BLE001 - a sentence, no traceback
+            expected = isinstance(error, StoryError | McpnbError | NoRedirectError | OSError)
+            text = f"{'' if expected else 'Unexpected '}{type(error).__name__}: "
+            self._marked(self._marks[1], text + sanitize(error, 1000), fg="red", bold=True)
+            return 1
+        text = f"\nAll {self._steps} steps happened, in {time.monotonic() - start:.1f} s, "
+        self._line(text + "and were checked at the servers.", fg="green", bold=True)
+        return 0
+
+    def _play(self) -> None:
+        self._line(TITLE, bold=True)
+        self._shown(f"MCP server            {self._url}")
+        self._shown(f"authorization server  {self._demo.issuer}")
         servers = {"MCP ": self._demo.mcp_answers, "auth": self._demo.answers}
         for step in (
             self._discover,
@@ -153,184 +107,227 @@ class Story:
                 step()
             finally:
                 for name, answers in servers.items():
-                    self._tell.sent(name, answers[seen[name] :])
+                    self._sent(name, answers[seen[name] :])
 
     def _discover(self) -> None:
-        self._tell.step("Look how one would sign in")
-        self._tell.typed("mcpnb.discover(url)")
+        self._step("Look how one would sign in")
+        self._typed("mcpnb.discover(url)")
         found = mcpnb.discover(self._url)
         server, resource = found.authorization_server, found.protected_resource
-        self._tell.fact(
+        self._fact(
             server is not None and server.issuer == self._demo.issuer,
             f"the MCP server names its authorization server: {self._demo.issuer}",
         )
-        self._tell.fact(
+        self._fact(
             resource is not None and resource.resource == self._url,
             f"it is a protected resource called {self._url}, scopes {READ}",
         )
-        self._tell.fact(
+        self._fact(
             server is not None
             and server.code_challenge_methods == ("S256",)
             and server.iss_in_response,
             "it announces PKCE S256 and the issuer in each response (RFC 9207)",
         )
-        self._tell.fact(not self._server.clients, "a look registers nobody")
+        self._fact(not self._server.clients, "a look registers nobody")
 
     def _refuse_without_login(self) -> None:
-        self._tell.step("Call without having signed in")
+        self._step("Call without having signed in")
         self._login_required("whoami")
-        self._tell.fact(
+        self._fact(
             self._demo.mcp_server.calls["whoami"] == 0 and not self._server.consents,
             "the tool did not run, and no browser was opened",
         )
 
     def _sign_in(self) -> None:
-        self._tell.step("Sign in")
-        self._tell.typed("login = session.login()      # the page that login.url leads to: Approve")
+        self._step("Sign in")
+        self._typed("login = session.login()      # the page that login.url leads to: Approve")
         url = self._log_in(READ)
         query = parse_qs(urlsplit(url).query)
-        self._tell.fact(
+        self._fact(
             query.get("resource") == [self._url]
             and query.get("code_challenge_method") == ["S256"]
             and len(query.get("state", [""])[0]) >= STATE_LENGTH,
             "the request named the MCP server as its resource, with PKCE S256 and a state",
         )
-        self._tell.fact(
+        self._fact(
             self._server.grants["authorization_code"] == 1 and self._session.signed_in,
             f"one code was exchanged; the access token lives {LIFETIME} s",
         )
-        self._tell.shown(repr(self._session))
+        self._shown(repr(self._session))
 
     def _call(self) -> None:
         tools = self._session.tools()
         calls = self._demo.mcp_server.calls
-        self._tell.step("Call its tools")
+        self._step("Call its tools")
         who = self._whoami()
-        self._tell.shown(f"{who['subject']}, scopes {', '.join(who['scopes'])}")
-        self._tell.fact(
+        self._shown(f"{who['subject']}, scopes {', '.join(who['scopes'])}")
+        self._fact(
             calls["whoami"] == 1 and 0 < who["seconds_left"] <= LIFETIME,
             f"the server knows the token: {who['seconds_left']} s left, {len(tools)} tools to call",
         )
-        self._tell.typed(f'session.call("harbour_traffic", limit={ROWS}).data')
+        self._typed(f'session.call("harbour_traffic", limit={ROWS}).data')
         rows: list[dict[str, Any]] = self._session.call("harbour_traffic", limit=ROWS).data
         for row in rows:
-            self._tell.shown("  ".join(str(value) for value in row.values()))
-        self._tell.fact(len(rows) == ROWS, f"{ROWS} rows came")
-        self._tell.typed('session.call("chart").images')
+            self._shown("  ".join(str(value) for value in row.values()))
+        self._fact(len(rows) == ROWS, f"{ROWS} rows came")
+        self._typed('session.call("chart").images')
         (image,) = self._session.call("chart").images
-        self._tell.fact(
+        self._fact(
             image.data.startswith(b"\x89PNG"), f"a picture came: PNG, {len(image.data)} bytes"
         )
-        self._tell.typed('session.options(progress=print).call("slow", seconds=0.3)')
+        self._typed('session.options(progress=print).call("slow", seconds=0.3)')
         steps: list[object] = []
         progress = self._session.options(progress=lambda *step: steps.append(step))
         progress.call("slow", seconds=0.3)
-        self._tell.fact(len(steps) > 1, f"progress was reported {len(steps)} times on the way")
-        self._tell.typed('session.call("fail")')
+        self._fact(len(steps) > 1, f"progress was reported {len(steps)} times on the way")
+        self._typed('session.call("fail")')
         try:
             self._session.call("fail")
         except ToolError as error:
-            self._tell.shown(f"ToolError: {error}")
-        self._tell.fact(calls["fail"] == 1, "a tool's own failure is an error of its own kind")
+            self._shown(f"ToolError: {error}")
+        self._fact(calls["fail"] == 1, "a tool's own failure is an error of its own kind")
 
     def _expire(self) -> None:
-        self._tell.step("Let the access token expire")
+        self._step("Let the access token expire")
         token = self._session.headers()
         expiry = self._server.next_expiry() or 0.0
-        self._tell.shown(f"waiting {max(expiry - time.time(), 0):.1f} s")
+        self._shown(f"waiting {max(expiry - time.time(), 0):.1f} s")
         deadline, pause = time.monotonic() + 5 * LIFETIME, threading.Event()
         # A refresh that was already under way gives a newer one: wait for that one too.
         while (expiry := self._server.next_expiry() or 0.0) and time.monotonic() < deadline:
             pause.wait(max(expiry - time.time(), 0.01))
-        self._tell.fact(self._server.next_expiry() is None, "no access token is valid any more")
+        self._fact(self._server.next_expiry() is None, "no access token is valid any more")
         self._unauthorized(token, "the server answers it with")
 
     def _refresh(self) -> None:
-        self._tell.step("Call again")
+        self._step("Call again")
         before = self._server.grants["refresh_token"]
         # The next ones live as long as real ones.
         self._server.access_token_lifetime = LONG_LIFETIME
         who = self._whoami()
         self._session.call("harbour_traffic")
         refreshed = self._server.grants["refresh_token"] - before
-        self._tell.fact(
+        self._fact(
             refreshed == 1 and who["seconds_left"] > LIFETIME,
             f"it just works: the server counted {refreshed} refresh for two calls, "
             f"{who['seconds_left']:.0f} s left",
         )
-        self._tell.fact(
+        self._fact(
             len(self._server.consents) == 1 and self._server.grants["authorization_code"] == 1,
             "nobody was asked anything",
         )
 
     def _step_up(self) -> None:
         server = self._demo.mcp_server
-        self._tell.step("Call what needs more than was granted")
+        self._step("Call what needs more than was granted")
         error = self._login_required("publish", title="Fog in March")
-        self._tell.fact(
+        self._fact(
             error.scopes == (WRITE,) and ("POST", "/mcp", FORBIDDEN) in self._demo.mcp_answers,
             f"the server answered HTTP 403 and named the scope {WRITE}",
         )
-        self._tell.typed("session.login(scopes=error.scopes)")
+        self._typed("session.login(scopes=error.scopes)")
         self._log_in(READ, WRITE, scopes=error.scopes)
-        self._tell.typed('session.call("publish", title="Fog in March").data')
+        self._typed('session.call("publish", title="Fog in March").data')
         report: dict[str, Any] = self._session.call("publish", title="Fog in March").data
-        self._tell.fact(
+        self._fact(
             [r.title for r in server.published] == ["Fog in March"] and report["number"] == 1,
             f"it is published, by {report['published_by']}, once",
         )
 
     def _deny(self) -> None:
-        self._tell.step("Say no on the consent page")
-        self._tell.typed('mcpnb.connect(url, account="other").login()      # Deny')
+        self._step("Say no on the consent page")
+        self._typed('mcpnb.connect(url, account="other").login()      # Deny')
         other = self._connect(account="other")
         told = "nothing"
         try:
             self._decide(other, deny=True)
         except LoginDenied as error:
-            self._tell.shown(f"LoginDenied: {error}")
+            self._shown(f"LoginDenied: {error}")
             told = error.error
-        self._tell.fact(
+        self._fact(
             told == "access_denied" and self._server.consents[-1].denied,
             "the app was told, and got nothing",
         )
-        self._tell.fact(
-            not other.signed_in and self._session.signed_in, "the first login is as it was"
-        )
+        self._fact(not other.signed_in and self._session.signed_in, "the first login is as it was")
 
     def _wrong_audience(self) -> None:
-        self._tell.step("Use a token that is for another MCP server")
+        self._step("Use a token that is for another MCP server")
         elsewhere = f"{self._url}-elsewhere"
         self._server.resources.add(elsewhere)
-        self._tell.typed(f'mcpnb.connect(url, account="other", resource="{elsewhere}")')
+        self._typed(f'mcpnb.connect(url, account="other", resource="{elsewhere}")')
         other = self._connect(account="other", resource=elsewhere)
         self._decide(other)
-        self._tell.fact(
-            self._server.consents[-1].resource == elsewhere, f"the token is for {elsewhere}"
-        )
+        self._fact(self._server.consents[-1].resource == elsewhere, f"the token is for {elsewhere}")
         self._unauthorized(other.headers(), "same person, scopes and issuer, other audience:")
         other.logout()
 
     def _sign_out(self) -> None:
-        self._tell.step("Sign out")
+        self._step("Sign out")
         token = self._session.headers()
         known = self._server.access_token(self._session.access_token())
-        self._tell.fact(
+        self._fact(
             status_of(self._url, token) == OK and known is not None and known.live,
             "until now the token works",
         )
-        self._tell.typed("session.logout()")
-        self._tell.fact(
+        self._typed("session.logout()")
+        self._fact(
             bool(self._session.logout()) and ("POST", "/revoke", OK) in self._demo.answers,
             "the server confirmed the revocation (RFC 7009)",
         )
         self._unauthorized(token, "the same token now gets")
-        self._tell.fact(
+        self._fact(
             known is not None and known.grant.revoked,
             "the whole grant has ended: its refresh token is of no use either",
         )
-        self._tell.fact(not self._session.signed_in, "and nothing is left here")
+        self._fact(not self._session.signed_in, "and nothing is left here")
         self._login_required("whoami")
+
+    # The transcript: numbered steps, what was typed, checked and sent.
+
+    def _line(self, text: str = "", indent: int = 0, **style: Any) -> None:
+        """Write some text, whatever characters a server put into it."""
+        safe = text.encode(self._encoding, "replace").decode(self._encoding)
+        # https://no-color.org; click leaves colours out by itself where there is no terminal.
+        color = False if os.environ.get("NO_COLOR") else None
+        for part in safe.split("\n"):
+            click.echo(click.style(" " * indent + part, **style), file=self._out, color=color)
+
+    def _marked(self, mark: str, text: str, **style: Any) -> None:
+        """Write some text with a mark."""
+        self._line(f"{mark} {text}", 3, **style)
+
+    def _step(self, text: str) -> None:
+        """Begin a step."""
+        self._steps += 1
+        self._line(f"\n{self._steps}. {text}", fg="cyan", bold=True)
+
+    def _typed(self, code: str) -> None:
+        """Show what a person types for this."""
+        self._line(f">>> {code}", 3, dim=True)
+
+    def _shown(self, text: str) -> None:
+        """Show what a person sees."""
+        self._line(text, 3)
+
+    def _fact(self, holds: bool, text: str) -> None:  # noqa: FBT001 - reads as a sentence
+        """Tell a fact that was checked.
+
+        Raises:
+            StoryError: It is not so.
+        """
+        if not holds:
+            raise StoryError(f"this is not so: {text}")
+        self._marked(self._marks[0], text, fg="green")
+
+    def _sent(self, server: str, answers: list[Answer]) -> None:
+        """Show requests and their status: equal ones counted, the server named once."""
+        parts = [
+            f"{method} {path} {status}" + (f" (x{number})" if number > 1 else "")
+            for (method, path, status), number in Counter(answers).items()
+        ]
+        for index in range(0, len(parts), 3):
+            name = server if index == 0 else " " * len(server)
+            self._marked(self._marks[2], f"{name}  {', '.join(parts[index : index + 3])}", dim=True)
 
     # What several steps do.
 
@@ -347,7 +344,7 @@ class Story:
         before = len(self._server.consents)
         url = self._decide(self._session, **given)
         consents = self._server.consents[before:]
-        self._tell.fact(
+        self._fact(
             [set(consent.scopes) for consent in consents if consent.grant] == [set(wanted)],
             f"one consent, for “{consents[0].client.client_name if consents else ''}”: "
             f"{', '.join(wanted)}",
@@ -355,20 +352,20 @@ class Story:
         return url
 
     def _whoami(self) -> dict[str, Any]:
-        self._tell.typed('session.call("whoami").data')
+        self._typed('session.call("whoami").data')
         who: dict[str, Any] = self._session.call("whoami").data
         return who
 
     def _login_required(self, tool: str, **arguments: Any) -> LoginRequired:
         given = "".join(f', {name}="{value}"' for name, value in arguments.items())
-        self._tell.typed(f'session.call("{tool}"{given})')
+        self._typed(f'session.call("{tool}"{given})')
         try:
             self._session.call(tool, **arguments)
         except LoginRequired as error:
-            self._tell.shown(f"LoginRequired: {error}")
+            self._shown(f"LoginRequired: {error}")
             return error
         raise StoryError(f"{tool} answered although it needs a sign-in")
 
     def _unauthorized(self, headers: dict[str, str], text: str) -> None:
         status = status_of(self._url, headers)
-        self._tell.fact(status == UNAUTHORIZED, f"{text} HTTP {status}")
+        self._fact(status == UNAUTHORIZED, f"{text} HTTP {status}")
