@@ -20,21 +20,21 @@ def demo() -> Iterator[DemoServers]:
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx2.Client]:
-    """Give a plain HTTP client that follows no redirect."""
+    """Return a plain HTTP client that follows no redirect."""
     with httpx2.Client(trust_env=False, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
 def flow(demo: DemoServers, http: httpx2.Client) -> Flow:
-    """Give a client that has not registered yet."""
+    """Return a client that has not registered yet."""
     http.cookies.clear()
     return Flow(demo, http)
 
 
 @pytest.fixture
 def switch(demo: DemoServers, monkeypatch: pytest.MonkeyPatch) -> Switch:
-    """Give what flips switches of the authorization server until the test ends."""
+    """Return what flips switches of the authorization server until the test ends."""
 
     def flip(**values: object) -> None:
         for name, value in values.items():

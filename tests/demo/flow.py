@@ -153,6 +153,6 @@ class Flow:
 
 
 def structured(answer: httpx2.Response) -> Any:
-    """Give the structured content of a tool's answer."""
+    """Return the structured content of a tool's answer."""
     assert answer.status_code == 200, answer.text
     return answer.json()["result"]["structuredContent"]

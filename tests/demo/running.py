@@ -52,7 +52,7 @@ class Demo:
         self.lines: list[str] = []
 
     def reads_until(self, text: str) -> str:
-        """Read until a line with this in it; give all that was said."""
+        """Read until a line with this in it; return all that was printed."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
@@ -135,7 +135,7 @@ def sign_in(name: str) -> None:
 def executed(
     name: str, folder: Path, read: Callable[[str], object] = lambda _: None, seconds: int = 90
 ) -> Any:
-    """Execute a notebook to its end; give it with its outputs.
+    """Execute a notebook to its end; return it with its outputs.
 
     Args:
         name: The file's name.
@@ -162,7 +162,7 @@ def executed(
 
 
 def text_of(cells: Iterable[Any]) -> str:
-    """Give all that some cells put out, as text."""
+    """Return all that some cells put out, as text."""
     parts = []
     for cell in cells:
         for output in cell.get("outputs", []):

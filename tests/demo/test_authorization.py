@@ -388,7 +388,7 @@ class TestDevice:
 
     @pytest.fixture
     def device(self, flow: Flow, switch: Switch) -> Flow:
-        """Give a client that registered for nothing else, and so without a redirect."""
+        """Return a client that registered for nothing else, and so without a redirect."""
         switch(device_grant=True)
         flow.register(redirect_uris=None, grant_types=[DEVICE, "refresh_token"])
         return flow
@@ -465,7 +465,7 @@ class TestBehindAProxy:
 
     @pytest.fixture
     def public(self, demo: DemoServers, switch: Switch) -> str:
-        """Give the address that a browser somewhere reaches this server at."""
+        """Return the address that a browser somewhere reaches this server at."""
         address = f"https://hub.example/user/x/proxy/{demo.issuer.rpartition(':')[2]}"
         switch(public_address=address, device_grant=True)
         return address

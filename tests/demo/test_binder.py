@@ -68,7 +68,7 @@ def environment() -> Path:
 
 @contextlib.contextmanager
 def proxied(server: Jupyter) -> Iterator[str]:
-    """Put JupyterHub's proxy in front: the browser knows no other address. Give its own."""
+    """Put JupyterHub's proxy in front: the browser knows no other address. Return its own."""
     proxy = node_modules() / ".bin" / "configurable-http-proxy"
     if not proxy.exists():
         missing("JupyterHub's proxy", "run `npm ci` in tests/node")

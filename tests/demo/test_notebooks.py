@@ -30,7 +30,7 @@ Servers = dict[str, DemoServers]
 
 @pytest.fixture
 def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
-    """Give the servers of the notebooks, under their names, to this process and to kernels."""
+    """Return the servers of the notebooks, under their names, to this process and to kernels."""
     with demo_in(tmp_path) as running:
         monkeypatch.setenv("MCPNB_CONFIG", str(tmp_path / "config.toml"))
         beside = Path(sys.executable).parent

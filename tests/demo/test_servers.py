@@ -20,38 +20,15 @@ from tests.demo.flow import MODERN, READ, WRITE, Flow, structured
 
 
 class TestScopes:
-    """401 says who are you, 403 says not enough."""
+    """401 asks who it is, 403 says that the scopes are not enough."""
 
     def test_a_tool_that_needs_more_answers_403_with_the_scope(self, flow: Flow) -> None:
-        """The form that clients step up from; the tool did not run."""
+        """In the form that clients step up from; the tool does not run.
+
+        Older clients name the tool in the body only, also several at once (2025-03-26).
+        """
         token = flow.sign_in()["access_token"]
         before = flow.demo.mcp_server.calls["publish"]
-        answer = flow.call(token, "publish", title="Fog")
-
-        challenge = answer.headers["www-authenticate"]
-        assert answer.status_code == 403
-        assert 'Bearer error="insufficient_scope", scope="data:write"' in challenge
-        assert "resource_metadata=" in challenge
-        assert flow.demo.mcp_server.calls["publish"] == before
-
-    def test_with_the_scope_it_runs(self, flow: Flow) -> None:
-        """And other tools never needed it."""
-        token = flow.sign_in(scope=f"{READ} {WRITE}")["access_token"]
-        report = structured(flow.call(token, "publish", title="Fog in March"))
-
-        assert (report["title"], report["published_by"]) == ("Fog in March", "ada")
-        assert flow.demo.mcp_server.published[-1].title == "Fog in March"
-
-    def test_without_the_base_scope_nothing_runs(self, flow: Flow) -> None:
-        """The SDK says which scope that is."""
-        token = flow.sign_in(scope=WRITE)["access_token"]
-        answer = flow.call(token, "whoami")
-
-        assert answer.status_code == 403
-        assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
-
-    def test_older_clients_get_the_same_answer(self, flow: Flow) -> None:
-        """Their calls name the tool in the body only, also several at once (2025-03-26)."""
         call = {
             "jsonrpc": "2.0",
             "id": 2,
@@ -59,15 +36,35 @@ class TestScopes:
             "params": {"name": "publish", "arguments": {"title": "x"}},
         }
         listing = {"jsonrpc": "2.0", "id": 3, "method": "tools/list"}
-        headers = {
-            "Authorization": f"Bearer {flow.sign_in()['access_token']}",
+        older = {
+            "Authorization": f"Bearer {token}",
             "Accept": "application/json, text/event-stream",
             "MCP-Protocol-Version": "2025-06-18",
         }
-        for body in (call, [listing, call]):
-            answer = flow.http.post(flow.demo.mcp_url, json=body, headers=headers)
-            assert answer.status_code == 403
-            assert 'scope="data:write"' in answer.headers["www-authenticate"]
+        for refused in (
+            flow.call(token, "publish", title="Fog"),
+            flow.http.post(flow.demo.mcp_url, json=call, headers=older),
+            flow.http.post(flow.demo.mcp_url, json=[listing, call], headers=older),
+        ):
+            assert refused.status_code == 403
+            challenge = refused.headers["www-authenticate"]
+            assert 'Bearer error="insufficient_scope", scope="data:write"' in challenge
+            base = flow.demo.mcp_url.removesuffix("/mcp")
+            metadata = f"{base}/.well-known/oauth-protected-resource/mcp"
+            assert f'resource_metadata="{metadata}"' in challenge
+        assert flow.demo.mcp_server.calls["publish"] == before
+
+    def test_with_the_scope_it_runs(self, flow: Flow) -> None:
+        token = flow.sign_in(scope=f"{READ} {WRITE}")["access_token"]
+        report = structured(flow.call(token, "publish", title="Fog in March"))
+        assert (report["title"], report["published_by"]) == ("Fog in March", "ada")
+        assert flow.demo.mcp_server.published[-1].title == "Fog in March"
+
+    def test_without_the_base_scope_nothing_runs(self, flow: Flow) -> None:
+        """The SDK says which scope that is."""
+        refused = flow.call(flow.sign_in(scope=WRITE)["access_token"], "whoami")
+        assert refused.status_code == 403
+        assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
 
     def test_a_long_or_broken_body_is_no_way_around(self, flow: Flow) -> None:
         """Neither padding nor a lie in the header gets a call past the check."""
@@ -75,7 +72,6 @@ class TestScopes:
         headers = {"Authorization": f"Bearer {token}", "Mcp-Method": "tools/list"}
         before = flow.demo.mcp_server.calls["publish"]
         call = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"publish"}}'
-
         for body, status in (
             (b" " * 5_000_000 + call, 413),
             (b"{", 400),
@@ -83,8 +79,8 @@ class TestScopes:
             (b'{"method":"tools/call","params":[]}', 400),
             (b"7", 400),
         ):
-            answer = flow.http.post(flow.demo.mcp_url, content=body, headers=headers)
-            assert answer.status_code in {status, 406}
+            refused = flow.http.post(flow.demo.mcp_url, content=body, headers=headers)
+            assert refused.status_code in {status, 406}
         assert flow.demo.mcp_server.calls["publish"] == before
 
 

@@ -46,7 +46,7 @@ class Answer:
     body: bytes
 
     def encoded(self, body: bytes | None = None, *more: bytes, length: int | None = None) -> bytes:
-        """Give the bytes to send, by default as they are.
+        """Return the bytes to send, by default as they are.
 
         Args:
             body: Another body.

@@ -16,7 +16,7 @@ TOOLS = [
 
 
 def tool_of(message: Any) -> str | None:
-    """Give the name of the tool that a message calls."""
+    """Return the name of the tool that a message calls."""
     if isinstance(message, dict) and message.get("method") == "tools/call":
         return str(message["params"]["name"])
     return None

@@ -148,7 +148,7 @@ class FakeServer(Wire):
         return [r for r in self.asked("/token") if r.form.get("grant_type") == [grant_type]]
 
     def reply_to(self, request: Request) -> Reply:
-        """Give the answer to one request, dated by this server's own clock."""
+        """Return the answer to one request, dated by this server's own clock."""
         reply = super().reply_to(request)
         if not self.clock_ahead:
             return reply

@@ -183,7 +183,7 @@ def signed_in(session: mcpnb.Session) -> None:
 
 
 def granted(house: Behind, template: dict[str, Any]) -> dict[str, Any]:
-    """Give a login of its own, from a consent of its own, without the way that mcpnb goes."""
+    """Return a login of its own, from a consent of its own, without the way that mcpnb goes."""
     client, verifier = template["registration"], secrets.token_urlsafe(48)
     digest = hashlib.sha256(verifier.encode()).digest()
     common = {
@@ -213,7 +213,7 @@ def granted(house: Behind, template: dict[str, Any]) -> dict[str, Any]:
 
 
 def bounded(work: Callable[[], object]) -> McpnbError | None:
-    """Do something that may fail, and must not take longer than `LIMIT`; give our error."""
+    """Do something that may fail, and must not take longer than `LIMIT`; return our error."""
     ended: list[BaseException | None] = []
 
     def run() -> None:

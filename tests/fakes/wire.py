@@ -65,7 +65,7 @@ class Reply:
     """Answer once this is set (or the server closes)."""
 
     def encoded(self) -> tuple[bytes, dict[str, str]]:
-        """Give the bytes to send, and the headers that go with them."""
+        """Return the bytes to send, and the headers that go with them."""
         headers = dict(self.headers)
         if isinstance(self.body, bytes):
             return self.body, headers

@@ -35,7 +35,7 @@ class Verifier:
         self._keys: KeySet | None = None
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Give the token's claims, or `None` where it is not a good one."""
+        """Return the token's claims, or `None` where it is not a good one."""
         if self._keys is None:
             async with httpx2.AsyncClient(trust_env=False) as client:
                 self._keys = KeySet.import_key_set(
@@ -155,7 +155,7 @@ class ResourceServer:
 
 
 def tools(server: MCPServer[Any], hold: threading.Event, started: threading.Event) -> None:
-    """Give a server the tools that the tests call."""
+    """Return a server the tools that the tests call."""
 
     @server.tool()
     def add(a: int, b: int) -> int:
