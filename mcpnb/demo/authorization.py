@@ -426,6 +426,10 @@ class AuthorizationServer:
         """Find an access token, also one that has ended."""
         return self._access_tokens.get(_digest(value))
 
+    def refresh_token(self, value: str) -> Token | None:
+        """Find a refresh token, also one that has ended."""
+        return self._refresh_tokens.get(_digest(value))
+
     def next_expiry(self) -> float | None:
         """Return the time when the last live access token will have expired."""
         return max((token.expires_at for token in self._live()), default=None)

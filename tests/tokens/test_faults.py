@@ -304,5 +304,5 @@ def _opens(house: Behind, tokens: dict[str, Any]) -> bool:
     """Whether the server still takes the tokens."""
     if isinstance(house.server, FakeServer):
         return bool(house.server.access[tokens["access_token"]][0].alive)
-    found = house.server.storage.refresh_token(tokens["refresh_token"])
+    found = house.server.refresh_token(tokens["refresh_token"])
     return not (found is None or found.grant.revoked)
