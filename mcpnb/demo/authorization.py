@@ -214,7 +214,11 @@ class AuthorizationServer:
             self._check_redirect(uri, "invalid_redirect_uri")
         client = client.model_copy(update={"client_id": f"demo-{secrets.token_urlsafe(9)}"})
         self.clients[client.client_id] = client
-        return client.model_dump() | {"client_id_issued_at": int(time.time())}
+        return client.model_dump(exclude_unset=True) | {
+            "client_id_issued_at": int(time.time()),
+            # RFC 7591's default would mean a secret.
+            "token_endpoint_auth_method": client.token_endpoint_auth_method,
+        }
 
     def _check_redirect(self, uri: str, error: str) -> None:
         if not REDIRECTS[self.redirects](uri):

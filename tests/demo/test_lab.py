@@ -116,12 +116,17 @@ class TestStarting:
         with socket.create_server(("127.0.0.1", port)):
             assert jupyter.is_up()
 
-    def test_the_port_is_jupyterlabs_and_the_servers_get_the_next(self, tmp_path: Path) -> None:
+    def test_the_port_is_jupyterlabs_and_the_next_are_the_servers_that_it_prints(
+        self, tmp_path: Path
+    ) -> None:
         port = free_port()
+        url = f"http://127.0.0.1:{port + 1}/mcp"
         with started(tmp_path, f"--port={port}") as demo:
-            text = demo.reads_until(READY)
-        assert demo.origin == f"http://127.0.0.1:{port}"
-        assert f"mcpnb login http://127.0.0.1:{port + 1}/mcp" in text
+            assert f"mcpnb login {url}\n" in demo.reads_until(READY)
+            assert demo.origin == f"http://127.0.0.1:{port}"
+            assert httpx2.post(url, json={}, trust_env=False).status_code == 401
+            page = httpx2.get(demo.address, trust_env=False, timeout=30, follow_redirects=True)
+            assert page.status_code == 200
 
     def test_a_browser_is_opened_and_no_token_is_on_its_command_line(self, tmp_path: Path) -> None:
         seen, temp = tmp_path / "seen", tmp_path / "temp"
@@ -130,14 +135,6 @@ class TestStarting:
             demo.reads_until(READY)
             until(seen.exists, timeout=30)
             assert re.fullmatch(r"file:///\S+-open\.html", seen.read_text("utf-8"))
-
-    def test_what_it_prints_to_try_in_a_terminal_is_there(self, tmp_path: Path) -> None:
-        with started(tmp_path) as demo:
-            url = re.search(r"mcpnb login (\S+)", demo.reads_until(READY))
-            assert url is not None
-            assert httpx2.post(url[1], json={}, trust_env=False).status_code == 401
-            page = httpx2.get(demo.address, trust_env=False, timeout=30, follow_redirects=True)
-            assert page.status_code == 200
 
     def test_the_consent_page_is_where_a_persons_browser_says_that_it_is(
         self, tmp_path: Path
