@@ -33,6 +33,7 @@ ABOUT, DATA = f"mcpnb-{VERSION}.dist-info", f"mcpnb-{VERSION}.data/data"
 CALLBACK = "share/jupyter/labextensions/mcpnb/callback.html"
 BESIDES_CODE = {
     "mcpnb/demo/page.html",
+    "mcpnb/doctor/checks.txt",
     "mcpnb/py.typed",
     "mcpnb/panel/callback.html",
     "mcpnb/panel/panel.css",
