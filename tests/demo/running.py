@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from nbclient import NotebookClient
-
 import mcpnb
 from mcpnb.demo.browser import approve
 from mcpnb.demo.in_jupyter import demo_servers
@@ -144,6 +141,10 @@ def executed(
         seconds: The most that one cell may take.
     """
     source = ROOT / "notebooks" / name
+    # Not at the top: it costs every run 2 s, whichever tests it is for (jsonschema's grammars).
+    import nbformat
+    from nbclient import NotebookClient
+
     notebook = nbformat.reads(source.read_text("utf-8"), 4)  # type: ignore[no-untyped-call]
     notebook.cells = [c for c in notebook.cells if NOT_RUN not in c.metadata.get("tags", [])]
 

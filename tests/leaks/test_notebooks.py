@@ -9,8 +9,6 @@ from queue import Empty
 from typing import Any
 
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
 
 from tests.fakes.people import answer_of
 from tests.fakes.secrets import Secrets, files_in
@@ -41,7 +39,7 @@ HISTORY = "%history -n -o\n%history -g"
 class Cells:
     """Runs cells, and keeps every message of every channel."""
 
-    def __init__(self, client: BlockingKernelClient) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
         self.said: list[str] = []
         self.text = ""
@@ -75,6 +73,8 @@ class Cells:
 def test_nothing_is_sent_or_kept(fake: FakeServer, world: Path) -> None:
     """Not in outputs at DEBUG, tracebacks with variables, prompts, or IPython's history."""
     environment = os.environ | {"IPYTHONDIR": str(world / "ipython")}
+    from jupyter_client.manager import KernelManager
+
     manager = KernelManager(kernel_name="python3")
     manager.start_kernel(env=environment)
     client = manager.client()
