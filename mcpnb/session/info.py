@@ -115,12 +115,12 @@ def look_at(config: ServerConfig, credential: Credential) -> SessionInfo:
     source = credential.source if credential.is_known else credential.login
     try:
         record = source.record()
-    except StoreError as error:
+    except (ConfigError, StoreError) as error:  # a ConfigError: MCPNB_STORE_KEY is no key
         return replace(info, problem=error, readable=False)
     try:
         location = credential.store.location(info.record_name)
         protected_by = credential.store.protected_by(info.record_name)
-    except StoreError as error:
+    except (ConfigError, StoreError) as error:
         info = replace(info, problem=error)
     else:
         info = replace(info, location=location, protected_by=protected_by)

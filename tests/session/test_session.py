@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -201,6 +201,18 @@ def test_what_says_so_holds_no_address_with_a_state(fake: FakeServer) -> None:
         assert "it goes on" in said
     finally:
         login.cancel()
+
+
+@pytest.mark.parametrize("store", ["file", "auto"])
+def test_its_repr_tells_that_the_stores_key_is_none(
+    monkeypatch: pytest.MonkeyPatch, store: Literal["file", "auto"]
+) -> None:
+    """It raises nothing: a traceback that shows variables would break at it."""
+    monkeypatch.setenv("MCPNB_STORE_KEY", "short")
+    session = mcpnb.connect("https://mcp.example/mcp", store=store)
+    said = "<Session mcp.example/mcp, not usable: MCPNB_STORE_KEY has to be 32 bytes"
+    assert repr(session).startswith(said)
+    assert session.status == "none"
 
 
 class TestInVoila:
