@@ -11,13 +11,14 @@ from typing import Any
 import mcpnb
 from mcpnb import concurrency
 from mcpnb.calls import live
+from tests.house import PACKAGE, parsed
 
 __all__ = ["Crash", "crashes_at", "functions_of"]
 
 _OURS = str(mcpnb.__file__).removesuffix("__init__.py")
 # Left out: what holds a lock would hold it for ever, and what a thread begins with takes it down.
-_NOT_HERE = ("locks.py", "discreet.py", "background.py", "workers.py", "listeners.py")
-_NOT_THESE = {"lock", "writing", "turn", "claimed", "_run"}
+_NOT_HERE = ("concurrency.py", "scrub.py", "calls/live.py")
+_NOT_THESE = {"lock", "writing", "leader_lock", "claimed", "_run"}
 
 
 class Crash(Exception):
@@ -31,6 +32,8 @@ def functions_of(act: Callable[[], object], *rooms: str) -> list[CodeType]:
         act: What is done.
         rooms: Only those of these files and folders; left out: all.
     """
+    here = [file.relative_to(PACKAGE).as_posix() for file in parsed()]
+    assert [room for room in rooms if not any(file.startswith(room) for file in here)] == []
     found: dict[CodeType, None] = {}
 
     def note(frame: FrameType, event: str, _: object) -> None:
