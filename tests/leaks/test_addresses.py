@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.config import claude, review
+from mcpnb.config import claude
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.oauth.urls import host_span
 from mcpnb.session.connect import resolve, sign_out_everywhere
@@ -23,6 +24,7 @@ from tests.fakes.meanwhile import Meanwhile
 from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.server import PRM, FakeServer
 from tests.fakes.wire import Reply, Request
+from tests.leaks.planted import into_the_environment, into_the_project
 from tests.terminal import run
 
 SECRET = "pLanted-k3y-0f-the-address"
@@ -31,23 +33,13 @@ Write = Callable[[str], Path]
 
 @pytest.fixture(autouse=True)
 def variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEAM_KEY", SECRET)
-    # What one test has concealed is no business of the next one.
-    monkeypatch.setattr("mcpnb.text._secrets", ())
+    into_the_environment(monkeypatch, {"TEAM_KEY": SECRET})
 
 
 @pytest.fixture
 def write(world: Path) -> Write:
     """Configure a server as ``team`` in a file that is trusted; give the file."""
-
-    def writing(url: str) -> Path:
-        file = world / "work" / ".mcp.json"
-        file.write_text(json.dumps({"mcpServers": {"team": {"type": "http", "url": url}}}))
-        for each in review():
-            each.agree()
-        return file
-
-    return writing
+    return partial(into_the_project, world, "team")
 
 
 @pytest.fixture

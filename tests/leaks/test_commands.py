@@ -18,20 +18,26 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcpnb.cli.group import cli
-from mcpnb.config import review
 from mcpnb.demo.browser import approve
 from mcpnb.stores import FileStore
 from tests.fakes.helper import Helper
 from tests.fakes.people import answer_of, connect, free_port, query_of, sign_in
 from tests.fakes.secrets import Secrets, files_in
-from tests.fakes.server import PRM, FakeServer
-from tests.fakes.wire import Reply, Request
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply
+from tests.leaks.planted import (
+    into_the_environment,
+    into_the_project,
+    into_user_configuration,
+    parrot,
+)
 from tests.terminal import Ended, OnTerminal, Running, run
 
 pytestmark = pytest.mark.slow
@@ -93,9 +99,7 @@ def planted(
     fake: FakeServer, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Planted:
     """Configure a server for each way in which a secret comes in, and sign in to all of them."""
-    for name, value in PLANTED.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("mcpnb.text._secrets", ())
+    into_the_environment(monkeypatch, PLANTED)
     folder = world / "audited"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(AUDIT)
@@ -114,26 +118,20 @@ def planted(
         token_endpoint_auth_methods_supported=["none", "client_secret_basic"],
         device_authorization_endpoint=f"{fake.base}/device_authorization",
     )
-    own = world / "xdg" / "config" / "mcpnb" / "config.toml"
-    own.parent.mkdir()
-    own.write_text(
-        f'[mcp_servers.pre]\nurl = "{fake.url}"\naccount = "pre"\n'
-        'oauth = {client_id = "own", client_secret_env_var = "CLIENT_SECRET", '
-        f'issuer = "{fake.base}", callback_port = {port}}}\n'
-        f'[mcp_servers.static]\nurl = "{fake.url}"\nbearer_token_env_var = "BEARER"\n'
-        f'[mcp_servers.headers]\nurl = "{fake.url}"\naccount = "headers"\n'
-        f'http_headers = {{X-Written = "{WRITTEN}"}}\nenv_http_headers = {{X-Env = "HEADER"}}\n'
-        f'[mcp_servers.helped]\nurl = "{fake.url}"\naccount = "helped"\n'
-        f"http_headers_helper = {json.dumps(helper.command)}\n"
+    own = {"client_id": "own", "client_secret_env_var": "CLIENT_SECRET", "issuer": fake.base}
+    into_user_configuration(
+        world,
+        fake,
+        pre={"account": "pre", "oauth": {**own, "callback_port": port}},
+        static={"bearer_token_env_var": "BEARER"},
+        headers={
+            "account": "headers",
+            "http_headers": {"X-Written": WRITTEN},
+            "env_http_headers": {"X-Env": "HEADER"},
+        },
+        helped={"account": "helped", "http_headers_helper": helper.command},
     )
-    keyed = f"{fake.base}/mcp?key=${{URL_KEY}}"
-    (world / "work" / ".mcp.json").write_text(
-        json.dumps({"mcpServers": {"keyed": {"type": "http", "url": keyed}}})
-    )
-    for each in review():
-        each.agree()
-    fake.describe(resource=fake.base)
-    fake.challenge = {"resource_metadata": fake.base + PRM}
+    into_the_project(world, "keyed", f"{fake.base}/mcp?key=${{URL_KEY}}")
     store = FileStore(world / "mcpnb", key="auto")
     for name in ("pre", "headers", "keyed", "helped"):
         callback = {"callback_port": None} if name == "pre" else {}
@@ -166,19 +164,8 @@ def commands(server: str) -> dict[str, list[str]]:
 
 def fail_all(fake: FakeServer) -> None:
     """Have every endpoint repeat what it was sent, in an error."""
-
-    def parrot(request: Request) -> Reply:
-        said = f"no such thing: {request.body.decode()} {request.target}"
-        for values in request.form.values():
-            said += f" {' '.join(values)}"
-        return Reply(400, {"error": "invalid_grant", "error_description": said})
-
     for path in ("/token", "/revoke", "/register", "/device_authorization"):
-        fake.routes[path] = parrot
-
-
-def end_logins(fake: FakeServer) -> None:
-    fake.end()
+        fake.routes[path] = partial(parrot, error="invalid_grant")
 
 
 def parrot_all(fake: FakeServer) -> None:
@@ -192,14 +179,10 @@ def go_away(fake: FakeServer) -> None:
         fake.always(path, Reply(drop=True))
 
 
-def expire(fake: FakeServer) -> None:
-    fake.expire()
-
-
 STATES: dict[str, Callable[[FakeServer], None]] = {
     "well": lambda _: None,
-    "expired": expire,
-    "ended": end_logins,
+    "expired": FakeServer.expire,
+    "ended": FakeServer.end,
     "parrots": parrot_all,
     "gone": go_away,
 }

@@ -15,13 +15,13 @@ import httpx2
 import pytest
 
 from mcpnb import errors
-from mcpnb.config import review
 from mcpnb.login.pending import PendingLogins
 from mcpnb.stores import FileStore
 from tests.fakes.kernels import disk_fills_up_at_refresh
 from tests.fakes.people import answer_of, connect, free_port, until, waiting
 from tests.fakes.secrets import Secrets, files_in
 from tests.fakes.server import FakeServer
+from tests.leaks.planted import into_user_configuration
 from tests.terminal import Running, run
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="scripts of POSIX")
@@ -120,14 +120,8 @@ def test_programs_that_are_started_are_given_none(
     program, helped = noting(tmp_path, "helper", json.dumps({"X-Key": "pLanted-header"}))
     browser, opened = noting(tmp_path, "browser")
     monkeypatch.setenv("BROWSER", str(browser))
-    own = world / "xdg" / "config" / "mcpnb" / "config.toml"
-    own.parent.mkdir()
-    own.write_text(
-        f'[mcp_servers.helped]\nurl = "{fake.url}"\n'
-        f"http_headers_helper = {json.dumps(shlex.quote(str(program)))}\n"
-    )
-    for each in review():
-        each.agree()
+    helper = {"http_headers_helper": shlex.quote(str(program))}
+    into_user_configuration(world, fake, helped=helper)
     session = connect("helped", store=FileStore(world / "mcpnb"))
     login = session.login(open_browser=True)
     login.wait_for("waiting", 10)

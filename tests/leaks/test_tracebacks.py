@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,19 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.config import review
 from mcpnb.stores import FileStore, MemoryStore
 from tests.fakes.helper import Helper
 from tests.fakes.kernels import change, disk_fills_up_at_refresh, make_expired
 from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.secrets import Secrets
-from tests.fakes.server import PRM, FakeServer
+from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
+from tests.leaks.planted import (
+    into_the_environment,
+    into_the_project,
+    into_user_configuration,
+    parrot,
+)
 from tests.leaks.tracebacks import Overheard, told
 
 PLANTED = "pLanted-k3y-0f-the-address"
@@ -45,12 +50,6 @@ def searched(
     places = told(error)
     assert "traceback" in places
     secrets.absent_from({**places, **overheard.places()}, without=[url])
-
-
-def parrot(request: Request) -> Reply:
-    """Repeat everything that was sent, in an error."""
-    said = " ".join(value for values in request.form.values() for value in values)
-    return Reply(400, {"error": "invalid_request", "error_description": said, "also": [said]})
 
 
 FAULTS: dict[str, Reply | Callable[[Request], Reply]] = {
@@ -146,23 +145,24 @@ def test_a_call_that_fails(fake: FakeServer, fault: str) -> None:
     }[fault]
     fake.always("/mcp", reply)
     secrets = Secrets(fake)
+
+    async def acalled() -> object:
+        return await session.acall("echo", text="hi")
+
     for _ in range(2):
         searched(secrets, lambda: session.call("echo", text="hi"))
-        searched(secrets, lambda: asyncio.run(_acalled(session)))
-        searched(secrets, lambda: asyncio.run(_listed(session)))
+        searched(secrets, lambda: asyncio.run(acalled()))
+        searched(secrets, partial(_in_a_client, session))
 
 
-async def _acalled(session: mcpnb.Session) -> object:
-    return await session.acall("echo", text="hi")
+def _in_a_client(session: mcpnb.Session, fails: Exception | None = None) -> None:
+    async def listed() -> None:
+        async with session.client() as client:
+            await client.list_tools()
+            if fails is not None:
+                raise fails
 
-
-def _listed_at_once(session: mcpnb.Session) -> object:
-    return asyncio.run(_listed(session))
-
-
-async def _listed(session: mcpnb.Session) -> object:
-    async with session.client() as client:
-        return await client.list_tools()
+    asyncio.run(listed())
 
 
 @pytest.mark.slow
@@ -171,12 +171,8 @@ def test_an_error_of_the_persons_own_in_a_connection(fake: FakeServer) -> None:
     session = connect(fake.url)
     sign_in(session)
 
-    async def failing() -> None:
-        async with session.client() as client:
-            await client.list_tools()
-            raise ZeroDivisionError
-
-    searched(Secrets(fake), lambda: asyncio.run(failing()), ZeroDivisionError)
+    fails = partial(_in_a_client, session, ZeroDivisionError())
+    searched(Secrets(fake), fails, ZeroDivisionError)
 
 
 @pytest.mark.slow
@@ -190,33 +186,23 @@ def test_what_configuration_has_planted(
         "MCPNB_STORE_KEY": "pLanted-store-key-of-a-wrong-length",
         "URL_KEY": PLANTED,
     }
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("mcpnb.text._secrets", ())
+    into_the_environment(monkeypatch, values)
     helper = Helper(tmp_path)
     helper.says(**{"X-Key": "pLanted-header\tof-the-helper"})
-    own = world / "xdg" / "config" / "mcpnb" / "config.toml"
-    own.parent.mkdir()
-    own.write_text(
-        f'[mcp_servers.static]\nurl = "{fake.url}"\nbearer_token_env_var = "BEARER"\n'
-        f'[mcp_servers.headers]\nurl = "{fake.url}"\nenv_http_headers = {{X-Env = "HEADER"}}\n'
-        f'[mcp_servers.stored]\nurl = "{fake.url}"\n'
-        f'[mcp_servers.helped]\nurl = "{fake.url}"\n'
-        f"http_headers_helper = {json.dumps(helper.command)}\n"
+    into_user_configuration(
+        world,
+        fake,
+        static={"bearer_token_env_var": "BEARER"},
+        headers={"env_http_headers": {"X-Env": "HEADER"}},
+        helped={"http_headers_helper": helper.command},
+        stored={},
     )
-    keyed = f"{fake.base}/${{URL_KEY}}/mcp"
-    (world / "work" / ".mcp.json").write_text(
-        json.dumps({"mcpServers": {"keyed": {"type": "http", "url": keyed}}})
-    )
-    for each in review():
-        each.agree()
-    fake.describe(resource=fake.base)
-    fake.challenge = {"resource_metadata": fake.base + PRM}
+    into_the_project(world, "keyed", f"{fake.base}/${{URL_KEY}}/mcp")
     secrets = Secrets(fake, **values, helper="pLanted-header\tof-the-helper")
     for name in ("static", "headers", "helped", "keyed"):
-        with connect_closing(name) as session:
+        with _closing(name) as session:
             searched(secrets, session.tools)
-            searched(secrets, partial(_listed_at_once, session))
+            searched(secrets, partial(_in_a_client, session))
             if name == "static":
                 searched(secrets, session.headers)
     searched(secrets, lambda: mcpnb.discover("keyed"))
@@ -224,19 +210,12 @@ def test_what_configuration_has_planted(
     searched(secrets, lambda: sign_in(stored))
 
 
-class connect_closing:  # noqa: N801  reads as the function that it stands for
+@contextmanager
+def _closing(name: str) -> Iterator[mcpnb.Session]:
     """A session with a store in memory, whose connection is closed at the end."""
-
-    def __init__(self, name: str) -> None:
-        self.session = connect(name, store=MemoryStore())
-
-    def __enter__(self) -> mcpnb.Session:
-        return self.session
-
-    def __exit__(self, *_: object) -> None:
-        live = self.session._connection.live  # noqa: SLF001
-        if live is not None:
-            live.close()
+    session = connect(name, store=MemoryStore())
+    yield session
+    session._connection.close()  # noqa: SLF001
 
 
 @pytest.mark.slow

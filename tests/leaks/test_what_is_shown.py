@@ -23,7 +23,7 @@ from mcpnb.stores import FileStore
 from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.secrets import Secrets
 from tests.fakes.server import FakeServer
-from tests.fakes.wire import Reply, Request
+from tests.leaks.planted import parrot
 
 _HOLDERS = (dict, list, tuple, set, frozenset)
 
@@ -124,10 +124,6 @@ def page_of(url: str) -> bytes:
 @pytest.mark.parametrize("end", ["done", "refused", "denied", "parrot", "wrong path"])
 def test_no_page_shows_one(fake: FakeServer, end: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Nor is anything written beside, though the request's first line holds the code."""
-
-    def parrot(request: Request) -> Reply:
-        return Reply(400, {"error": "x", "error_description": request.body.decode()})
-
     login, url = waiting(connect(fake.url))
     if end == "denied":
         fake.authorize_error = {"error": "access_denied", "error_description": "no"}
