@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
 import time
@@ -236,6 +238,21 @@ class TestLocalhostByName:
         with pytest.raises(errors.LoginError, match=f"Port {port} cannot be listened on"):
             LoopbackListener(port, fallback=False, host="localhost")
         LoopbackListener(port, fallback=False).close()
+
+    @pytest.mark.threat("callback-by-name")
+    def test_on_a_machine_without_ipv6_nobody_can_take_it_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Without(socket.socket):
+            def __init__(self, family: int = -1, *rest: Any) -> None:
+                if family == socket.AF_INET6:
+                    raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+                super().__init__(family, *rest)
+
+        monkeypatch.setattr(socket, "socket", Without)
+        listener = LoopbackListener(0, host="localhost")
+        socket.create_connection(("127.0.0.1", listener.port), timeout=2).close()
+        listener.close()
 
     @pytest.mark.usefixtures("six")
     def test_other_callbacks_are_not_listened_for_there(self) -> None:

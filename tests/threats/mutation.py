@@ -30,8 +30,8 @@ _HARMLESS = {
 }
 """Calls that are the rule, by their whole name or their last, and what stands there without it."""
 
-_DENIES = {"deep", "private", "revoked"}
-"""Truths with which something is refused or taken back: without the rule they are false."""
+_DENIES = {"_lately", "deep", "in_backoff", "private", "revoked"}
+"""Truths, and functions that return one, with which something is refused, left or taken back."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _of_statement(node: ast.AST, parent: ast.AST | None) -> _Changes:
         case ast.Raise() | ast.Expr(value=ast.Call()):
             yield _place(node), "pass"
         case ast.Return(value=ast.Compare() | ast.Call(func=ast.Name("bool")) as value):
-            yield _place(value), "True"
+            yield _place(value), str(getattr(parent, "name", "") not in _DENIES)
         case ast.Return(value=ast.expr() as value) if _returns(parent, "bool"):
             yield _place(value), "True"
         case ast.Return(value=ast.expr() as value) if _returns(parent, "bytes"):
