@@ -10,27 +10,17 @@ import platform
 from collections.abc import Callable, Sequence
 
 import mcpnb
-from tests.bench import (
-    click,
-    compare,
-    overhead,
-    refreshes,
-    requests,
-    restart,
-    startup,
-    stored,
-    together,
-)
+from tests.bench import click, compare, overhead, refreshes, requests, times, together
 from tests.bench.table import Table, printed
 
 __all__ = ["MEASUREMENTS", "main"]
 
 MEASUREMENTS: dict[str, tuple[Callable[[int], list[Table]], int]] = {
     "overhead": (overhead.run, 20),
-    "requests": (requests.run, 1),
-    "startup": (startup.run, 15),
-    "restart": (restart.run, 1),
-    "stored": (stored.run, 7),
+    "requests": (requests.to_sign_in, 1),
+    "startup": (times.startup, 15),
+    "restart": (requests.after_a_restart, 1),
+    "stored": (times.stored, 7),
     "refreshes": (refreshes.run, 1),
     "together": (together.run, 5),
     "click": (click.run, 20),

@@ -12,7 +12,7 @@ import httpx
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from mcpnb.demo.servers import DemoServers
-from tests.bench.table import Row, Table
+from tests.bench.table import Row, Table, limited
 from tests.fakes.panels import connected, sign_in_link
 from tests.peers.browsers import Chromium
 from tests.peers.jupyter import Jupyter, jupyter
@@ -131,14 +131,8 @@ def _table(rounds: int, whole: list[float], bare: list[float]) -> Table:
     own = ours - reference
     rows = [
         Row("the requests and a tab, by hand", f"{reference:.2f}", 1.0),
-        Row("mcpnb", f"{ours:.2f}", ours / reference, f"<= {TARGET} s", met=ours <= TARGET),
-        Row(
-            "mcpnb's own share",
-            f"{own:.2f}",
-            own / reference,
-            f"<= {OWN_TARGET} s",
-            met=own <= OWN_TARGET,
-        ),
+        limited("mcpnb", ours, TARGET, "s", ours / reference, digits=2),
+        limited("mcpnb's own share", own, OWN_TARGET, "s", own / reference, digits=2),
     ]
     title = f"click to signed in, JupyterLab, a server that consents at once (median of {rounds})"
     return Table(title, "s", "by hand", rows)

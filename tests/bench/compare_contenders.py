@@ -20,8 +20,9 @@ from typing import Any
 import mcpnb
 from tests.bench import ROOT
 from tests.bench.compare_driver import ANSWERED, KEY
-from tests.bench.compare_lab import Place, agreed, place
+from tests.bench.compare_lab import Place, place
 from tests.bench.compare_process import NoAnswer, Process
+from tests.fakes.people import answer_of
 
 __all__ = ["CONTENDERS", "Contender", "NotOffered", "Way"]
 
@@ -126,7 +127,7 @@ class Mcpnb(Contender):
 
     def _paste(self, here: Place) -> None:
         with Process(here, self._command("login", here.server.url, "--no-browser")) as process:
-            process.say(agreed(process.wait_for(ADDRESS.search)[1]))
+            process.say(answer_of(process.wait_for(ADDRESS.search)[1]))
             _finish(process)
 
     def _device(self, here: Place) -> None:
@@ -193,7 +194,7 @@ class Codex(Contender):
         with Process(here, command) as process:
             url = process.wait_for(ADDRESS.search)[1]
             process.wait_for(lambda text: "paste" in text or None)
-            process.say(agreed(url))
+            process.say(answer_of(url))
             _finish(process)
 
     def sign_out(self, here: Place) -> None:

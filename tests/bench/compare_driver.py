@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 ANSWERED = "answered"
 KEY = "OAUTH_STORAGE_ENCRYPTION_KEY"
@@ -52,56 +51,34 @@ def _posted(url: str, auth: Any) -> Callable[[], str]:
 
 
 def _sdk(url: str) -> Callable[[], str]:
-    import httpx2
-    from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
-    from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
-    class Stored:
-        """The storage that the SDK leaves to its user: a file, readable for its owner."""
+    from tests.bench.contestants import Stored, sdk
 
-        def __init__(self, name: str) -> None:
-            self.path = Path.home() / name
+    tokens_file, client_file = Path.home() / "tokens.json", Path.home() / "client.json"
 
-        def read(self) -> str | None:
-            return self.path.read_text() if self.path.exists() else None
+    class Kept(Stored):
+        """The storage that the SDK leaves to its user: files, readable for their owner."""
 
-        def write(self, text: str) -> None:
-            self.path.touch(0o600)
-            self.path.write_text(text)
-
-    class Storage:
-        tokens, client = Stored("tokens.json"), Stored("client.json")
-
-        async def get_tokens(self) -> OAuthToken | None:
-            text = self.tokens.read()
-            return OAuthToken.model_validate_json(text) if text else None
+        def __init__(self) -> None:
+            super().__init__()
+            if tokens_file.exists():
+                self.tokens = OAuthToken.model_validate_json(tokens_file.read_text())
+            if client_file.exists():
+                text = client_file.read_text()
+                self.client = OAuthClientInformationFull.model_validate_json(text)
 
         async def set_tokens(self, tokens: OAuthToken) -> None:
-            self.tokens.write(tokens.model_dump_json())
-
-        async def get_client_info(self) -> OAuthClientInformationFull | None:
-            text = self.client.read()
-            return OAuthClientInformationFull.model_validate_json(text) if text else None
+            await super().set_tokens(tokens)
+            tokens_file.touch(0o600)
+            tokens_file.write_text(tokens.model_dump_json())
 
         async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-            self.client.write(client_info.model_dump_json())
+            await super().set_client_info(client_info)
+            client_file.touch(0o600)
+            client_file.write_text(client_info.model_dump_json())
 
-    came: list[str] = []
-
-    async def redirect(authorization_url: str) -> None:
-        async with httpx2.AsyncClient(trust_env=False) as browser:
-            came.append((await browser.get(authorization_url)).headers["location"])
-
-    async def callback() -> AuthorizationCodeResult:
-        query = parse_qs(urlsplit(came[-1]).query)
-        given = {name: query[name][0] for name in ("code", "state", "iss") if name in query}
-        return AuthorizationCodeResult(**given)
-
-    metadata = OAuthClientMetadata.model_validate(
-        {"client_name": "compare", "redirect_uris": ["http://127.0.0.1:27182/callback"]}
-        | {"token_endpoint_auth_method": "none"}
-    )
-    return _posted(url, OAuthClientProvider(url, metadata, Storage(), redirect, callback))
+    return _posted(url, sdk(url, Kept()))
 
 
 def _fastmcp_oauth(url: str) -> Any:
@@ -146,30 +123,13 @@ def _fastmcp_clear(url: str) -> Callable[[], str]:
     return clear
 
 
-def _hub_login(_: str) -> Callable[[], str]:
-    import huggingface_hub  # type: ignore[import-not-found, unused-ignore]
+def _hub(act: Callable[[Any], object]) -> Callable[[str], Callable[[], str]]:
+    def role(_: str) -> Callable[[], str]:
+        import huggingface_hub  # type: ignore[import-not-found, unused-ignore]
 
-    def login() -> str:
-        huggingface_hub.notebook_login()
-        return ANSWERED if huggingface_hub.get_token() else "no token"
+        return lambda: ANSWERED if act(huggingface_hub) else "it did not do it"
 
-    return login
-
-
-def _hub_call(_: str) -> Callable[[], str]:
-    import huggingface_hub  # type: ignore[import-not-found, unused-ignore]
-
-    return lambda: ANSWERED if huggingface_hub.whoami()["name"] == "somebody" else "somebody else"
-
-
-def _hub_logout(_: str) -> Callable[[], str]:
-    import huggingface_hub  # type: ignore[import-not-found, unused-ignore]
-
-    def logout() -> str:
-        huggingface_hub.logout()
-        return ANSWERED
-
-    return logout
+    return role
 
 
 ROLES = {
@@ -177,9 +137,9 @@ ROLES = {
     "sdk": _sdk,
     "fastmcp": _fastmcp,
     "fastmcp-clear": _fastmcp_clear,
-    "hub-login": _hub_login,
-    "hub-call": _hub_call,
-    "hub-logout": _hub_logout,
+    "hub-login": _hub(lambda hub: [hub.notebook_login(), hub.get_token()][1]),
+    "hub-call": _hub(lambda hub: hub.whoami()["name"] == "somebody"),
+    "hub-logout": _hub(lambda hub: hub.logout() is None),
 }
 
 

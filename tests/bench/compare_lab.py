@@ -18,13 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx2
-
 from tests.bench import ROOT
 from tests.fakes.server import AS_METADATA, FakeServer, Grant
 from tests.fakes.wire import Reply, Request
 
-__all__ = ["PATIENCE", "Lab", "Place", "agreed", "lab", "place"]
+__all__ = ["PATIENCE", "Lab", "Place", "lab", "place"]
 
 PATIENCE = 40
 TOGETHER = 20
@@ -290,9 +288,3 @@ def place(server: Lab) -> Iterator[Place]:
     # What was killed may write a last file while the folder is taken away.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         yield Place(Path(folder), server)
-
-
-def agreed(url: str) -> str:
-    """Be the person at another machine: give the address that their browser ends at."""
-    answer = httpx2.get(url, follow_redirects=False, trust_env=False, timeout=PATIENCE)
-    return str(answer.headers["location"])

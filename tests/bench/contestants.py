@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import threading
 import time
 import warnings
 import webbrowser
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -20,40 +19,14 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAu
 
 import mcpnb
 
-__all__ = ["FASTMCP", "MCPNB", "SDK", "Peer", "peers", "sign_in"]
+__all__ = ["FASTMCP", "MCPNB", "SDK", "Peer", "Stored", "peers", "sdk"]
 
-MISSING = "not installed: pip install fastmcp==4.1.2"
 PATIENCE = 30
 
 
-def _named(distribution: str, what: str) -> str:
-    try:
-        return f"{distribution} {importlib.metadata.version(distribution)} {what}"
-    except importlib.metadata.PackageNotFoundError:
-        return f"{distribution} {what}"
-
-
 MCPNB = f"mcpnb {mcpnb.__version__} Session.auth"
-SDK = _named("mcp", "OAuthClientProvider")
-FASTMCP = _named("fastmcp", "OAuth")
-
-
-def agree(url: str) -> str:
-    """Open an authorization URL as a browser would and give the redirect that comes back."""
-    answer = httpx2.get(url, follow_redirects=False, trust_env=False)
-    return str(answer.headers["location"])
-
-
-def sign_in(session: mcpnb.Session) -> None:
-    """Sign a session in."""
-    login = session.login()
-    try:
-        login.wait_for("waiting", timeout=PATIENCE)
-        assert login.url is not None
-        login.submit(agree(login.url))
-        login.wait(timeout=PATIENCE)
-    finally:
-        login.cancel()
+SDK = f"mcp {importlib.metadata.version('mcp')} OAuthClientProvider"
+FASTMCP = f"fastmcp {importlib.metadata.version('fastmcp')} OAuth"
 
 
 @dataclass
@@ -86,39 +59,32 @@ class Peer:
 
     name: str
     make: Callable[[], httpx2.Auth]
-    storage: Any = field(repr=False, default=None)
 
 
 def peers(url: str) -> list[Peer]:
-    """Give those that are installed."""
-    found = [_sdk(url)]
-    if importlib.util.find_spec("fastmcp"):
-        found.append(_fastmcp(url))
-    return found
-
-
-def _sdk(url: str) -> Peer:
+    """Return all of them."""
     storage = Stored()
+    return [Peer(SDK, lambda: sdk(url, storage)), _fastmcp(url)]
 
-    def make() -> httpx2.Auth:
-        came: list[str] = []
 
-        async def redirect(authorization_url: str) -> None:
-            async with httpx2.AsyncClient(trust_env=False) as browser:
-                came.append((await browser.get(authorization_url)).headers["location"])
+def sdk(url: str, storage: Stored) -> httpx2.Auth:
+    """Return the SDK's provider, whose browser agrees by itself."""
+    came: list[str] = []
 
-        async def callback() -> AuthorizationCodeResult:
-            query = {name: values[0] for name, values in parse_qs(urlsplit(came[-1]).query).items()}
-            return AuthorizationCodeResult(
-                code=query["code"], state=query.get("state"), iss=query.get("iss")
-            )
+    async def redirect(authorization_url: str) -> None:
+        async with httpx2.AsyncClient(trust_env=False) as browser:
+            came.append((await browser.get(authorization_url)).headers["location"])
 
-        metadata = OAuthClientMetadata.model_validate(
-            {"client_name": "bench", "redirect_uris": ["http://127.0.0.1:27182/callback"]}
-        )
-        return OAuthClientProvider(url, metadata, storage, redirect, callback)
+    async def callback() -> AuthorizationCodeResult:
+        query = parse_qs(urlsplit(came[-1]).query)
+        given = {name: query[name][0] for name in ("code", "state", "iss") if name in query}
+        return AuthorizationCodeResult(**given)
 
-    return Peer(SDK, make, storage)
+    metadata = OAuthClientMetadata.model_validate(
+        {"client_name": "bench", "redirect_uris": ["http://127.0.0.1:27182/callback"]}
+        | {"token_endpoint_auth_method": "none"}
+    )
+    return OAuthClientProvider(url, metadata, storage, redirect, callback)
 
 
 class _Headless(webbrowser.BaseBrowser):
@@ -161,4 +127,4 @@ def _fastmcp(url: str) -> Peer:
             made: httpx2.Auth = OAuth(mcp_url=url, token_storage=storage)
         return made
 
-    return Peer(FASTMCP, make, storage)
+    return Peer(FASTMCP, make)

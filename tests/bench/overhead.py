@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import time
 from collections.abc import Iterable
 from statistics import median
@@ -12,9 +11,10 @@ from statistics import median
 import httpx2
 
 import mcpnb
-from tests.bench.contestants import FASTMCP, MCPNB, MISSING, peers, sign_in
+from tests.bench.contestants import MCPNB, peers
 from tests.bench.server import remote
 from tests.bench.table import Row, Table
+from tests.fakes.people import sign_in
 
 __all__ = ["rotated", "run"]
 
@@ -109,6 +109,4 @@ def _table(title: str, took: dict[str, list[float]], limit: float) -> Table:
                 met=ratio <= limit if ours else None,
             )
         )
-    if importlib.util.find_spec("fastmcp") is None:
-        rows.append(Row(FASTMCP, "-", note=MISSING))
     return Table(title, "ms", STATIC, rows)

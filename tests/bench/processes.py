@@ -15,7 +15,7 @@ PATIENCE = 60
 
 SIGN_IN = """
 import sys, mcpnb
-from tests.bench.contestants import sign_in
+from tests.fakes.people import sign_in
 sign_in(mcpnb.connect(sys.argv[1], store="file", callback_port=0))
 """
 CALL = """

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import mcpnb
 from mcpnb.stores import FileStore
-from tests.bench.contestants import sign_in
 from tests.bench.crowd import ANSWERED, CROWDS, Crowd, Kind, let_expire
 from tests.bench.server import Remote, remote
 from tests.bench.table import Row, Table
+from tests.fakes.people import sign_in
 
 __all__ = ["run"]
 

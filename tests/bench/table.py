@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Grid", "Row", "Table", "printed"]
+__all__ = ["Grid", "Row", "Table", "limited", "printed"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,13 @@ class Row:
     target: str = ""
     met: bool | None = None
     note: str = ""
+
+
+def limited(  # noqa: PLR0913 - a row has as many columns
+    who: str, value: float, limit: float, unit: str, ratio: float | None = None, *, digits: int
+) -> Row:
+    """Return the row of a value that shall not be above its limit."""
+    return Row(who, f"{value:.{digits}f}", ratio, f"<= {limit:g} {unit}", met=value <= limit)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ everything twice, the first time with a token that is refused, and gets the new 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import tempfile
 import time
 from collections import Counter
@@ -22,10 +21,11 @@ import httpx2
 
 import mcpnb
 from mcpnb.stores import FileStore
-from tests.bench.contestants import FASTMCP, MCPNB, MISSING, Peer, peers, sign_in
+from tests.bench.contestants import MCPNB, Peer, peers
 from tests.bench.overhead import rotated
 from tests.bench.server import Remote, Seen, remote
 from tests.bench.table import Row, Table
+from tests.fakes.people import sign_in
 
 __all__ = ["TOO_SLOW", "run"]
 
@@ -232,8 +232,6 @@ def _table(situation: Situation, results: Results) -> Table:
                 note=_note(result) or slow,
             )
         )
-    if importlib.util.find_spec("fastmcp") is None:
-        rows.append(Row(FASTMCP, "-", note=MISSING))
     title = (
         f"{PARALLEL} parallel calls of {DELAY_MS} ms {situation.title}: median of "
         f"{len(results[MCPNB].seconds)} loads\n  with a {STATIC} {reference * 1000:.0f} ms; "

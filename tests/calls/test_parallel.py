@@ -11,8 +11,8 @@ import pytest
 
 import mcpnb
 from mcpnb.errors import LoginRequired
-from tests.bench.contestants import sign_in
 from tests.bench.server import BenchServer, serving
+from tests.fakes.people import sign_in
 
 pytestmark = pytest.mark.timeout(60)
 
