@@ -25,6 +25,9 @@ from mcpnb import errors
 from mcpnb.oauth import credentials, models
 from tests import house
 
+# One process reads the whole package, and not each of those that pytest-xdist starts.
+pytestmark = pytest.mark.xdist_group("house")
+
 PUBLIC = [
     "Login",
     "LoginRequired",

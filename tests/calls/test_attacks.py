@@ -85,6 +85,7 @@ def test_a_schema_without_end_is_not_applied(
     assert checked == []
 
 
+@pytest.mark.slow
 def test_one_that_refers_to_itself_says_nothing(
     fake: FakeServer, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
