@@ -198,7 +198,7 @@ def test_what_says_so_holds_no_address_with_a_state(fake: FakeServer) -> None:
         assert state not in said
         assert "state=" not in said
         assert "/authorize" not in said
-        assert "it goes on" in said
+        assert "continues" in said
     finally:
         login.cancel()
 

@@ -91,10 +91,12 @@ class TestScopeFailures:
     """How a server says that a call needs more."""
 
     @pytest.mark.threat("step-up-without-end")
-    def test_a_403_that_names_another_scope_ends_after_one_step_up(self, fake: FakeServer) -> None:
+    def test_a_403_that_names_another_scope_ends_after_one_step_up(
+        self, fake: FakeServer, kernel: Kernel
+    ) -> None:
         """The union is asked for once; then it is refused for good."""
         fake.tool_scopes, fake.names_scope = {"publish": "write"}, "other"
-        session = connect(fake.url, scopes=("read",))
+        session = kernel(scopes=("read",))
         sign_in(session)
         with pytest.raises(errors.LoginRequired) as caught:
             session.call("publish", text="news")
@@ -104,7 +106,7 @@ class TestScopeFailures:
         assert query_of(url)["scope"] == ["read other"]
 
         # The login tells what was asked for: a kernel that starts later is not sent round, either.
-        for each in (session, session, connect(fake.url, scopes=("read",))):
+        for each in (session, session, kernel(scopes=("read",))):
             with pytest.raises(errors.ScopeRefused):
                 each.call("publish", text="news")
         assert session.call("echo", text="fine").text == "fine"
