@@ -13,7 +13,7 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.config import claude
+from mcpnb.config import claude, review
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.oauth.urls import host_span
 from mcpnb.session.connect import resolve, sign_out_everywhere

@@ -58,7 +58,7 @@ def rules() -> Iterator[Rule]:
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             if (mark := _MARK.search(line)) is not None:
                 threats += mark[1].split(", ")
-            elif threats:
+            elif threats and line.strip():
                 yield Rule(path.relative_to(PACKAGE).as_posix(), number, tuple(threats))
                 threats = []
 
@@ -116,6 +116,8 @@ def _of_part(node: ast.AST, parent: ast.AST | None) -> _Changes:
         case ast.IfExp(orelse=other, lineno=line), ast.expr():
             if node is other and line != node.lineno:
                 yield _place(node), "None"
+        case ast.withitem(context_expr=ast.Name() as entered), _ if node is entered:
+            yield _place(entered), "__import__('contextlib').nullcontext()"
         case ast.Dict(keys=keys, values=values), ast.expr() if node in keys:
             value = values[keys.index(node)]
             if isinstance(value, ast.Constant) and isinstance(value.value, bool):
