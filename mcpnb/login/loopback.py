@@ -122,8 +122,7 @@ def page(title: str, text: str, *, good: bool) -> bytes:
     ).encode()
 
 
-# threat: listener-held-up
-
+# threat: listener-flooded
 _MOST = 32
 """Connections at a time. A browser needs one or two; each costs a thread and a descriptor."""
 _WHOLE = 15.0
