@@ -31,7 +31,7 @@ SHOWN_ELSEWHERE = {
     "a busy callback port is an error without words": "tests/login/test_loopback.py"
     "::test_without_a_replacement_a_busy_one_is_a_clear_error",
     "a public callback_url binds 0.0.0.0 and does not say so": (
-        "tests/login/test_loopback_sign_in.py"
+        "tests/login/test_redirects.py"
         "::test_a_public_callback_is_listened_for_everywhere_and_says_so"
     ),
     "a loopback callback is listened for everywhere": "tests/login/test_loopback.py"
@@ -52,47 +52,47 @@ SHOWN_ELSEWHERE = {
     "no token for scripts": "tests/cli/test_scripts.py::test_it_stands_alone_on_stdout",
     "no device grant": "tests/login/test_device.py::test_a_code_entered_elsewhere_signs_in_here",
     "an answer cannot be given later (no paste in the app server)": (
-        "tests/login/test_begin_finish.py::test_one_process_begins_and_another_finishes"
+        "tests/login/test_pending.py::test_one_process_begins_and_another_finishes"
     ),
     # Discovery
-    "discovery is done twice": "tests/login/test_rules_of_requests.py"
-    "::test_from_url_to_signed_in_takes_at_most_six_requests_and_none_twice",
+    "discovery is done twice": "tests/login/test_flow.py"
+    "::test_from_url_to_signed_in_takes_six_requests_at_most",
     "resource_metadata at another origin is ignored (#42427)": (
         "tests/oauth/test_servers.py::test_resource_metadata_at_another_origin_is_read"
     ),
     # Scopes
     "scopes are the authorization server's (#15643, #35253, #8889)": (
-        "tests/login/test_rules_of_requests.py::test_without_any_the_parameter_is_left_out"
+        "tests/login/test_flow.py::test_without_any_the_parameter_is_left_out"
     ),
-    "the second try without scopes sends them again": "tests/login/test_rules_of_requests.py"
+    "the second try without scopes sends them again": "tests/login/test_flow.py"
     "::test_discovered_scopes_that_are_refused_are_left_out_once",
     "an error's text keeps its plus signs": "tests/oauth/test_authorization.py"
     "::test_the_servers_words_are_quoted_escaped_and_capped",
     "a refused scope is a raw type error, with no way on (#20518)": "tests/tokens/test_auth.py"
     "::test_a_403_is_given_with_what_is_missing",
     # Registration
-    "each login registers another client": "tests/login/test_rules_of_requests.py"
+    "each login registers another client": "tests/login/test_flow.py"
     "::test_a_second_sign_in_registers_nothing",
-    "a registered client cannot be used (#13200, #19154)": "tests/login/test_peer_oidc_variants.py"
+    "a registered client cannot be used (#13200, #19154)": "tests/login/test_peer_oidc.py"
     "::test_given_credentials_are_used_with_basic_authentication",
     # The way back
-    "the browser hears of success before the exchange": "tests/login/test_loopback_sign_in.py"
+    "the browser hears of success before the exchange": "tests/login/test_flow.py"
     "::test_the_page_says_signed_in_only_after_the_exchange",
-    "iss is dropped (#41836, #31573)": "tests/login/test_rules_untested_elsewhere.py"
+    "iss is dropped (#41836, #31573)": "tests/login/test_authorization_response.py"
     "::test_a_code_from_the_wrong_issuer_is_never_exchanged",
-    "a bare code: relative URL without a base": "tests/login/test_rules_untested_elsewhere.py"
+    "a bare code: relative URL without a base": "tests/login/test_authorization_response.py"
     "::test_a_bare_code_is_refused_with_the_reason",
-    "a wrong state: internal error": "tests/login/test_rules_untested_elsewhere.py"
-    "::test_an_answer_with_another_state_is_refused_and_the_wait_goes_on",
+    "a wrong state: internal error": "tests/login/test_authorization_response.py"
+    "::test_another_state_is_refused",
     "why the server said no is lost": "tests/oauth/test_authorization.py::test_it_is_told_in_words",
     "the browser has to be on this machine (#8835, #2798, #4265)": "tests/"
     "login/test_relay_across_machines.py::test_a_sign_in_that_waits_on_another_machine_is_completed_by_the_line",
     # resource
     "resource is sent twice, or not at all (#28830, #34467, #20729)": (
-        "tests/login/test_server_habits.py::test_resource_goes_to_authorize_token_and_refresh"
+        "tests/login/test_flow.py::test_resource_goes_to_authorize_token_and_refresh_as_it_is_written"
     ),
     "oauth_resource does not replace, and does not reach the token endpoint": (
-        "tests/login/test_rules_of_requests.py::test_a_configured_value_replaces_it_everywhere"
+        "tests/login/test_flow.py::test_a_configured_value_replaces_it_everywhere"
     ),
     # Where tokens rest
     "keyring mode signs in, and then cannot store it": "tests/storage/test_keyring.py"
@@ -134,7 +134,7 @@ SHOWN_ELSEWHERE = {
 """Each defect, and the test that shows it is not ours."""
 
 AS_THE_RFC_SAYS = {
-    "metadata without resource is refused (#41288)": "tests/login/test_rules_of_requests.py"
+    "metadata without resource is refused (#41288)": "tests/login/test_flow.py"
     "::test_metadata_for_another_resource_is_refused",
 }
 """What is reported as a defect, and is a rule: RFC 9728 section 3.3. `mcpnb doctor` names it."""

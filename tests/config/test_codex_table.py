@@ -157,37 +157,35 @@ SHOWN_ELSEWHERE = {
     },
     "tests/cli/test_commands.py": {"1.2 logout": "test_it_revokes_and_forgets"},
     "tests/cli/test_scripts.py": {"1.8 before the start": "test_an_expired_one_is_renewed_first"},
-    "tests/login/test_begin_finish.py": {
+    "tests/login/test_pending.py": {
         "1.2 the app server's login": "test_one_process_begins_and_another_finishes",
     },
     "tests/oauth/test_servers.py": {
         "1.4 older servers": "test_without_any_metadata_the_default_endpoints_serve",
     },
-    "tests/login/test_rules_of_requests.py": {
+    "tests/login/test_flow.py": {
         "1.1 oauth_resource": "test_a_configured_value_replaces_it_everywhere",
         "1.4 resource mismatch": "test_metadata_for_another_resource_is_refused",
         "1.5 the order": "test_the_first_source_that_says_something_counts",
+        "1.5 offline_access": "test_offline_access_comes_with_prompt_consent",
         "1.5 once more without": "test_discovered_scopes_that_are_refused_are_left_out_once",
     },
-    "tests/login/test_server_habits.py": {
-        "1.5 offline_access": "test_offline_access_comes_with_prompt_consent",
+    "tests/login/test_clients.py": {
         "1.6 registration": "test_it_asks_for_refresh_tokens_and_says_that_it_is_native",
     },
-    "tests/login/test_peer_oidc_variants.py": {
+    "tests/login/test_peer_oidc.py": {
         "1.6 a registered client": "test_given_credentials_are_used_with_basic_authentication",
         "1.6 a metadata document": "test_a_client_metadata_document_needs_no_registration",
     },
-    "tests/login/test_loopback_sign_in.py": {
+    "tests/login/test_redirects.py": {
         "1.1 callback_url": "test_a_public_callback_is_listened_for_everywhere_and_says_so",
-        "1.7 a path per issuer": (
-            "test_a_redirect_has_a_part_of_its_own_where_answers_carry_no_issuer"
-        ),
+    },
+    "tests/login/test_authorization_response.py": {
+        "1.7 a path per issuer": "test_a_redirect_has_a_part_of_its_own_where_iss_is_missing",
+        "1.7 iss": "test_a_code_from_the_wrong_issuer_is_never_exchanged",
     },
     "tests/login/test_loopback.py": {
         "1.7 a wrong path": "test_a_stray_path_is_answered_and_otherwise_ignored",
-    },
-    "tests/login/test_rules_untested_elsewhere.py": {
-        "1.7 iss": "test_a_code_from_the_wrong_issuer_is_never_exchanged",
     },
     "tests/storage/test_keyring.py": {
         "1.8 the keyring": "test_the_key_is_in_the_keyring_and_nowhere_else",

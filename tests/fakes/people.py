@@ -17,9 +17,12 @@ import mcpnb
 from mcpnb.login import SignInRequest
 from mcpnb.stores import MemoryStore
 from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply, Request
 
 __all__ = [
+    "HeldRoute",
     "answer_of",
+    "browse",
     "connect",
     "fails_before_the_browser",
     "free_port",
@@ -27,6 +30,7 @@ __all__ = [
     "query_of",
     "refresh_tokens",
     "sign_in",
+    "sign_in_and_call",
     "until",
     "waiting",
 ]
@@ -61,6 +65,34 @@ def answer_of(authorization_url: str) -> str:
     return answer.headers["location"]
 
 
+def browse(url: str, **headers: str) -> httpx2.Response:
+    """Open an address as a browser does, following redirects; return the page."""
+    with httpx2.Client(trust_env=False, timeout=10, follow_redirects=True) as browser:
+        return browser.get(url, headers=headers)
+
+
+class HeldRoute:
+    """A route of a fake whose response waits until the test lets it go."""
+
+    def __init__(self, fake: FakeServer, path: str) -> None:
+        self.arrived, self._go_on = threading.Event(), threading.Event()
+        self._honest = fake.routes[path]
+        fake.routes[path] = self._hold
+
+    def _hold(self, request: Request) -> Reply:
+        self.arrived.set()
+        assert self._go_on.wait(20)
+        return self._honest(request)
+
+    def reached(self) -> None:
+        """Wait for the first request."""
+        assert self.arrived.wait(20)
+
+    def let_go(self) -> None:
+        """Answer every request from now on."""
+        self._go_on.set()
+
+
 def query_of(url: str) -> dict[str, list[str]]:
     """Give the parameters of a URL, repetitions kept."""
     return parse_qs(urlsplit(url).query, keep_blank_values=True)
@@ -82,6 +114,14 @@ def sign_in(session: mcpnb.Session, *, scopes: tuple[str, ...] | None = None) ->
         login.wait(timeout=10)
     finally:
         login.cancel()
+    return url
+
+
+def sign_in_and_call(server: str, **given: Any) -> str:
+    """Sign in at a server and call a tool; return the authorization URL that was opened."""
+    session = connect(server, **given)
+    url = sign_in(session)
+    assert session.call("echo", text="fine").text == "fine"
     return url
 
 

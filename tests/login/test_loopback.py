@@ -1,16 +1,26 @@
-"""The loopback listener by itself: what it answers, and what cannot hold it up."""
+"""The loopback listener by itself: what it answers, where it listens, and what it costs at most."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx2
 import pytest
 
 from mcpnb import errors
+from mcpnb.login import loopback
 from mcpnb.login.loopback import LoopbackListener, Reply
+from tests.fakes.people import answer_of, browse, connect, free_port, until, waiting
+from tests.fakes.server import FakeServer
 
 DONE = Reply("done", "You can close this tab.")
 
@@ -31,12 +41,20 @@ def heard(listener: LoopbackListener) -> list[str]:
         delivered.append(url)
         return DONE
 
-    listener.listen(f"http://127.0.0.1:{listener.port}/callback", deliver)
+    listen(listener, deliver)
     return delivered
 
 
+def listen(listener: LoopbackListener, deliver: Callable[[str], Reply]) -> None:
+    listener.listen(f"http://127.0.0.1:{listener.port}/callback", deliver)
+
+
 def get(
-    listener: LoopbackListener, target: str, *, method: str = "GET", host: str | None = None
+    listener: LoopbackListener,
+    target: str = "/callback?x",
+    *,
+    method: str = "GET",
+    host: str | None = None,
 ) -> httpx2.Response:
     with httpx2.Client(trust_env=False, timeout=10) as browser:
         headers = {} if host is None else {"Host": host}
@@ -109,7 +127,7 @@ def test_this_machine_goes_by_several_names(
     listener: LoopbackListener, heard: list[str], host: str
 ) -> None:
     """A forwarded port may be opened under any of them."""
-    assert get(listener, "/callback?x", host=host.format(listener.port)).status_code == 200
+    assert get(listener, host=host.format(listener.port)).status_code == 200
     assert len(heard) == 1
 
 
@@ -153,7 +171,7 @@ def test_a_malformed_request_is_refused_without_repeating_it(
     assert b"secret-code" not in answer
     assert b" 200 " not in answer[:20]
     assert heard == []
-    assert get(listener, "/callback?x").status_code == 200
+    assert get(listener).status_code == 200
     assert capfd.readouterr() == ("", "")
 
 
@@ -191,9 +209,7 @@ class TestThePage:
 
     @pytest.fixture
     def answer(self, listener: LoopbackListener) -> httpx2.Response:
-        listener.listen(
-            f"http://127.0.0.1:{listener.port}/callback", lambda _: Reply("failed", self.EVIL)
-        )
+        listen(listener, lambda _: Reply("failed", self.EVIL))
         return get(listener, "/callback?code=secret-code&state=<script>")
 
     @pytest.mark.threat("callback-page-xss")
@@ -235,21 +251,16 @@ class TestThePage:
     def test_its_title_says_what_happened(
         self, listener: LoopbackListener, reply: Reply, status: int, title: str
     ) -> None:
-        listener.listen(f"http://127.0.0.1:{listener.port}/callback", lambda _: reply)
-        answer = get(listener, "/callback?x")
+        listen(listener, lambda _: reply)
+        answer = get(listener)
 
         assert answer.status_code == status
         assert f"<h1>{title}</h1>" in answer.text
 
     @pytest.mark.threat("callback-page-referrer")
-    def test_again_sends_the_browser_on_without_a_referrer(
-        self, listener: LoopbackListener
-    ) -> None:
-        listener.listen(
-            f"http://127.0.0.1:{listener.port}/callback",
-            lambda _: Reply("again", location="https://as.example/authorize?a=b"),
-        )
-        answer = get(listener, "/callback?x")
+    def test_again_sends_the_browser_on_with_no_referrer(self, listener: LoopbackListener) -> None:
+        listen(listener, lambda _: Reply("again", location="https://as.example/authorize?a=b"))
+        answer = get(listener)
 
         assert answer.status_code == 302
         assert answer.headers["location"] == "https://as.example/authorize?a=b"
@@ -303,20 +314,15 @@ class TestThePort:
             go_on.wait(2)
             return DONE
 
-        listener.listen(f"http://127.0.0.1:{listener.port}/callback", deliver)
-        pages: list[int] = []
-        browser = threading.Thread(
-            target=lambda: pages.append(get(listener, "/callback?x").status_code)
-        )
-        browser.start()
-        assert arrived.wait(5)
-        closing = threading.Thread(target=listener.close)
-        closing.start()
-        go_on.set()
-        browser.join(5)
-        closing.join(5)
+        listen(listener, deliver)
+        with ThreadPoolExecutor(2) as pool:
+            page = pool.submit(get, listener)
+            assert arrived.wait(5)
+            closing = pool.submit(listener.close)
+            go_on.set()
 
-        assert pages == [200]
+            assert page.result(5).status_code == 200
+            closing.result(5)
 
 
 def listening_addresses(port: int) -> set[str]:
@@ -337,10 +343,196 @@ def test_a_delivery_that_fails_leaves_the_listener_alive(listener: LoopbackListe
     def broken(_: str) -> Reply:
         raise RuntimeError("a fault of ours")
 
-    listener.listen(f"http://127.0.0.1:{listener.port}/callback", broken)
+    listen(listener, broken)
     with pytest.raises(httpx2.RemoteProtocolError):
-        get(listener, "/callback?x")
-    then: Callable[[str], Reply] = lambda _: DONE  # noqa: E731
-    listener.listen(f"http://127.0.0.1:{listener.port}/callback", then)
+        get(listener)
 
-    assert get(listener, "/callback?x").status_code == 200
+    listen(listener, lambda _: DONE)
+    assert get(listener).status_code == 200
+
+
+class TestLocalhostByName:
+    """Browsers try [::1] first (RFC 8252 section 8.3)."""
+
+    @pytest.fixture
+    def six(self) -> Iterator[socket.socket]:
+        probe = socket.socket(socket.AF_INET6)
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        with probe:
+            yield probe
+
+    @pytest.mark.threat("callback-by-name")
+    @pytest.mark.usefixtures("six")
+    def test_the_answer_is_taken_on_either_address(self, fake: FakeServer) -> None:
+        for host in ("127.0.0.1", "[::1]"):
+            session = connect(
+                fake.url, callback_url=f"http://localhost:{free_port()}/cb", callback_port=None
+            )
+            login, url = waiting(session)
+            answer = answer_of(url).replace("localhost", host)
+            assert browse(answer, Host=f"localhost:{login.port}").status_code == 200
+            assert session.signed_in
+
+    @pytest.mark.threat("callback-by-name")
+    def test_where_somebody_else_listens_there_it_is_an_error(self, six: socket.socket) -> None:
+        port = six.getsockname()[1]
+        six.listen()
+        with pytest.raises(errors.LoginError, match=f"Port {port} cannot be listened on"):
+            LoopbackListener(port, fallback=False, host="localhost")
+        LoopbackListener(port, fallback=False).close()
+
+    @pytest.mark.threat("callback-by-name")
+    def test_on_a_machine_without_ipv6_nobody_can_take_it_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Without(socket.socket):
+            def __init__(self, family: int = -1, *rest: Any) -> None:
+                if family == socket.AF_INET6:
+                    raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+                super().__init__(family, *rest)
+
+        monkeypatch.setattr(socket, "socket", Without)
+        listener = LoopbackListener(0, host="localhost")
+        socket.create_connection(("127.0.0.1", listener.port), timeout=2).close()
+        listener.close()
+
+    @pytest.mark.usefixtures("six")
+    def test_other_callbacks_are_not_listened_for_there(self) -> None:
+        listener = LoopbackListener(0, host="127.0.0.1")
+        listener.listen("http://127.0.0.1/callback", lambda _: Reply("done"))
+        with pytest.raises(OSError, match=r"refused|reach"):
+            socket.create_connection(("::1", listener.port), timeout=2).close()
+        listener.close()
+
+
+# -- what it costs at most, whoever connects ---------------------------------------------------
+
+MOST = 32
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether the other end has not hung up."""
+    connection.settimeout(0.01)
+    try:
+        return connection.recv(1) != b""
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+
+
+def connected(listener: LoopbackListener) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", listener.port), timeout=10)
+    connection.sendall(b"GET /callback")
+    return connection
+
+
+@pytest.mark.slow
+@pytest.mark.threat("listener-flooded")
+def test_in_a_flood_the_real_response_finds_a_place(listener: LoopbackListener) -> None:
+    listen(listener, lambda _: DONE)
+    with contextlib.ExitStack() as held:
+        flood = [held.enter_context(connected(listener)) for _ in range(4 * MOST)]
+        until(lambda: sum(map(is_open, flood)) <= MOST)
+
+        assert get(listener).status_code == 200
+        # The latest are still there: nobody is sent away who has only just come.
+        assert is_open(flood[-1])
+
+
+@pytest.mark.threat("listener-flooded")
+def test_those_who_are_being_answered_are_not_sent_away(listener: LoopbackListener) -> None:
+    answered, go_on = threading.Semaphore(0), threading.Event()
+
+    def deliver(_: str) -> Reply:
+        answered.release()
+        assert go_on.wait(10)
+        return Reply("done")
+
+    listen(listener, deliver)
+    host = f"127.0.0.1:{listener.port}".encode()
+    with contextlib.ExitStack() as held:
+        tabs = [held.enter_context(connected(listener)) for _ in range(MOST)]
+        for tab in tabs:
+            tab.sendall(b"?x HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            assert answered.acquire(timeout=10)
+        late = held.enter_context(socket.create_connection(("127.0.0.1", listener.port)))
+        until(lambda: not is_open(late))
+
+        go_on.set()
+        for tab in tabs:
+            tab.settimeout(10)
+            assert tab.recv(20).startswith(b"HTTP/1.1 200")
+    assert get(listener).status_code == 200, "their places are free again"
+
+
+@pytest.mark.slow
+@pytest.mark.threat("listener-flooded")
+def test_a_request_has_to_be_there_whole_in_time(
+    listener: LoopbackListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time-out for each read is none for a client that sends a byte now and then."""
+    monkeypatch.setattr(loopback, "_WHOLE", 0.5)
+    stop = threading.Event()
+    with connected(listener) as connection:
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                while not stop.wait(0.05):
+                    connection.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            until(lambda: not is_open(connection))
+        finally:
+            stop.set()
+            dripping.join(5)
+
+
+FULL = """
+import os, resource, socket, threading
+from mcpnb.login.loopback import LoopbackListener, Reply
+
+listener = LoopbackListener(0)
+listener.listen(f"http://127.0.0.1:{listener.port}/callback", lambda _: Reply("done"))
+server, tried = listener._servers[0], []
+accept = server.get_request
+server.get_request = lambda: (tried.append(1), accept())[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+client, taken = socket.socket(), []
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+client.connect(("127.0.0.1", listener.port))
+threading.Event().wait(1)
+print("tried", len(tried))
+for descriptor in taken:
+    os.close(descriptor)
+host = f"Host: 127.0.0.1:{listener.port}".encode()
+client.sendall(b"GET /callback?x HTTP/1.1\\r\\n" + host + b"\\r\\n\\r\\n")
+client.settimeout(10)
+print(client.recv(15).decode())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.threat("listener-flooded")
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors of POSIX")
+def test_a_process_without_descriptors_is_not_kept_busy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    tried, answer = done.stdout.splitlines()
+    assert 1 <= int(tried.split()[1]) <= 20
+    assert answer == "HTTP/1.1 200 OK"

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
+import mcpnb
 from mcpnb import errors
-from mcpnb.stores import FileStore, RecordName
+from mcpnb.login import SignInRequest
+from mcpnb.login.pending import PendingLogins
+from mcpnb.stores import FileStore, MemoryStore, RecordName
+from mcpnb.tokens.record import login_key
+from tests.fakes.front_end import open_panel
 from tests.fakes.kernels import Kernel
-from tests.fakes.people import answer_of, query_of, sign_in, until, waiting
+from tests.fakes.people import (
+    HeldRoute,
+    answer_of,
+    browse,
+    connect,
+    free_port,
+    query_of,
+    sign_in,
+    until,
+    waiting,
+)
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
+from tests.terminal import run
 
 WAITER = """
 import sys, mcpnb
 from mcpnb.stores import FileStore
-session = mcpnb.connect(sys.argv[1], store=FileStore(sys.argv[2]), callback_port=int(sys.argv[3]))
+session = mcpnb.connect(sys.argv[1], store=FileStore(sys.argv[2]), callback_port=0)
 login = session.login()
 login.until("waiting", 20)
 print(login.url, flush=True)
@@ -29,12 +52,10 @@ print("signed in", flush=True)
 """
 
 
-def start_waiter(
-    fake: FakeServer, folder: Path, port: int = 0
-) -> tuple[subprocess.Popen[str], str]:
-    """Start to sign in in another process; give it and the address it shows."""
+def start_waiter(fake: FakeServer, folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start to sign in in another process; return it and the address it shows."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITER, fake.url, str(folder), str(port)],
+        [sys.executable, "-c", WAITER, fake.url, str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -48,131 +69,158 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, out + err
 
 
-def killed_waiter(fake: FakeServer, folder: Path) -> str:
-    """Give the address that a process showed which was killed while it waited."""
-    process, url = start_waiter(fake, folder)
-    process.send_signal(signal.SIGKILL)
-    ended(process)
+@pytest.fixture
+def left(kernel: Kernel) -> str:
+    """Begin a sign-in and leave it; return its address."""
+    begun, url = waiting(kernel())
+    begun.leave()
     return url
 
 
-def pending_files(folder: Path) -> list[Path]:
-    return list(folder.glob("pending-*.mcpnb"))
+class TestLeft:
+    """Left pending by a process that is no more, or that does not wait."""
 
-
-class TestAfterARestart:
     @pytest.mark.slow
-    def test_a_paste_completes_the_sign_in_of_a_killed_kernel(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
+    @pytest.mark.parametrize("way", ["paste", "listener", "finish"])
+    def test_the_response_completes_the_sign_in_of_a_killed_kernel(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, way: str
     ) -> None:
-        """The tab that is open still counts: same address, same state, same verifier."""
-        url = killed_waiter(fake, folder)
-
+        """The tab that is open still counts: same address, port, state and verifier."""
+        killed, url = start_waiter(fake, folder)
+        killed.send_signal(signal.SIGKILL)
+        ended(killed)
         session = kernel()
-        login, again = waiting(session)
+        if way == "finish":
+            session.finish(answer_of(url))
+        else:
+            login, again = waiting(session)
+            assert again == url
+            assert any("Continuing the sign-in" in note for note in login.notes)
+            if way == "listener":
+                assert "Signed in" in browse(url).text
+            else:
+                login.submit(answer_of(url))
+            login.wait(10)
 
-        assert again == url
-        assert any("Continuing the sign-in" in note for note in login.notes)
-        login.submit(answer_of(url))
-        assert login.wait(10).call("echo", text="back").text == "back"
+        assert session.call("echo", text="back").text == "back"
         assert len(fake.asked("/register")) == 1
 
-    @pytest.mark.slow
-    def test_the_browser_comes_back_to_the_same_port(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        url = killed_waiter(fake, folder)
-        login, _ = waiting(kernel())
-
-        with httpx2.Client(trust_env=False, follow_redirects=True, timeout=10) as browser:
-            page = browser.get(url)
-
-        assert "Signed in" in page.text
-        login.wait(10)
-
-    @pytest.mark.slow
-    def test_finish_needs_no_login_object(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        url = killed_waiter(fake, folder)
-
-        session = kernel().finish(answer_of(url))
-
-        assert session.signed_in
-
-    @pytest.mark.slow
-    def test_cancelling_it_begins_anew_the_next_time(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        url = killed_waiter(fake, folder)
+    def test_cancelling_it_begins_another_the_next_time(self, kernel: Kernel, left: str) -> None:
         session = kernel()
-        login, _ = waiting(session)
+        login, url = waiting(session)
+        assert url == left
         login.cancel()
 
         fresh, other = waiting(session)
 
-        assert other != url
+        assert other != left
         fresh.cancel()
 
-    @pytest.mark.slow
-    def test_other_scopes_are_no_reason_to_go_on_with_it(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
+    @pytest.mark.parametrize(
+        ("wanted", "parameter"),
+        [({"scopes": ("write",)}, "scope"), ({"choose_account": True}, "prompt")],
+    )
+    def test_one_that_asks_for_something_else_does_not_go_on_with_it(
+        self, kernel: Kernel, left: str, wanted: dict[str, Any], parameter: str
     ) -> None:
-        url = killed_waiter(fake, folder)
+        login, url = waiting(kernel(), **wanted)
 
-        login, other = waiting(kernel(), scopes=("write",))
-
-        assert other != url
-        assert query_of(other)["scope"] == ["write"]
+        assert url != left
+        expected = {"scope": ["write"], "prompt": ["select_account"]}
+        assert query_of(url)[parameter] == expected[parameter]
         login.cancel()
 
-    def test_an_exchange_that_died_half_way_is_not_gone_on_with(
-        self, kernel: Kernel, folder: Path
+    @pytest.mark.parametrize("damage", ["claimed", "not readable"])
+    def test_one_that_cannot_be_used_is_begun_again(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, left: str, damage: str
     ) -> None:
-        """Its code may be spent."""
-        login, url = waiting(kernel())
-        login.leave()
+        """The code of an exchange that died half-way may be spent."""
         store = FileStore(folder)
-        key = store.keys("pending")[0]
+        (key,) = store.keys("pending")
         record = store.read(key)
         assert record is not None
-        store.write(key, record | {"claimed_at": 1.0})
+        wrong = {"format": 1, "request": {"server": 7}}
+        store.write(key, record | {"claimed_at": 1.0} if damage == "claimed" else wrong)
 
-        fresh, other = waiting(kernel())
+        assert sign_in(kernel()) != left
+        assert RecordName("login", fake.url) in store.keys("login")
 
-        assert other != url
-        fresh.cancel()
+    @pytest.mark.threat("pending-sign-in-poisoned")
+    @pytest.mark.threat("answer-to-other-credentials")
+    def test_one_of_other_credentials_is_not_completed(
+        self, fake: FakeServer, kernel: Kernel, left: str
+    ) -> None:
+        other = kernel(client_id="mine", issuer="https://login.example.com")
+
+        with pytest.raises(errors.LoginError, match="other settings"):
+            other.finish(answer_of(left))
+
+        assert fake.token_requests("authorization_code") == []
+        assert not other.signed_in
+
+    @pytest.mark.threat("listening-everywhere")
+    def test_nobody_listens_everywhere_for_what_was_not_configured(self, kernel: Kernel) -> None:
+        """Left pending by who had configured it; without that it can only be pasted."""
+        port = free_port()
+        begun, url = waiting(
+            kernel(callback_url="https://hub.example.com/callback", callback_port=port)
+        )
+        begun.leave()
+
+        login, same = waiting(kernel(callback_port=None))
+
+        assert same == url
+        assert any("not configured here" in note for note in login.notes)
+        assert not any("all interfaces" in note for note in login.notes)
+        login.submit(answer_of(url))
+        assert login.wait(10).signed_in
+
+    @pytest.mark.threat("pending-sign-in-prolonged")
+    def test_a_panel_that_is_shown_prolongs_no_pending_sign_in(self, fake: FakeServer) -> None:
+        """Its address was printed, perhaps into a file that others read."""
+        store = MemoryStore()
+        begun = mcpnb.connect(fake.url, store=store, callback_port=0).sign_in(
+            SignInRequest(timeout=20, anew=True)
+        )
+        begun.wait_for("waiting", timeout=10)
+        ends = begun.expires_at
+        begun.leave()
+
+        session = mcpnb.connect(fake.url, store=store)
+        panel = open_panel(session)
+        panel.hello()
+        shown = panel.phase("waiting")["wait"]
+
+        assert shown["expires_at"] == ends
+        pending = PendingLogins(store, login_key(session.server, None)).current()
+        assert pending is not None
+        assert pending.expires_at == ends
+        resumed = session.latest_login
+        assert resumed is not None
+        assert resumed.deadline <= time.monotonic() + 20
+        resumed.cancel()
 
 
 class TestFollowing:
     @pytest.mark.slow
+    @pytest.mark.parametrize("way", ["listener of the first", "paste in the second"])
     def test_a_second_notebook_shows_the_same_address_and_is_signed_in_with_the_first(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
+        self, fake: FakeServer, kernel: Kernel, folder: Path, way: str
     ) -> None:
         first, url = start_waiter(fake, folder)
         second, same = waiting(kernel())
         assert same == url
         assert any("another notebook" in note for note in second.notes)
 
-        with httpx2.Client(trust_env=False, follow_redirects=True, timeout=10) as browser:
-            browser.get(url)
+        if way == "listener of the first":
+            browse(url)
+        else:
+            second.submit(answer_of(url))
 
         assert second.wait(10).signed_in
         assert ended(first) == (0, "signed in\n")
         assert len(fake.asked("/register")) == 1
         assert len(fake.token_requests("authorization_code")) == 1
-
-    @pytest.mark.slow
-    def test_an_answer_pasted_in_the_second_completes_the_first(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        first, url = start_waiter(fake, folder)
-        second, _ = waiting(kernel())
-
-        second.submit(answer_of(url))
-
-        assert second.wait(10).signed_in
-        assert ended(first) == (0, "signed in\n")
 
     @pytest.mark.slow
     def test_the_follower_goes_on_where_the_first_is_killed(
@@ -185,11 +233,9 @@ class TestFollowing:
         ended(first)
 
         def came_back() -> bool:
-            with httpx2.Client(trust_env=False, follow_redirects=True, timeout=10) as browser:
-                try:
-                    return "Signed in" in browser.get(url).text
-                except httpx2.TransportError:
-                    return False
+            with contextlib.suppress(httpx2.TransportError):
+                return "Signed in" in browse(url).text
+            return False
 
         until(came_back)
         assert second.wait(10).signed_in
@@ -215,28 +261,21 @@ class TestFollowing:
             second.wait(10)
 
     @pytest.mark.slow
-    def test_one_that_needs_more_scopes_takes_over(self, kernel: Kernel) -> None:
-        first, _ = waiting(kernel(scopes=("read",)))
-        second, url = waiting(kernel(scopes=("read", "write")))
-
-        with pytest.raises(errors.LoginCancelled, match="replaced"):
-            first.wait(10)
-        second.submit(answer_of(url))
-        assert second.wait(10).scopes == ("read", "write")
-
-    @pytest.mark.slow
-    def test_one_that_asks_for_the_account_takes_over(self, kernel: Kernel) -> None:
-        """The person wants to be asked who they are: what does not ask is no such sign-in."""
-        first, plain = waiting(kernel())
-        second, url = waiting(kernel(), choose_account=True)
+    @pytest.mark.parametrize("wanted", [{"scopes": ("read", "write")}, {"choose_account": True}])
+    def test_one_that_needs_more_takes_over(self, kernel: Kernel, wanted: dict[str, Any]) -> None:
+        """More scopes, or a page that asks the person who they are."""
+        first, plain = waiting(kernel(), scopes=("read",))
+        second, url = waiting(kernel(), **{"scopes": ("read",)} | wanted)
 
         assert url != plain
-        assert query_of(url)["prompt"] == ["select_account"]
+        assert query_of(url).get("prompt") == (
+            ["select_account"] if "choose_account" in wanted else None
+        )
         assert not second.is_follower
         with pytest.raises(errors.LoginCancelled, match="replaced"):
             first.wait(10)
         second.submit(answer_of(url))
-        assert second.wait(10).signed_in
+        assert second.wait(10).scopes == wanted.get("scopes", ("read",))
 
     @pytest.mark.slow
     def test_one_that_asks_for_it_as_well_is_followed(self, kernel: Kernel) -> None:
@@ -248,27 +287,32 @@ class TestFollowing:
         second.submit(answer_of(url))
         assert first.wait(10).signed_in
 
-    def test_one_that_was_left_without_asking_for_it_is_not_gone_on_with(
-        self, kernel: Kernel
-    ) -> None:
-        begun, plain = waiting(kernel())
-        begun.leave()
-        login, url = waiting(kernel(), choose_account=True)
+    @pytest.mark.slow
+    def test_a_reverse_proxys_address_and_a_port_belong_together(self, kernel: Kernel) -> None:
+        """The port is not in the address; a second kernel follows all the same."""
+        own: dict[str, Any] = {
+            "callback_url": "https://hub.example.com/proxy/callback",
+            "callback_port": free_port(),
+        }
+        first, url = waiting(kernel(**own))
+        second, same = waiting(kernel(**own))
+        assert same == url
 
-        assert url != plain
-        assert query_of(url)["prompt"] == ["select_account"]
-        login.cancel()
+        second.submit(answer_of(url))
 
-    @pytest.mark.threat("answer-to-another-account")
-    def test_accounts_do_not_follow_each_other(self, kernel: Kernel) -> None:
-        work, at_work = waiting(kernel(account="work"))
-        home, at_home = waiting(kernel(account="home"))
+        assert first.wait(10).signed_in
 
-        assert at_work != at_home
-        work.submit(answer_of(at_work))
-        home.submit(answer_of(at_home))
-        assert work.wait(10).account == "work"
-        assert home.wait(10).account == "home"
+    @pytest.mark.slow
+    def test_the_next_one_finds_the_port_free(self, kernel: Kernel) -> None:
+        """The port is given back before the turn."""
+        port = free_port()
+        first, _ = waiting(kernel(callback_port=port), scopes=("read",))
+        second, _ = waiting(kernel(callback_port=port), scopes=("read", "write"))
+
+        assert f":{port}/" in str(second.redirect_uri)
+        assert not any("in use" in note for note in second.notes)
+        second.cancel()
+        assert first.state == "cancelled"
 
     @pytest.mark.slow
     def test_signing_out_elsewhere_ends_the_wait(self, kernel: Kernel) -> None:
@@ -280,6 +324,91 @@ class TestFollowing:
             login.wait(10)
         with pytest.raises(errors.AnswerRefused):
             login.submit(answer_of(url))
+
+
+class TestWhileTheCodeIsExchanged:
+    @pytest.mark.slow
+    def test_another_sign_in_waits_and_is_signed_in_with_it(
+        self, fake: FakeServer, kernel: Kernel, left: str
+    ) -> None:
+        """`mcpnb login --finish` beside a notebook that runs `await connect(...)`."""
+        token = HeldRoute(fake, "/token")
+        with ThreadPoolExecutor(1) as pool:
+            finishing = pool.submit(kernel().finish, answer_of(left))
+            token.reached()
+            other = kernel().login()
+            until(lambda: other.state == "waiting" or other.is_follower)
+            token.let_go()
+            assert finishing.result(20).signed_in
+
+        assert other.wait(10).signed_in
+        assert fake.asked("/revoke") == []
+
+    @pytest.mark.slow
+    def test_the_leaders_time_out_does_not_end_it(self, fake: FakeServer, kernel: Kernel) -> None:
+        leader, url = waiting(kernel(), timeout=2)
+        follower, _ = waiting(kernel())
+        token = HeldRoute(fake, "/token")
+        with ThreadPoolExecutor(1) as pool:
+            submitting = pool.submit(follower.submit, answer_of(url))
+            token.reached()
+            late = time.monotonic() + 3
+            until(lambda: time.monotonic() > late)
+            token.let_go()
+            submitting.result(20)
+
+        assert leader.wait(10).signed_in
+        assert fake.asked("/revoke") == []
+
+    @pytest.mark.slow
+    def test_a_sign_out_that_comes_while_the_record_is_locked_wins(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Asked under the lock, and not before: else the login comes back."""
+        monkeypatch.setattr("mcpnb.tokens.source._SIGN_OUT_PATIENCE", 0.1)
+        login, url = waiting(kernel())
+        answer, store = answer_of(url), FileStore(folder)
+        with ThreadPoolExecutor(1) as pool:
+            with store.lock(RecordName("login", fake.url), 5):
+                submitting = pool.submit(login.submit, answer)
+                until(lambda: len(fake.token_requests("authorization_code")) == 1)
+                kernel().logout()
+            with pytest.raises(errors.LoginCancelled):
+                submitting.result(20)
+
+        assert not kernel().signed_in
+        assert all(not grant.alive for grant, _ in fake.access.values())
+
+    def test_cancelling_returns_at_once_though_the_record_is_locked(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        login, url = waiting(kernel())
+        answer, store = answer_of(url), FileStore(folder)
+        with ThreadPoolExecutor(1) as pool, store.lock(RecordName("login", fake.url), 5):
+            submitting = pool.submit(login.submit, answer)
+            until(lambda: len(fake.token_requests("authorization_code")) == 1)
+            login.cancel()  # while the lock is held: waiting for it would never end
+            assert login.state == "cancelled"
+        with pytest.raises(errors.LoginCancelled):
+            submitting.result(20)
+
+    @pytest.mark.slow
+    def test_a_process_killed_in_it_does_not_stand_in_the_way(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, left: str
+    ) -> None:
+        token = HeldRoute(fake, "/token")
+        code = (
+            "import sys, mcpnb; from mcpnb.stores import FileStore; "
+            "mcpnb.connect(sys.argv[1], store=FileStore(sys.argv[2])).finish(sys.argv[3])"
+        )
+        command = [sys.executable, "-c", code, fake.url, str(folder), answer_of(left)]
+        child = subprocess.Popen(command)
+        token.reached()
+        child.kill()
+        child.wait(10)
+        token.let_go()
+
+        sign_in(kernel())
 
     @pytest.mark.threat("login-after-a-sign-out")
     def test_signing_out_while_the_code_is_exchanged_leaves_nothing(
@@ -304,11 +433,84 @@ class TestFollowing:
         assert all(not grant.alive for grant, _ in fake.access.values())
 
 
+class Overtaken(FileStore):
+    """Where another process does something just before a pending sign-in is read, once."""
+
+    def __init__(self, folder: Path, other: Callable[[], object]) -> None:
+        super().__init__(folder)
+        self.other: Callable[[], object] | None = other
+        self.when: Callable[[], bool] = lambda: True
+
+    def read(self, key: RecordName) -> dict[str, Any] | None:
+        if key.kind == "pending" and self.other is not None and self.when():
+            other, self.other = self.other, None
+            other()
+        return super().read(key)
+
+
+class Slow(FileStore):
+    """Where what was pending is forgotten late."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.forgets, self.go_on = threading.Event(), threading.Event()
+
+    def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
+        if key.kind == "pending":
+            self.forgets.set()
+            assert self.go_on.wait(20)
+        super().delete(key, leave_tombstone=leave_tombstone)
+
+
+class TestCompletedElsewhere:
+    """By another process, between two looks of this one.
+
+    Whoever completes it stores the login, and then forgets what was pending.
+    """
+
+    def test_the_one_that_waits_is_signed_in(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        store = Overtaken(folder, lambda: kernel().finish(answer_of(str(login.url))))
+        session = connect(fake.url, store=store)
+        store.when = lambda: "waiting" in repr(session.latest_login)
+        login = session.login()
+
+        assert login.wait(10).signed_in
+        assert store.other is None
+
+    def test_the_one_that_comes_to_it_begins_no_other(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, left: str
+    ) -> None:
+        store = Overtaken(folder, lambda: kernel().finish(answer_of(left)))
+
+        login = connect(fake.url, store=store).login()
+        assert login.wait(10).signed_in
+        assert store.other is None
+        assert login.url is None, "nobody is asked"
+
+    def test_one_that_begins_before_it_is_forgotten_is_signed_in(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, left: str
+    ) -> None:
+        """It finds the login there already, and what led to it, too."""
+        store = Slow(folder)
+        with ThreadPoolExecutor(1) as pool:
+            finishing = pool.submit(connect(fake.url, store=store).finish, answer_of(left))
+            assert store.forgets.wait(10)
+            login = kernel().login()
+            until(lambda: login.is_follower)
+            store.go_on.set()
+            assert finishing.result(20).signed_in
+
+        assert login.wait(10).signed_in
+        assert len(fake.asked("/authorize")) == 1
+
+
 class TestAtRest:
     def test_it_is_encrypted_and_gone_at_the_end(self, kernel: Kernel, folder: Path) -> None:
         session = kernel()
         login, url = waiting(session)
-        (file,) = pending_files(folder)
+        (file,) = folder.glob("pending-*.mcpnb")
         state = query_of(url)["state"][0]
 
         assert file.stat().st_mode & 0o777 == 0o600
@@ -317,7 +519,7 @@ class TestAtRest:
 
         login.submit(answer_of(url))
         login.wait(10)
-        assert pending_files(folder) == []
+        assert not list(folder.glob("pending-*.mcpnb"))
 
     def test_a_store_that_cannot_be_written_fails_before_the_browser(
         self, kernel: Kernel, folder: Path
@@ -332,14 +534,104 @@ class TestAtRest:
             login.wait(10)
         assert login.url is None
 
-    def test_a_pending_sign_in_that_cannot_be_read_is_begun_anew(
+    @pytest.mark.slow
+    def test_a_slow_refresh_is_no_reason_not_to_sign_in(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        first, _ = waiting(kernel())
-        first.leave()
-        store = FileStore(folder)
-        store.write(store.keys("pending")[0], {"format": 1, "request": {"server": 7}})
-
         sign_in(kernel())
+        with FileStore(folder).lock(RecordName("login", fake.url), 5):
+            login, _ = waiting(kernel())
+            login.cancel()
 
-        assert RecordName("login", fake.url) in store.keys("login")
+    @pytest.mark.slow
+    def test_waiting_is_not_ended_by_a_sign_in_cancelled_before(self, kernel: Kernel) -> None:
+        session = kernel()
+        login, _ = waiting(session)
+        login.cancel()
+
+        with pytest.raises(errors.LoginTimeout):
+            session.wait(timeout=0.6)
+
+
+class TestBeginAndFinish:
+    """`login --begin` and `--finish`: for scripts, papermill and CI, where nobody waits."""
+
+    pytestmark = pytest.mark.slow
+
+    def test_one_process_begins_and_another_finishes(self, fake: FakeServer) -> None:
+        """Once: a code is good once, and a second attempt sends nothing."""
+        begun = run("login", fake.url, "--begin", "--json").expect(0)
+        said = json.loads(begun.out)
+        assert set(said) == {"authorization_url", "expires_at"}
+        answer = answer_of(said["authorization_url"])
+
+        done = run("login", fake.url, "--finish", "-", given=answer + "\n").expect(0)
+
+        assert "Signed in" in done.err
+        assert answer not in done.err + done.out
+        assert run("token", fake.url).expect(0).out.strip() in fake.access
+        again = run("login", fake.url, "--finish", answer).expect(1)
+        assert "is pending" in again.err
+        assert "Begin again" in again.err
+        assert len(fake.token_requests("authorization_code")) == 1
+
+    def test_the_address_stands_alone_on_stdout_and_the_hint_repeats_what_chose_the_login(
+        self, fake: FakeServer
+    ) -> None:
+        for chosen, repeated in ((), ""), (("--account", "at work"), " --account 'at work'"):
+            begun = run("login", fake.url, "--begin", *chosen).expect(0)
+
+            assert begun.out.startswith(fake.base + "/authorize?")
+            assert len(begun.out.split()) == 1
+            assert f"mcpnb login {fake.url}{repeated} --finish -" in begun.err
+
+    def test_each_begin_has_its_own_address_and_one_registration(self, fake: FakeServer) -> None:
+        """An address that turned out to be a dead end is not given again."""
+        begin = ("login", fake.url, "--begin", "--port", str(free_port()))
+        first = run(*begin).expect(0).out.strip()
+        second = run(*begin).expect(0).out.strip()
+        assert first != second
+
+        refused = run("login", fake.url, "--finish", answer_of(first)).expect(1)
+        assert "another sign-in" in refused.err
+        assert fake.token_requests("authorization_code") == []
+        run("login", fake.url, "--finish", answer_of(second)).expect(0)
+
+        assert len(fake.asked("/register")) == 1
+
+    def test_a_declined_sign_in_ends_what_was_begun(self, fake: FakeServer) -> None:
+        fake.authorize_error = {"error": "access_denied"}
+        url = run("login", fake.url, "--begin").expect(0).out.strip()
+
+        done = run("login", fake.url, "--finish", answer_of(url)).expect(1)
+
+        assert "declined" in done.err
+        assert "is waiting" in run("login", fake.url, "--finish", answer_of(url)).expect(1).err
+
+    def test_refused_scopes_lead_to_a_second_address(self, fake: FakeServer) -> None:
+        fake.describe(scopes_supported=["odd"])
+        fake.known_scopes = set()
+        url = run("login", fake.url, "--begin").expect(0).out.strip()
+
+        refused = run("login", fake.url, "--finish", answer_of(url)).expect(1)
+        second = next(word for word in refused.err.split() if word.startswith(fake.base))
+        run("login", fake.url, "--finish", answer_of(second)).expect(0)
+
+        assert "scope" not in query_of(second)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            ("--begin", "--finish", "x"),
+            ("--begin", "--store", "memory"),
+            ("--json",),
+            ("--finish", "x", "--json"),
+            ("--device", "--begin"),
+            ("--device", "--finish", "x"),
+        ],
+    )
+    def test_options_that_do_not_go_together_are_a_usage_error(
+        self, fake: FakeServer, wrong: tuple[str, ...]
+    ) -> None:
+        run("login", fake.url, *wrong).expect(2)
+        assert fake.requests == []

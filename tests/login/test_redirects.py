@@ -1,24 +1,26 @@
-"""Which way an answer comes back: the notebook's page where it can, this computer where it must."""
+"""Where responses come back: to the notebook's page where they can, else to this computer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
-import httpx2
 import pytest
 
 import mcpnb
 from mcpnb import errors
 from mcpnb.demo.servers import DemoServers
 from mcpnb.login import SignInRequest
+from mcpnb.login.loopback import LoopbackListener
 from mcpnb.login.redirects import require_callback_page
 from mcpnb.oauth.models import callback_from
 from mcpnb.panel import Panel
+from mcpnb.stores import MemoryStore
 from tests.fakes.front_end import HUB, LAB, FrontEnd, page_at
 from tests.fakes.kernels import Kernel
-from tests.fakes.people import answer_of, connect, free_port, query_of
+from tests.fakes.people import answer_of, browse, connect, free_port, query_of, until, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 
@@ -38,6 +40,12 @@ def registered(fake: FakeServer) -> dict[str, Any]:
     """Give the one client that registered."""
     [client] = fake.clients.values()
     return client
+
+
+def start(front: FrontEnd, **changed: Any) -> None:
+    """Click on "Sign in", whatever comes of it."""
+    given: dict[str, Any] = {"page": front.page, "memory_only": False, "via": "auto"} | changed
+    front.act("sign_in", **given)
 
 
 class TestThroughThePage:
@@ -64,6 +72,7 @@ class TestThroughThePage:
         assert login is not None
         assert login.port is None
 
+    @pytest.mark.threat("mix-up-without-iss")
     def test_servers_that_do_not_say_who_they_are_are_told_apart_by_the_address(
         self, fake: FakeServer, show: Show
     ) -> None:
@@ -71,28 +80,17 @@ class TestThroughThePage:
         fake.announce(authorization_response_iss_parameter_supported=None)
         fake.iss = None
         front = show(any_port(fake.url), HUB)
-        redirect = redirect_of(front.sign_in())
-        assert redirect.startswith(f"{HUB}?as=")
-        assert registered(fake)["redirect_uris"] == [redirect]
-
-    @pytest.mark.threat("mix-up-without-iss")
-    def test_an_answer_at_another_servers_address_is_refused(
-        self, fake: FakeServer, show: Show
-    ) -> None:
-        fake.announce(authorization_response_iss_parameter_supported=None)
-        fake.iss = None
-        front = show(any_port(fake.url), HUB)
         url = front.click()["wait"]["url"]
-        part = redirect_of(url).partition("?as=")[2]
+        assert registered(fake)["redirect_uris"] == [redirect_of(url)]
+        page, _, part = redirect_of(url).partition("?as=")
+        assert page == HUB
         answer = answer_of(url)
         assert part in answer
         assert front.answer(answer.replace(part, "anotherOne12"))["outcome"] == "refused"
         assert front.answer(answer.replace(f"as={part}&", ""))["outcome"] == "refused"
         assert front.answer(answer)["outcome"] == "done"
 
-    def test_a_registration_is_used_again(
-        self, fake: FakeServer, kernel: Kernel, show: Show
-    ) -> None:
+    def test_a_client_is_used_again(self, fake: FakeServer, kernel: Kernel, show: Show) -> None:
         for _ in range(2):
             front = show(kernel(callback_port=None), HUB)
             front.sign_in()
@@ -116,8 +114,7 @@ class TestAnotherOneWhereItIsRefused:
             assert wait["ssh_line"], "the browser may be elsewhere"
             assert redirect_of(wait["url"]).startswith("http://127.0.0.1:")
             assert "127.0.0.1" in " ".join(front.state["notes"])
-            with httpx2.Client(trust_env=False, follow_redirects=True, timeout=10) as browser:
-                assert "Signed in" in browser.get(wait["url"]).text
+            assert "Signed in" in browse(wait["url"]).text
             front.phase("signed_in")
             assert front.panel.session.call("whoami").text
             front.act("sign_out")
@@ -135,14 +132,14 @@ class TestAnotherOneWhereItIsRefused:
         """The second way fails for the same reason: that is what is told, once."""
         fake.always("/register", Reply(403, {"error": "access_denied"}))
         front = show(any_port(fake.url), HUB)
-        front.act("sign_in", page=front.page, memory_only=False, via="auto")
+        start(front)
         assert "register" in front.phase("failed")["error"]["text"]
         assert len(fake.asked("/register")) == 2
 
     def test_a_way_that_was_chosen_is_not_left(self, fake: FakeServer, show: Show) -> None:
         fake.always("/register", Reply(400, {"error": "invalid_redirect_uri"}))
         front = show(any_port(fake.url), HUB, via="page")
-        front.act("sign_in", page=front.page, memory_only=False, via="auto")
+        start(front)
         front.phase("failed")
         assert len(fake.asked("/register")) == 1
 
@@ -151,7 +148,7 @@ class TestAnotherOneWhereItIsRefused:
     ) -> None:
         fake.announce(registration_endpoint=None)
         front = show(any_port(fake.url), HUB)
-        front.act("sign_in", page=front.page, memory_only=False, via="auto")
+        start(front)
         assert "client_id=" in front.phase("failed")["error"]["text"]
 
 
@@ -163,27 +160,27 @@ class TestAClientThatWasRegisteredBefore:
         }
         return {"client_id": "mine", "issuer": fake.base}
 
-    def test_goes_back_to_this_computer(self, fake: FakeServer, show: Show) -> None:
-        port = free_port()
+    @pytest.mark.parametrize("port_given", [True, False])
+    def test_goes_back_to_this_computer(
+        self, fake: FakeServer, show: Show, *, port_given: bool
+    ) -> None:
+        port = free_port() if port_given else None
         back = f"http://127.0.0.1:{port}/callback"
-        given = self.known(fake, back)
-        front = show(connect(fake.url, callback_port=port, **given), HUB)
-        assert redirect_of(front.sign_in()) == back
-
-    def test_so_it_does_where_nothing_was_said_of_ports(self, fake: FakeServer, show: Show) -> None:
-        front = show(any_port(fake.url, **self.known(fake)), HUB)
+        front = show(connect(fake.url, callback_port=port, **self.known(fake, back)), HUB)
         wait = front.click()["wait"]
         assert wait["way"] == "loopback"
+        assert port is None or redirect_of(wait["url"]) == back
         assert fake.asked("/register") == []
 
-    def test_goes_to_the_page_where_that_is_its_callback_address(
-        self, fake: FakeServer, show: Show
+    @pytest.mark.parametrize("said", ["its callback address", "via"])
+    def test_goes_to_the_page_where_somebody_says_so(
+        self, fake: FakeServer, show: Show, said: str
     ) -> None:
-        front = show(any_port(fake.url, callback_url=HUB, **self.known(fake, HUB)), HUB)
-        assert redirect_of(front.sign_in()) == HUB
-
-    def test_or_where_somebody_says_so(self, fake: FakeServer, show: Show) -> None:
-        front = show(any_port(fake.url, **self.known(fake, HUB)), HUB, via="page")
+        known = self.known(fake, HUB)
+        if said == "via":
+            front = show(any_port(fake.url, **known), HUB, via="page")
+        else:
+            front = show(any_port(fake.url, callback_url=HUB, **known), HUB)
         assert redirect_of(front.sign_in()) == HUB
 
     def test_a_callback_address_elsewhere_stays(self, fake: FakeServer, show: Show) -> None:
@@ -198,7 +195,7 @@ class TestTheChoiceOfAPerson:
         self, fake: FakeServer, show: Show
     ) -> None:
         front = show(any_port(fake.url), None, via="page")
-        front.act("sign_in", page=page_at(HUB, served=False), memory_only=False, via="auto")
+        start(front, page=page_at(HUB, served=False))
         assert "mcpnb jupyter" in front.phase("failed")["error"]["text"]
         with pytest.raises(errors.LoginError, match="No page of this notebook"):
             any_port(fake.url, via="page").login().wait(10)
@@ -237,11 +234,11 @@ class TestTheChoiceOfAPerson:
         front = show(any_port(fake.url), HUB, via="page")
         hold = fake.never()
         fake.script("/mcp", hold)
-        front.act("sign_in", page=front.page, memory_only=False, via="auto")
+        start(front)
         front.phase("starting")
         first = front.panel.session.latest_login
-        front.act("sign_in", page=front.page, memory_only=False, via="auto")
-        front.act("sign_in", page=front.page, memory_only=False, via="page")
+        start(front)
+        start(front, via="page")
         front.hello("two")
         assert front.panel.session.login(via="relay") is first  # the earlier name
 
@@ -295,3 +292,79 @@ class TestWhatIsNoRedirect:
         front = show(any_port(fake.url))
         wait = front.click(page=page_at(HUB, served=False))["wait"]
         assert wait["way"] == "loopback"
+
+
+class TestPort:
+    def test_sign_ins_at_several_servers_wait_side_by_side(self, fake: FakeServer) -> None:
+        """One has the port, the others take another one and register it."""
+        port = free_port()
+        store = MemoryStore()
+        sessions = [
+            connect(fake.url, store=store, account=name, callback_port=port) for name in "abc"
+        ]
+        logins = [waiting(session) for session in sessions]
+        ports = [urlsplit(str(login.redirect_uri)).port for login, _ in logins]
+
+        assert ports[0] == port
+        assert len(set(ports)) == 3
+        assert any("in use" in note for note in logins[1][0].notes)
+        for login, url in reversed(logins):
+            assert "<h1>Signed in</h1>" in browse(url).text
+            login.wait(10)
+        assert all(session.signed_in for session in sessions)
+
+    @pytest.mark.threat("port-taken-by-another")
+    def test_a_busy_port_is_a_clear_error_where_the_redirect_is_registered_by_hand(
+        self, fake: FakeServer
+    ) -> None:
+        """And no address is shown that could not be answered."""
+        with_port = LoopbackListener(0)
+        try:
+            session = connect(fake.url, client_id="by hand", callback_port=with_port.port)
+            login = session.login()
+            with pytest.raises(errors.LoginError, match="callback port is in use"):
+                login.wait(10)
+        finally:
+            with_port.close()
+        assert login.url is None
+
+    @pytest.mark.parametrize("end", ["signed in", "cancelled", "denied"])
+    def test_the_port_is_free_after_the_end(self, fake: FakeServer, end: str) -> None:
+        port = free_port()
+        login, url = waiting(connect(fake.url, callback_port=port))
+        if end == "cancelled":
+            login.cancel()
+        else:
+            if end == "denied":
+                fake.authorize_error = {"error": "access_denied"}
+            browse(url)
+
+        def is_free() -> bool:
+            try:
+                LoopbackListener(port, fallback=False).close()
+            except errors.LoginError:
+                return False
+            return True
+
+        until(is_free)
+
+    def test_a_public_callback_is_listened_for_everywhere_and_says_so(
+        self, fake: FakeServer
+    ) -> None:
+        """The proxy in front leads to this machine under its own name."""
+        port = free_port()
+        session = connect(
+            fake.url, callback_url="https://hub.example/user/ada/callback?x=1", callback_port=port
+        )
+        login, url = waiting(session)
+
+        assert any("all interfaces" in note for note in login.notes)
+        assert query_of(url)["redirect_uri"] == ["https://hub.example/user/ada/callback?x=1"]
+        assert fake.asked("/register")[0].json["application_type"] == "web"
+        answer = urlsplit(answer_of(url).replace("callback?x=1?", "callback?x=1&"))
+        assert answer.netloc == "hub.example"
+
+        local = f"http://127.0.0.2:{port}{answer.path}?{answer.query}"
+        assert browse(local, Host="evil.example").status_code == 421
+        assert "<h1>Signed in</h1>" in browse(local, Host="hub.example").text
+        assert session.signed_in

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,7 @@ from tests.fakes.kernels import (
     make_stale,
     stored,
 )
-from tests.fakes.people import free_port, refresh_tokens, sign_in, until
+from tests.fakes.people import HeldRoute, connect, free_port, refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 
@@ -314,3 +317,85 @@ class TestWhoEndedIt:
         assert kernel(client_secret="new", **own).call("echo", text="on").text == "on"
         make_expired(folder)
         assert kernel().call("echo", text="stored, too").text == "stored, too"
+
+
+class TestDisturbed:
+    def test_a_touched_file_is_not_taken_for_a_sign_out(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        """As backup and synchronising programs do in the middle of it."""
+        sign_in(kernel())
+        make_expired(folder)
+        (file,) = folder.glob("login-*.mcpnb")
+        honest = fake.routes["/token"]
+
+        def touched(request: Request) -> Reply:
+            os.utime(file)
+            return honest(request)
+
+        fake.routes["/token"] = touched
+        session = kernel()
+
+        assert session.access_token() == stored(folder)["tokens"]["access_token"]
+        assert fake.asked("/revoke") == []
+
+    @pytest.mark.slow
+    def test_one_server_that_hangs_holds_up_no_other(
+        self, fakes: Callable[[], FakeServer], tmp_path: Path
+    ) -> None:
+        slow, quick = fakes(), fakes()
+        sessions = []
+        for number in range(6):
+            session = connect(slow.url, store=FileStore(tmp_path), account=f"a{number}")
+            sign_in(session)
+            sessions.append(session)
+        other = connect(quick.url, store=FileStore(tmp_path))
+        sign_in(other)
+        slow.expire()
+        quick.expire()
+        hanging = HeldRoute(slow, "/token")
+        with ThreadPoolExecutor(6) as pool:
+            calls = [pool.submit(session.call, "echo", text="x") for session in sessions]
+            hanging.reached()
+
+            assert other.call("echo", text="quick").text == "quick"
+
+            hanging.let_go()
+            assert [call.result(30).text for call in calls] == ["x"] * 6
+
+    def test_a_refusal_from_the_future_is_forgotten(self, kernel: Kernel, folder: Path) -> None:
+        """The clock was set back since."""
+        sign_in(kernel())
+        make_expired(folder)
+        day = time.time() + 86_400
+        refresh_failure = {
+            "kind": "refused",
+            "at": day,
+            "error": "",
+            "said": "busy",
+            "until": day + 60,
+        }
+        change(folder, setback=refresh_failure)
+
+        assert kernel().call("echo", text="now").text == "now"
+
+    @pytest.mark.threat("fork-amid-a-lock")
+    def test_a_forked_child_finds_the_locks_free(self, kernel: Kernel) -> None:
+        """A thread of the parent held one just then."""
+        session = kernel()
+        sign_in(session)
+        source: Any = session._credential.source  # noqa: SLF001
+        login = source._login  # noqa: SLF001
+        with login._lock:  # noqa: SLF001
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if session.signed_in else 1)
+        codes: list[int] = []
+
+        def has_ended() -> bool:
+            found, status = os.waitpid(child, os.WNOHANG)
+            codes.extend([os.waitstatus_to_exitcode(status)] if found else [])
+            return bool(codes)
+
+        until(has_ended)
+        assert codes == [0]

@@ -8,14 +8,15 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore, RecordName
-from tests.fakes.kernels import Kernel, disk_fills_up_at_refresh, make_expired
-from tests.fakes.people import connect, sign_in, until, waiting
+from tests.fakes.kernels import Kernel, change, disk_fills_up_at_refresh, make_expired, stored
+from tests.fakes.people import answer_of, connect, sign_in, until, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 from tests.terminal import run
@@ -41,6 +42,11 @@ def revoked(fake: FakeServer) -> list[str]:
 
 def all_dead(fake: FakeServer) -> bool:
     return all(not grant.alive for grant, _ in fake.access.values())
+
+
+def tokens_of(folder: Path) -> tuple[str, str]:
+    tokens = stored(folder)["tokens"]
+    return tokens["refresh_token"], tokens["access_token"]
 
 
 class TestHere:
@@ -74,17 +80,26 @@ class TestHere:
 
         assert session.call("echo", text="again").text == "again"
 
-    def test_a_server_that_cannot_be_reached_keeps_nobody_signed_in(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
+    @pytest.mark.parametrize(
+        "reply",
+        [Reply(drop=True), Reply(500, "no"), Reply(404), Reply(400, {"error": "x"}), None],
+    )
+    def test_a_server_that_cannot_revoke_keeps_nobody_signed_in(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, reply: Reply | None
     ) -> None:
+        """Forgotten here, whatever happens there. `None`: it has no such endpoint."""
+        if reply is None:
+            fake.announce(revocation_endpoint=None)
+        else:
+            fake.always("/revoke", reply)
         session = kernel()
         sign_in(session)
-        fake.always("/revoke", Reply(drop=True))
 
         assert not session.logout()
 
         assert session.status == "none"
         assert FileStore(folder).keys("login") == []
+        assert reply is not None or revoked(fake) == []
 
     def test_a_full_disk_does_not_keep_a_login(
         self, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,6 +116,46 @@ class TestHere:
 
         assert list(folder.glob("login-*.mcpnb")) == []
         assert session.status == "none"
+
+    def test_an_empty_secret_is_sent_to_those_that_want_one(self, fake: FakeServer) -> None:
+        """Public clients have none, but the field is missed."""
+        fake.revoke_wants_secret = True
+        session = connect(fake.url)
+        sign_in(session)
+        [grant] = {id(g): g for g in fake.refresh.values()}.values()
+
+        session.logout()
+
+        assert not grant.alive
+        assert not session.signed_in
+
+    def test_a_malformed_store_key_does_not_keep_anybody_signed_in(
+        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = kernel()
+        sign_in(session)
+        monkeypatch.setenv("MCPNB_STORE_KEY", "no key")
+
+        assert "signed in" in repr(kernel())
+        kernel().logout()
+
+        monkeypatch.delenv("MCPNB_STORE_KEY")
+        assert not kernel().signed_in
+
+    def test_what_cannot_be_deleted_is_revoked_all_the_same(
+        self, fake: FakeServer, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = kernel()
+        sign_in(session)
+
+        def refuse(*_: object, **__: object) -> None:
+            raise errors.StoreError("read-only")
+
+        monkeypatch.setattr(FileStore, "delete", refuse)
+        with pytest.raises(errors.StoreError, match="read-only"):
+            session.logout()
+
+        assert len(revoked(fake)) == 2
 
 
 class TestOthers:
@@ -260,9 +315,203 @@ class TestEverything:
         assert FileStore(home).keys("login") == []
         assert "Not signed in" in run("logout", fake.url).expect(0).err
 
+    @pytest.mark.slow
+    def test_everything_includes_damaged_and_newer_records(
+        self, fake: FakeServer, world: Path
+    ) -> None:
+        home = world / "mcpnb"
+        sign_in(connect(fake.url, store=FileStore(home)))
+        (file,) = home.glob("login-*.mcpnb")
+        (home / "login-damaged.mcpnb").write_text("what")
+        newer = file.read_text().replace('"format": 1', '"format": 9')
+        (home / "login-newer.mcpnb").write_text(newer)
+        assert "damaged" in run("list").expect(0).err
+
+        done = run("logout", "--all").expect(0)
+
+        assert "revoked at the server" in done.err
+        assert done.err.count("could not be read") == 2
+        assert [f for f in home.glob("login-*.mcpnb") if "deleted_at" not in f.read_text()] == []
+
+    @pytest.mark.slow
+    def test_a_pending_and_a_stored_login_are_one_line(self, fake: FakeServer, world: Path) -> None:
+        store = FileStore(world / "mcpnb")
+        sign_in(connect(fake.url, store=store))
+        run("login", fake.url, "--begin").expect(0)
+
+        assert run("logout", "--all").expect(0).err.count("Signed out of") == 1
+
+    @pytest.mark.slow
+    def test_a_broken_configuration_is_no_reason_to_stay_signed_in(
+        self, fake: FakeServer, world: Path
+    ) -> None:
+        sign_in(connect(fake.url, store=FileStore(world / "mcpnb")))
+        config = world / "xdg" / "config" / "mcpnb"
+        config.mkdir(parents=True)
+        (config / "config.toml").write_text("[[[")
+
+        run("logout", "--all").expect(0)
+
+        assert all_dead(fake)
+
     @pytest.mark.parametrize(
         "wrong",
         [(), ("--all", "https://mcp.example/mcp"), ("--all", "--account", "work")],
     )
     def test_it_has_to_be_clear_what_to_sign_out_of(self, wrong: tuple[str, ...]) -> None:
         assert "SERVER, or --all" in run("logout", *wrong).expect(2).err
+
+
+class TestReplacedLogins:
+    """Alive at the server until the sign-out, and not after it."""
+
+    @pytest.mark.parametrize("again", [{"choose_account": True}, {"scopes": ("write",)}, {}])
+    def test_it_ends_with_the_login_that_took_its_place(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, again: dict[str, Any]
+    ) -> None:
+        sign_in(kernel())
+        first = tokens_of(folder)
+        login, url = waiting(kernel(), **again)
+        login.submit(answer_of(url))
+        login.wait(10)
+        second = tokens_of(folder)
+        assert revoked(fake) == []
+
+        assert kernel().logout()
+
+        assert revoked(fake) == [*second, *first]
+        assert all_dead(fake)
+
+    @pytest.mark.slow
+    def test_renewals_add_nothing_and_lose_nothing(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        sign_in(kernel())
+        first = tokens_of(folder)
+        sign_in(kernel())
+        for _ in range(2):
+            make_expired(folder)
+            kernel().access_token()
+        newest = tokens_of(folder)
+
+        assert kernel().logout()
+
+        assert revoked(fake) == [*newest, *first]
+
+    def test_it_is_said_if_the_server_confirms_but_one_of_them(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        sign_in(kernel())
+        first, _ = tokens_of(folder)
+        sign_in(kernel())
+        honest = fake.routes["/revoke"]
+
+        def refuses_the_first(request: Request) -> Reply:
+            return Reply(503) if request.form["token"] == [first] else honest(request)
+
+        fake.routes["/revoke"] = refuses_the_first
+
+        assert not kernel().logout()
+        assert FileStore(folder).keys("login") == []
+
+    def test_what_the_server_has_ended_is_not_kept(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        sign_in(kernel())
+        make_expired(folder)
+        fake.end()
+        with pytest.raises(errors.LoginRequired):
+            kernel().access_token()
+
+        sign_in(kernel())
+
+        assert stored(folder)["earlier"] == []
+
+    def test_without_a_refresh_token_it_is_kept_while_its_access_token_lives(
+        self, fake: FakeServer, kernel: Kernel, folder: Path
+    ) -> None:
+        fake.token_changes = {"refresh_token": None}
+        sign_in(kernel())
+        over = stored(folder)["tokens"]["access_token"]
+        make_expired(folder)
+        sign_in(kernel())
+        alive = stored(folder)["tokens"]["access_token"]
+        sign_in(kernel())
+
+        assert kernel().logout()
+
+        assert alive in revoked(fake)
+        assert over not in revoked(fake)
+
+    @pytest.mark.slow
+    def test_the_newest_eight_are_kept(self, kernel: Kernel, folder: Path) -> None:
+        seen = []
+        for _ in range(10):
+            sign_in(kernel())
+            seen.append(tokens_of(folder)[0])
+
+        kept = [one["tokens"]["refresh_token"] for one in stored(folder)["earlier"]]
+        assert kept == seen[-2:-10:-1]
+
+    def test_each_is_revoked_where_it_was_granted_and_nowhere_else(
+        self, fakes: Callable[[], FakeServer], folder: Path
+    ) -> None:
+        """The server changed its authorization server in between."""
+        fake, other = fakes(), fakes()
+        sign_in(connect(fake.url, store=FileStore(folder)))
+        first = tokens_of(folder)
+        fake.describe(authorization_servers=[other.base])
+        sign_in(connect(fake.url, store=FileStore(folder)))
+        second = tokens_of(folder)
+
+        connect(fake.url, store=FileStore(folder)).logout()
+
+        assert revoked(fake) == [*first]
+        assert revoked(other) == [*second]
+
+    @pytest.mark.slow
+    def test_a_server_that_is_slow_is_not_waited_for_once_for_each(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mcpnb.tokens.refresh._REVOKING", 0.1)
+        for _ in range(3):
+            sign_in(kernel())
+        newest, pause = tokens_of(folder), threading.Event()
+
+        def slow(_: Request) -> Reply:
+            pause.wait(0.2)
+            return Reply(200)
+
+        fake.routes["/revoke"] = slow
+
+        assert not kernel().logout()
+        assert revoked(fake) == [*newest]
+
+    def test_they_are_stored_encrypted(self, kernel: Kernel, folder: Path) -> None:
+        sign_in(kernel())
+        first = tokens_of(folder)
+        sign_in(kernel())
+
+        (file,) = folder.glob("login-*.mcpnb")
+        assert not any(secret.encode() in file.read_bytes() for secret in first)
+
+    @pytest.mark.parametrize("damaged", [None, 7, "x", {"a": 1}, [7], [{}], [{"tokens": {}}]])
+    def test_a_damaged_memory_of_them_is_no_reason_to_lose_the_login(
+        self, kernel: Kernel, folder: Path, damaged: object
+    ) -> None:
+        sign_in(kernel())
+        change(folder, earlier=damaged)
+
+        assert kernel().signed_in
+        assert kernel().logout()
+
+    @pytest.mark.slow
+    def test_the_sign_out_of_everything_ends_them_too(self, fake: FakeServer, world: Path) -> None:
+        for _ in range(2):
+            sign_in(connect(fake.url, store=FileStore(world / "mcpnb")))
+
+        done = run("logout", "--all").expect(0)
+
+        assert "revoked at the server" in done.err
+        assert len(revoked(fake)) == 4
+        assert all_dead(fake)

@@ -1,0 +1,348 @@
+"""From a server's address to its authorization endpoint: what is found, and what is refused.
+
+Every refusal comes before the browser opens and before anything is registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from mcpnb import errors
+from tests.fakes.people import (
+    connect,
+    fails_before_the_browser,
+    free_port,
+    query_of,
+    refresh_tokens,
+    sign_in,
+    sign_in_and_call,
+    waiting,
+)
+from tests.fakes.server import AS_METADATA, FakeServer
+from tests.fakes.wire import Reply, html, redirect
+
+OPENID = "/.well-known/openid-configuration"
+
+
+class TestChallenge:
+    """The 401 without a token comes in many forms; the root document is often a 404."""
+
+    @pytest.mark.parametrize(
+        "challenge",
+        [
+            None,
+            {},
+            {"realm": "mcp"},
+            {"error": "invalid_token"},
+            {"error": "invalid_token", "error_description": 'no, \\"really\\" not'},
+            {"scope": "read"},
+        ],
+    )
+    def test_a_401_leads_to_the_sign_in_with_or_without_its_members(
+        self, fake: FakeServer, challenge: dict[str, str] | None
+    ) -> None:
+        """What it does not say is found at the well-known address."""
+        fake.challenge = challenge
+        session = connect(fake.url)
+
+        url = sign_in(session)
+
+        assert query_of(url).get("scope") == (["read"] if "scope" in (challenge or {}) else None)
+        assert session.call("echo", text="fine").text == "fine"
+
+    def test_a_server_open_until_a_tool_is_called_is_signed_in_to(self, fake: FakeServer) -> None:
+        """It answers 200 to everybody who only looks; its metadata is asked for all the same."""
+        fake.open_until_called = True
+        session = connect(fake.url)
+        with pytest.raises(errors.LoginRequired):
+            session.call("echo", text="no")
+
+        sign_in(session)
+
+        assert session.call("echo", text="yes").text == "yes"
+
+    def test_a_401_without_header_for_an_old_token_is_one_refresh(self, fake: FakeServer) -> None:
+        """Nothing says why; a refresh is worth one try."""
+        fake.challenge = None
+        session = connect(fake.url)
+        sign_in(session)
+        fake.expire()
+
+        assert session.call("echo", text="back").text == "back"
+
+        assert len(refresh_tokens(fake)) == 1
+
+
+class TestPkce:
+    """No announced S256, no sign-in, unless the person says so for this server."""
+
+    @pytest.mark.threat("pkce-downgrade", "pkce-plain", "pkce-downgrade-to-an-older-server")
+    @pytest.mark.parametrize("methods", [None, [], ["plain"]])
+    @pytest.mark.parametrize(
+        "document", ["RFC 8414", "RFC 8414 without resource metadata", "OpenID Connect"]
+    )
+    def test_a_server_that_does_not_announce_s256_is_refused(
+        self, fake: FakeServer, document: str, methods: list[str] | None
+    ) -> None:
+        """Whichever document says so, and the message names the way round."""
+        fake.announce(code_challenge_methods_supported=methods)
+        if document == "OpenID Connect":
+            fake.always(OPENID, Reply(200, fake.metadata))
+            fake.metadata = None
+        elif document != "RFC 8414":
+            fake.resource_metadata = None
+
+        error = fails_before_the_browser(fake.url, errors.ProtocolError)
+
+        assert "PKCE" in str(error)
+        assert fake.asked(OPENID if document == "OpenID Connect" else AS_METADATA)
+        assert fake.asked("/register") == []
+
+    def test_the_next_document_counts_where_the_first_forgot_to_say(self, fake: FakeServer) -> None:
+        """RFC 8414 without, OpenID with: the second one is used."""
+        complete = dict(fake.metadata or {})
+        fake.announce(code_challenge_methods_supported=None)
+        fake.always(OPENID, Reply(200, complete))
+        sign_in(connect(fake.url))
+
+    def test_configuration_can_allow_it_per_server(self, fake: FakeServer, tmp_path: Path) -> None:
+        """`allow_missing_pkce`; PKCE is then still sent."""
+        fake.announce(code_challenge_methods_supported=None)
+        config = tmp_path / "mcpnb.toml"
+        config.write_text(
+            f'[mcp_servers.trusted]\nurl = "{fake.url}"\nallow_missing_pkce = true\n'
+            f'[mcp_servers.other]\nurl = "{fake.url}"\n'
+        )
+
+        fails_before_the_browser("other", errors.ProtocolError, config=config)
+        query = query_of(sign_in_and_call("trusted", config=config))
+        assert query["code_challenge_method"] == ["S256"]
+
+
+class TestSeveralAuthorizationServers:
+    """RFC 9728 section 7.6 leaves the choice to the client: the first that can be used."""
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            pytest.param(None, id="nobody listens"),
+            pytest.param(Reply(500, "down"), id="500"),
+            pytest.param(html("Welcome"), id="a page"),
+            pytest.param(Reply(200, {"issuer": "https://elsewhere.example"}), id="another issuer"),
+            pytest.param(Reply(200, b"{" + b" " * 3_000_000), id="too large"),
+            pytest.param(redirect("https://elsewhere.example/"), id="redirect"),
+        ],
+    )
+    def test_a_first_one_that_is_broken_is_passed_over(
+        self, fakes: Callable[[], FakeServer], broken: Reply | None
+    ) -> None:
+        fake, first = fakes(), fakes()
+        dead = f"http://127.0.0.1:{free_port()}"
+        if broken is not None:
+            for path in (AS_METADATA, OPENID):
+                first.always(path, broken)
+        fake.describe(authorization_servers=[first.base if broken else dead, fake.base])
+        sign_in_and_call(fake.url)
+        assert first.asked("/register") == []
+
+    def test_the_one_the_person_named_is_taken(self, fakes: Callable[[], FakeServer]) -> None:
+        """`issuer=` chooses among them."""
+        fake, second = fakes(), fakes()
+        fake.describe(authorization_servers=[fake.base, second.base])
+
+        login, url = waiting(connect(fake.url, issuer=second.base))
+        login.cancel()
+
+        assert url.startswith(f"{second.base}/authorize?")
+        assert fake.asked("/register") == []
+
+    @pytest.mark.threat("issuer-not-named")
+    def test_an_issuer_that_the_server_does_not_name_is_refused(self, fake: FakeServer) -> None:
+        """Given credentials do not go to another one."""
+        error = fails_before_the_browser(
+            fake.url, errors.ServerError, errors.LoginError, issuer="https://as.example"
+        )
+
+        assert "as.example" in str(error)
+        assert fake.asked("/register") == []
+
+
+class TestIssuer:
+    """With and without trailing slash, also in a real server's own documents."""
+
+    @pytest.mark.parametrize("where", ["resource metadata", "issuer's document"])
+    def test_a_slash_after_an_origin_makes_no_difference(
+        self, fake: FakeServer, where: str
+    ) -> None:
+        """The one tolerance; `iss` is still compared with the document's own value."""
+        if where == "resource metadata":
+            fake.describe(authorization_servers=[f"{fake.base}/"])
+        else:
+            fake.announce(issuer=f"{fake.base}/")
+        sign_in_and_call(fake.url)
+
+    @pytest.mark.threat("issuer-that-looks-alike")
+    def test_a_slash_after_a_path_makes_another_issuer(self, fake: FakeServer) -> None:
+        """RFC 8414 section 3.3: compared as they are."""
+        tenant = f"{fake.base}/tenant"
+        fake.describe(authorization_servers=[tenant])
+        fake.always(
+            f"{AS_METADATA}/tenant", Reply(200, (fake.metadata or {}) | {"issuer": f"{tenant}/"})
+        )
+
+        fails_before_the_browser(fake.url, errors.ProtocolError, errors.DiscoveryError)
+
+        assert fake.asked("/register") == []
+
+    @pytest.mark.threat("issuer-confusion")
+    def test_another_issuers_metadata_at_the_own_origin_is_not_used(
+        self, fakes: Callable[[], FakeServer]
+    ) -> None:
+        """A resource server may serve it; whose it is cannot be checked there."""
+        fake, other = fakes(), fakes()
+        fake.metadata = other.metadata
+
+        fails_before_the_browser(fake.url, errors.ProtocolError, errors.DiscoveryError)
+
+        assert other.requests == []
+
+    def test_localhost_and_127_0_0_1_are_mixed(self, fake: FakeServer) -> None:
+        """The server is at one, its authorization server at the other."""
+        local = fake.base.replace("127.0.0.1", "localhost")
+        fake.metadata = {
+            k: v.replace(fake.base, local) if isinstance(v, str) else v
+            for k, v in (fake.metadata or {}).items()
+        }
+        fake.describe(authorization_servers=[local])
+        sign_in_and_call(fake.url)
+
+
+class TestAddresses:
+    """Only https, or http on loopback: never opened, never contacted otherwise."""
+
+    @pytest.mark.threat("dangerous-address", "credentials-in-an-endpoint")
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "javascript:alert(1)//",
+            "JavaScript:alert(1)",
+            "data:text/html,hello",
+            "file:///etc/passwd",
+            "vbscript:x",
+            "http://as.example/authorize",
+            "//as.example/authorize",
+            "https://user:password@as.example/authorize",
+            "https://as.example/a b",
+            "",
+            7,
+            ["https://as.example/authorize"],
+        ],
+    )
+    @pytest.mark.parametrize(
+        "endpoint", ["authorization_endpoint", "token_endpoint", "registration_endpoint"]
+    )
+    def test_an_endpoint_of_another_kind_ends_the_sign_in(
+        self, fake: FakeServer, endpoint: str, url: object
+    ) -> None:
+        fake.announce(**{endpoint: url})
+        fails_before_the_browser(fake.url, errors.ServerError, errors.ClientIdRequired)
+        assert fake.asked("/register") == []
+
+    def test_an_authorization_server_of_another_kind_is_refused(self, fake: FakeServer) -> None:
+        fake.describe(authorization_servers=["http://as.example", "file:///as", "javascript:1"])
+        fails_before_the_browser(fake.url, errors.ServerError)
+
+    @pytest.mark.parametrize(
+        "url", ["file:///etc/passwd", "http://mcp.example/prm", "javascript:1"]
+    )
+    def test_metadata_of_another_kind_is_not_read(self, fake: FakeServer, url: str) -> None:
+        """A refusal, or the well-known address instead; never that URL."""
+        fake.challenge = {"resource_metadata": url}
+        login = connect(fake.url).login()
+        try:
+            login.wait_for("waiting", timeout=10)
+        except errors.ServerError:
+            assert login.state == "failed"
+        else:
+            assert login.url is not None
+            assert login.url.startswith(fake.base)
+        finally:
+            login.cancel()
+
+    @pytest.mark.parametrize(
+        "url", ["http://mcp.example/mcp", "ftp://127.0.0.1/mcp", "https://a:b@mcp.example/mcp"]
+    )
+    def test_a_server_of_another_kind_is_refused_at_once(self, url: str) -> None:
+        """A person's own mistake is a `ConfigError`."""
+        with pytest.raises(errors.ConfigError):
+            connect(url)
+
+    @pytest.mark.threat("injected-request-parameters")
+    @pytest.mark.parametrize(
+        "injected",
+        [
+            "?redirect_uri=https%3A%2F%2Fevil.example",
+            "?client_id=another",
+            "?state=known",
+            "?scope=everything",
+            "?code_challenge_method=plain",
+            "?response_type=token",
+            "?response_mode=form_post",
+            "?request_uri=https%3A%2F%2Fevil.example%2Fr",
+            "?request=eyJhbGciOiJub25lIn0.e30.",
+            "?resource",
+            "?tenant=7&%73tate=known",
+            "#x",
+        ],
+    )
+    def test_an_authorization_endpoint_sets_no_parameter_of_the_request_and_has_no_fragment(
+        self, fake: FakeServer, injected: str
+    ) -> None:
+        """A server may take the first of two, and never gets what follows a `#` (RFC 6749 3.1)."""
+        fake.announce(authorization_endpoint=f"{fake.base}/authorize{injected}")
+
+        error = fails_before_the_browser(fake.url, errors.ProtocolError)
+
+        assert injected == "#x" or "RFC 6749" in str(error)
+        assert fake.asked("/register") == []
+
+    @pytest.mark.threat("injected-request-parameters")
+    def test_what_comes_from_a_server_adds_no_parameter_either(self, fake: FakeServer) -> None:
+        """Client id, resource and scopes are values, whatever characters they hold."""
+        fake.register_adds = {"client_id": "a&state=known#"}
+        fake.describe(scopes_supported=["read&redirect_uri=https://evil.example"])
+        login, url = waiting(connect(fake.url))
+        login.cancel()
+
+        query = query_of(url)
+
+        assert all(len(values) == 1 for values in query.values())
+        assert query["client_id"] == ["a&state=known#"]
+        assert query["redirect_uri"] == [login.redirect_uri]
+        assert quote("a&state", safe="") in url
+
+    def test_a_query_in_an_endpoints_address_is_kept(self, fake: FakeServer) -> None:
+        """RFC 6749 section 3.1 and 3.2: it must be retained."""
+        fake.announce(
+            authorization_endpoint=f"{fake.base}/authorize?tenant=7",
+            token_endpoint=f"{fake.base}/token?tenant=7",
+        )
+        url = sign_in(connect(fake.url))
+
+        assert url.startswith(f"{fake.base}/authorize?tenant=7&")
+        assert [r.target for r in fake.asked("/token")] == ["/token?tenant=7"]
+
+    def test_the_servers_own_address_may_have_a_query(self, fake: FakeServer) -> None:
+        """It belongs to the address, for calls as for the sign-in."""
+        fake.describe(resource=f"{fake.url}?team=7")
+        session = connect(f"{fake.url}?team=7")
+
+        query = query_of(sign_in(session))
+
+        assert query["resource"] == [f"{fake.url}?team=7"]
+        assert session.call("echo", text="fine").text == "fine"
+        assert {r.target for r in fake.asked("/mcp")} == {"/mcp?team=7"}
