@@ -11,8 +11,16 @@ import pytest
 from mcp.shared.auth import OAuthClientInformationFull
 
 from mcpnb import errors
-from tests.fakes.people import answer_of, connect, free_port, query_of, sign_in, until
-from tests.peers.browser import Browser
+from tests.fakes.people import (
+    answer_of,
+    browse,
+    connect,
+    free_port,
+    query_of,
+    sign_in,
+    until,
+    waiting,
+)
 from tests.peers.sdk_routes import SCOPES, sdk_server
 
 pytestmark = pytest.mark.slow
@@ -56,15 +64,12 @@ def test_the_redirect_has_a_part_of_its_own_where_iss_is_not_announced(notes: Sd
 def test_the_loopback_listener_takes_the_answer(notes: SdkServer) -> None:
     """The browser is redirected to the listener's own path."""
     session = connect(notes.url)
-    login = session.login()
-    login.wait_for("waiting", timeout=10)
-    assert login.url is not None
+    login, url = waiting(session)
 
-    with Browser() as browser:
-        page = browser.open(login.url)
+    page = browse(url)
 
     assert login.wait(timeout=10) is session
-    assert (page.status, "signed in" in page.text.lower()) == (200, True)
+    assert (page.status_code, "signed in" in page.text.lower()) == (200, True)
 
 
 def test_an_expired_token_is_renewed_once_and_rotated(notes: SdkServer) -> None:
@@ -122,12 +127,10 @@ def test_a_denial_is_told(notes: SdkServer) -> None:
     """The server's own words are quoted."""
     notes.memory.denies = True
     session = connect(notes.url)
-    login = session.login()
-    login.wait_for("waiting", timeout=10)
-    assert login.url is not None
+    login, url = waiting(session)
 
     with pytest.raises(errors.LoginDenied, match="not today"):
-        login.submit(answer_of(login.url))
+        login.submit(answer_of(url))
 
     with pytest.raises(errors.LoginDenied):
         login.wait(timeout=5)
