@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
+import mcpnb
 from mcpnb import errors
 from mcpnb.login.pending import PendingLogins
 from mcpnb.login.qr import as_text, modules
 from mcpnb.oauth.device import DeviceRequest
 from mcpnb.tokens import login_key
 from tests.fakes.kernels import Kernel
-from tests.fakes.people import connect, until
+from tests.fakes.people import browse, connect, until
 from tests.fakes.server import FakeServer, Grant
 from tests.fakes.wire import Reply, Request
-from tests.terminal import OnTerminal, Running, run
+from tests.terminal import OnTerminal, Running
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -74,18 +75,24 @@ def phone(fake: FakeServer) -> OtherDevice:
     return OtherDevice(fake)
 
 
+def shown(session: mcpnb.Session, **given: Any) -> Any:
+    """Begin a sign-in on another device; return it once its code is there."""
+    login = session.login(device=True, **given)
+    login.wait_for("waiting", 10)
+    return login
+
+
 @pytest.mark.slow
 def test_a_code_entered_elsewhere_signs_in_here(fake: FakeServer, phone: OtherDevice) -> None:
+    """And the login is refreshed like any other."""
     session = connect(fake.url, scopes=("read",))
-    login = session.login(device=True)
-    login.wait_for("waiting", 10)
+    login = shown(session)
     assert login.user_code == "WDJB-MJHT"
     assert login.url == f"{fake.base}/device?user_code=WDJB-MJHT"
     assert login.redirect_uri is None
     until(lambda: len(phone.asked_at) >= 2)
 
     phone.decision = "agreed"
-
     assert login.wait(10).call("echo", text="hello").text == "hello"
     assert session.scopes == ("read",)
     (begun,) = phone.begun
@@ -95,16 +102,8 @@ def test_a_code_entered_elsewhere_signs_in_here(fake: FakeServer, phone: OtherDe
     (client,) = fake.clients.values()
     assert client["grant_types"] == [DEVICE_CODE, "refresh_token"]
     assert client["redirect_uris"] == []
-
-
-@pytest.mark.slow
-def test_it_is_renewed_like_any_other_login(fake: FakeServer, phone: OtherDevice) -> None:
-    session = connect(fake.url)
-    phone.decision = "agreed"
-    session.login(device=True).wait(10)
     fake.expire()
-
-    assert session.call("echo", text="renewed").text == "renewed"
+    assert session.call("echo", text="refreshed").text == "refreshed"
 
 
 @pytest.mark.slow
@@ -137,9 +136,7 @@ def test_slow_down_is_obeyed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", [Reply(503, "busy"), Reply(500), Reply(429), Reply(drop=True)])
-def test_trouble_on_the_way_is_waited_out(
-    fake: FakeServer, phone: OtherDevice, trouble: Reply
-) -> None:
+def test_trouble_is_waited_out(fake: FakeServer, phone: OtherDevice, trouble: Reply) -> None:
     phone.says = [trouble]
     phone.decision = "agreed"
 
@@ -169,39 +166,26 @@ def test_how_it_can_end_without_a_login(
 
 
 @pytest.mark.slow
-def test_a_code_that_nobody_enters_ends_with_its_lifetime(
-    fake: FakeServer, phone: OtherDevice
-) -> None:
+def test_a_code_that_nobody_enters_expires(fake: FakeServer, phone: OtherDevice) -> None:
     phone.answer["expires_in"] = 1
 
     with pytest.raises(errors.LoginTimeout, match="other device"):
         connect(fake.url).login(device=True, timeout=60).wait(20)
 
 
-def test_a_missing_interval_is_five_seconds(fake: FakeServer, phone: OtherDevice) -> None:
+def test_a_response_without_what_is_optional_serves(fake: FakeServer, phone: OtherDevice) -> None:
+    """The plain address, and an interval of five seconds (RFC 8628 section 3.2)."""
     del phone.answer["interval"]
-    session = connect(fake.url)
-    login = session.login(device=True)
-    login.wait_for("waiting", 10)
+    del phone.answer["verification_uri_complete"]
+    login = shown(session := connect(fake.url))
 
     pending = PendingLogins(session.store, login_key(fake.url, None)).current()
-
+    assert login.url == f"{fake.base}/device"
     assert pending is not None
     assert isinstance(pending.request, DeviceRequest)
     assert pending.request.interval == 5
     login.cancel()
     assert phone.asked_at == []
-
-
-def test_the_plain_address_serves_where_there_is_no_complete_one(
-    fake: FakeServer, phone: OtherDevice
-) -> None:
-    del phone.answer["verification_uri_complete"]
-    login = connect(fake.url).login(device=True)
-    login.wait_for("waiting", 10)
-
-    assert login.url == f"{fake.base}/device"
-    login.cancel()
 
 
 @pytest.mark.threat("dangerous-device-page")
@@ -228,8 +212,7 @@ def test_an_answer_that_nobody_could_use_is_refused(
 @pytest.mark.threat("terminal-escapes")
 def test_a_hostile_code_is_shown_harmlessly(fake: FakeServer, phone: OtherDevice) -> None:
     phone.answer |= {"user_code": "\x1b[2J\u202eAB" + "C" * 500}
-    login = connect(fake.url).login(device=True)
-    login.wait_for("waiting", 10)
+    login = shown(connect(fake.url))
 
     assert login.user_code is not None
     assert login.user_code.isprintable()
@@ -246,23 +229,17 @@ def test_a_server_without_it_says_what_to_do_instead(fake: FakeServer) -> None:
 
 
 @pytest.mark.slow
-def test_discovered_scopes_that_are_refused_are_left_out_once(
-    fake: FakeServer, phone: OtherDevice
-) -> None:
+def test_refused_scopes_are_left_out_once(fake: FakeServer, phone: OtherDevice) -> None:
     fake.describe(scopes_supported=["odd"])
     fake.known_scopes = set()
     phone.decision = "agreed"
 
     connect(fake.url).login(device=True).wait(10)
-
     assert ["scope" in begun.form for begun in phone.begun] == [True, False]
 
 
-def test_a_paste_is_told_that_there_is_nothing_to_paste(
-    fake: FakeServer, phone: OtherDevice
-) -> None:
-    login = connect(fake.url).login(device=True)
-    login.wait_for("waiting", 10)
+def test_a_paste_is_told_to_enter_the_code(fake: FakeServer, phone: OtherDevice) -> None:
+    login = shown(connect(fake.url))
 
     with pytest.raises(errors.AnswerRefused, match="enter the code"):
         login.submit("http://127.0.0.1/callback?code=x")
@@ -273,14 +250,12 @@ def test_a_paste_is_told_that_there_is_nothing_to_paste(
 class TestShared:
     @pytest.mark.slow
     def test_another_notebook_follows_it(self, phone: OtherDevice, kernel: Kernel) -> None:
-        first = kernel().login(device=True)
-        first.wait_for("waiting", 10)
+        first = shown(kernel())
         second = kernel().login()
         second.wait_for("waiting", 10)
         assert second.user_code == first.user_code
 
         phone.decision = "agreed"
-
         assert first.wait(10).signed_in
         assert second.wait(10).signed_in
         assert len(phone.begun) == 1
@@ -311,8 +286,7 @@ class TestShared:
     def test_a_sign_out_elsewhere_ends_it(
         self, fake: FakeServer, phone: OtherDevice, kernel: Kernel
     ) -> None:
-        login = kernel().login(device=True)
-        login.wait_for("waiting", 10)
+        login = shown(kernel())
 
         kernel().logout()
 
@@ -320,6 +294,34 @@ class TestShared:
             login.wait(10)
         assert phone.begun
         assert fake.access == {}
+
+    @pytest.mark.parametrize("wanted", [{}, {"via": "loopback"}, {"via": "paste"}])
+    def test_a_sign_in_with_a_browser_does_not_go_on_with_one_that_was_left(
+        self, phone: OtherDevice, kernel: Kernel, wanted: dict[str, Any]
+    ) -> None:
+        shown(kernel()).leave()
+
+        login = kernel().login(**wanted)
+        login.wait_for("waiting", 10)
+
+        assert phone.begun
+        assert login.user_code is None
+        assert login.redirect_uri is not None
+        login.cancel()
+
+    @pytest.mark.slow
+    def test_a_panel_that_is_shown_goes_on_with_one_that_was_left(
+        self, phone: OtherDevice, kernel: Kernel
+    ) -> None:
+        """Nobody has asked for another callback there."""
+        shown(kernel()).leave()
+
+        login = kernel().resume()
+        assert login is not None
+        login.wait_for("waiting", 10)
+        assert login.user_code == "WDJB-MJHT"
+        phone.decision = "agreed"
+        assert login.wait(10).signed_in
 
 
 class TestInATerminal:
@@ -364,12 +366,86 @@ class TestInATerminal:
         assert phone.begun
         assert fake.access == {}
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("wrong", [("--begin",), ("--finish", "x")])
-    def test_what_does_not_go_together_is_a_usage_error(
-        self, fake: FakeServer, wrong: tuple[str, ...]
+
+OFFER = "Or sign in on another device: "
+PASTE = "Or paste the address that a browser elsewhere ends at: "
+
+
+def said_by(server: str, fake: FakeServer, *more: str) -> str:
+    """Sign in with a browser; return what the command printed."""
+    with Running("login", server, "--port", "0", *more) as command:
+        browse(command.address())
+        said = command.end().expect(0).err
+    assert fake.access
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="programs of POSIX")
+class TestOffered:
+    """Where no browser is at hand, and the server has it."""
+
+    @pytest.fixture
+    def offering(self, fake: FakeServer) -> FakeServer:
+        fake.announce(device_authorization_endpoint=f"{fake.base}/device_authorization")
+        return fake
+
+    @pytest.fixture(autouse=True)
+    def desktop(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A machine with a screen and a browser, wherever this test runs."""
+        for name in ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("DISPLAY", ":99")
+        monkeypatch.setenv("TOOLBOX_PATH", "/usr/bin/toolbox")
+        browser = tmp_path / "browser"
+        browser.write_text("#!/bin/sh\n")
+        browser.chmod(0o755)
+        monkeypatch.setenv("BROWSER", f"{browser} %s")
+
+    def test_without_a_browser_the_command_is_given(self, offering: FakeServer) -> None:
+        said = said_by(offering.url, offering, "--no-browser")
+        assert f"{OFFER}mcpnb login {offering.url} --device" in said.splitlines()
+
+    def test_it_chooses_the_same_login(self, offering: FakeServer, tmp_path: Path) -> None:
+        """By the name that it has, where that is not its address."""
+        file = tmp_path / "the team's.toml"
+        file.write_text(f'[mcp_servers.team]\nurl = "{offering.url}"\naccount = "work"\n')
+        said = said_by("team", offering, "--no-browser", "--config", str(file), "--store", "file")
+        quoted = str(file).replace("'", "'\"'\"'")
+        assert f"{OFFER}mcpnb login team --config '{quoted}' --store file --device" in said
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22"),
+            ("DISPLAY", ""),
+            ("BROWSER", "/no/such"),
+        ],
+        ids=["over SSH", "no screen", "no browser"],
+    )
+    def test_so_it_is_where_none_can_be_seen(
+        self, offering: FakeServer, monkeypatch: pytest.MonkeyPatch, name: str, value: str
     ) -> None:
-        run("login", fake.url, "--device", *wrong).expect(2)
+        """Once, however many reasons there are."""
+        monkeypatch.setenv(name, value)
+        said = said_by(offering.url, offering)
+        assert said.count(OFFER) == 1
+        assert f"{OFFER}mcpnb login {offering.url} --device" in said
+        assert said.count(PASTE) == 1
+        assert f"{PASTE}mcpnb login {offering.url} --no-browser\n" in said
+
+    def test_only_pasting_is_offered_where_the_server_has_nothing_else(
+        self, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BROWSER", "/no/such")
+        said = said_by(fake.url, fake)
+        assert OFFER not in said + said_by(fake.url, fake, "--no-browser")
+        assert f"{PASTE}mcpnb login {fake.url} --no-browser\n" in said
+
+    def test_with_a_browser_at_hand_nothing_is_offered(self, offering: FakeServer) -> None:
+        said = said_by(offering.url, offering)
+        assert OFFER not in said
+        assert PASTE not in said
 
 
 class TestQrCode:
