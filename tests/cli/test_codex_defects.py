@@ -55,8 +55,8 @@ SHOWN_ELSEWHERE = {
         "tests/login/test_pending.py::test_one_process_begins_and_another_finishes"
     ),
     # Discovery
-    "discovery is done twice": "tests/login/test_flow.py"
-    "::test_from_url_to_signed_in_takes_six_requests_at_most",
+    "discovery is done twice": "tests/login/test_faults.py"
+    "::test_a_sign_in_and_a_first_call_make_just_these_requests",
     "resource_metadata at another origin is ignored (#42427)": (
         "tests/oauth/test_servers.py::test_resource_metadata_at_another_origin_is_read"
     ),

@@ -192,7 +192,6 @@ class TestWhatAPageLoads:
         answer = answer_of(url)
 
         page = browse(answer, **NOBODY_GOES[what])
-
         assert page.status_code == 403
         assert "<h1>Not a page</h1>" in page.text
         assert (login.state, login.notes) == ("waiting", ())

@@ -74,7 +74,6 @@ class TestRegistration:
         fake.always("/register", Reply(400, {"error": "invalid_client_metadata"}))
 
         fails_before_the_browser(fake.url, errors.GrantError)
-
         assert ["scope" in r.json for r in fake.asked("/register")] == [True, False]
 
     def test_a_429_is_told_and_leaves_nothing_behind(self, fake: FakeServer) -> None:
@@ -99,7 +98,6 @@ class TestRegistration:
         fake.always("/register", redirect(f"{thief.base}/register", status))
 
         fails_before_the_browser(fake.url, errors.GrantError)
-
         assert thief.requests == []
 
     @pytest.mark.threat("registration-with-another-redirect")
@@ -266,7 +264,6 @@ class TestUsedAgain:
         assert len(fake.asked("/register")) == 1
 
         sign_in(connect(fake.url, store=store, callback_port=free_port()))
-
         assert len(fake.asked("/register")) == 2
 
     @pytest.mark.parametrize("noticed", ["at a refresh", "at its page"])
@@ -288,7 +285,6 @@ class TestUsedAgain:
                 login.wait(timeout=10)
 
         sign_in(session)
-
         assert session.call("echo", text="back").text == "back"
 
     @pytest.mark.threat("registration-of-another-issuer")
@@ -304,7 +300,6 @@ class TestUsedAgain:
         asked = len(fake.requests)
 
         sign_in(session)
-
         assert len(moved.asked("/register")) == 1
         assert not any(old in r.target or old in r.body.decode() for r in moved.requests)
         assert [r for r in fake.requests[asked:] if r.path in {"/register", "/token"}] == []

@@ -50,7 +50,6 @@ class TestChallenge:
         session = connect(fake.url)
 
         url = sign_in(session)
-
         assert query_of(url).get("scope") == (["read"] if "scope" in (challenge or {}) else None)
         assert session.call("echo", text="fine").text == "fine"
 
@@ -62,7 +61,6 @@ class TestChallenge:
             session.call("echo", text="no")
 
         sign_in(session)
-
         assert session.call("echo", text="yes").text == "yes"
 
     def test_a_401_without_header_for_an_old_token_is_one_refresh(self, fake: FakeServer) -> None:
@@ -97,7 +95,6 @@ class TestPkce:
             fake.resource_metadata = None
 
         error = fails_before_the_browser(fake.url, errors.ProtocolError)
-
         assert "PKCE" in str(error)
         assert fake.asked(OPENID if document == "OpenID Connect" else AS_METADATA)
         assert fake.asked("/register") == []
@@ -195,7 +192,6 @@ class TestIssuer:
         )
 
         fails_before_the_browser(fake.url, errors.ProtocolError, errors.DiscoveryError)
-
         assert fake.asked("/register") == []
 
     @pytest.mark.threat("issuer-confusion")
@@ -207,7 +203,6 @@ class TestIssuer:
         fake.metadata = other.metadata
 
         fails_before_the_browser(fake.url, errors.ProtocolError, errors.DiscoveryError)
-
         assert other.requests == []
 
     def test_localhost_and_127_0_0_1_are_mixed(self, fake: FakeServer) -> None:
@@ -306,7 +301,6 @@ class TestAddresses:
         fake.announce(authorization_endpoint=f"{fake.base}/authorize{injected}")
 
         error = fails_before_the_browser(fake.url, errors.ProtocolError)
-
         assert injected == "#x" or "RFC 6749" in str(error)
         assert fake.asked("/register") == []
 
@@ -319,7 +313,6 @@ class TestAddresses:
         login.cancel()
 
         query = query_of(url)
-
         assert all(len(values) == 1 for values in query.values())
         assert query["client_id"] == ["a&state=known#"]
         assert query["redirect_uri"] == [login.redirect_uri]
@@ -342,7 +335,6 @@ class TestAddresses:
         session = connect(f"{fake.url}?team=7")
 
         query = query_of(sign_in(session))
-
         assert query["resource"] == [f"{fake.url}?team=7"]
         assert session.call("echo", text="fine").text == "fine"
         assert {r.target for r in fake.asked("/mcp")} == {"/mcp?team=7"}

@@ -62,7 +62,6 @@ def test_the_browser_comes_back_to_the_loopback_listener_and_tools_can_be_called
     login, url = waiting(session)
 
     page = browser.open(url)
-
     assert login.wait(timeout=10) is session
     assert (page.status, "signed in" in page.text.lower()) == (200, True)
     assert session.signed_in
@@ -149,7 +148,6 @@ def test_logout_revokes_at_the_server_and_forgets(signed_in: SignedIn, oidc: Oid
     assert oidc.knows(token)
 
     session.logout()
-
     assert not oidc.knows(token)
     assert oidc.state()["revokedGrants"] == 1
     assert not session.signed_in
@@ -269,7 +267,6 @@ def test_the_whole_sdk_client_runs_signed_in(
             assert second.structured_content == {"result": 7}
 
     anyio.run(run)
-
     assert oidc.grants("refresh_token") >= 1
     # A session id survives a refresh (2026-07-28 has none).
     assert len(mcp_server.gate.sessions) == (1 if mode == "legacy" else 0)
@@ -306,27 +303,18 @@ def test_a_long_call_outlives_its_token(signed_in: SignedIn, mcp_server: Resourc
         assert running.result(10).text == "at last"
 
 
-def test_an_issuer_under_a_path_is_found(browser: Browser) -> None:
-    """A tenant's metadata lies behind its path (OIDC Discovery), its `iss` has the path."""
-    with oidc_provider(prefix="/tenant1") as tenant, resource_server(tenant.issuer) as server:
-        tenant.allow(server.url)
-        session = connect(server.url)
-
-        sign_in(browser, session)
-
-        assert session.call("add", a=1, b=1).data == 2
-
-
-def test_an_issuer_written_with_a_slash_too_many_is_the_same(
-    oidc: OidcProvider, browser: Browser
+@pytest.mark.parametrize(("prefix", "slash"), [("/tenant1", False), ("", True)])
+def test_an_issuer_is_found_under_a_path_and_with_a_slash_too_many(
+    browser: Browser, prefix: str, *, slash: bool
 ) -> None:
-    """The SDK's own metadata adds the slash to a bare origin where an author used a URL object."""
-    with resource_server(oidc.issuer, slash=True) as server:
+    """A tenant's metadata lies behind its path (OIDC Discovery), its `iss` has the path.
+
+    The SDK's own metadata adds the slash to a bare origin where an author used a URL object.
+    """
+    with oidc_provider(prefix=prefix) as oidc, resource_server(oidc.issuer, slash=slash) as server:
         oidc.allow(server.url)
         session = connect(server.url)
-
         sign_in(browser, session)
-
         assert session.call("add", a=1, b=1).data == 2
 
 
@@ -404,7 +392,6 @@ def test_given_credentials_are_used_with_basic_authentication(browser: Browser) 
         session = connect(server.url, client_id="own client", client_secret=secret)
 
         sign_in(browser, session)
-
         assert session.call("add", a=1, b=1).data == 2
         state = oidc.state()
         assert state["registrations"] == 0
@@ -420,7 +407,6 @@ def test_a_client_metadata_document_needs_no_registration(browser: Browser) -> N
         session = connect(server.url, client_metadata_url=url)
 
         authorize = sign_in(browser, session)
-
         assert query_of(authorize)["client_id"] == [url]
         assert oidc.state()["registrations"] == 0
         assert session.call("add", a=1, b=1).data == 2
@@ -435,7 +421,6 @@ def test_a_login_in_files_is_still_there_for_the_next_process(
     asked = len(oidc.state()["requests"])
 
     again = connect(mcp_server.url, store=FileStore(tmp_path))
-
     assert again.signed_in
     assert again.call("add", a=1, b=1).data == 2
     # The MCP server may have fetched the keys meanwhile; mcpnb asked for nothing.

@@ -39,7 +39,6 @@ def test_sign_in_and_call(notes: SdkServer) -> None:
     session = connect(notes.url)
 
     sign_in(session)
-
     assert session.call("add", a=1, b=2).data == 3
     [client] = notes.memory.clients.values()
     assert client.token_endpoint_auth_method in {"client_secret_post", "client_secret_basic"}
@@ -67,7 +66,6 @@ def test_the_loopback_listener_takes_the_answer(notes: SdkServer) -> None:
     login, url = waiting(session)
 
     page = browse(url)
-
     assert login.wait(timeout=10) is session
     assert (page.status_code, "signed in" in page.text.lower()) == (200, True)
 
@@ -92,7 +90,6 @@ def test_logout_revokes_although_the_server_wants_a_secret_field(notes: SdkServe
     assert notes.memory.refresh
 
     session.logout()
-
     assert (notes.memory.access, notes.memory.refresh) == ({}, {})
     assert not session.signed_in
 
@@ -104,7 +101,6 @@ def test_logout_of_a_public_client_sends_an_empty_secret(notes: SdkServer) -> No
     sign_in(session)
 
     session.logout()
-
     assert (notes.memory.access, notes.memory.refresh) == ({}, {})
 
 
@@ -200,5 +196,4 @@ def test_a_server_that_lost_its_clients_can_be_signed_in_to_again(notes: SdkServ
         session.call("add", a=1, b=1)
 
     sign_in(session)
-
     assert session.call("add", a=1, b=1).data == 2

@@ -112,7 +112,6 @@ class TestLeft:
         login.cancel()
 
         fresh, other = waiting(session)
-
         assert other != left
         fresh.cancel()
 
@@ -168,7 +167,6 @@ class TestLeft:
         begun.leave()
 
         login, same = waiting(kernel(callback_port=None))
-
         assert same == url
         assert any("not configured here" in note for note in login.notes)
         assert not any("all interfaces" in note for note in login.notes)
@@ -245,7 +243,6 @@ class TestFollowing:
         second, _ = waiting(kernel())
 
         second.cancel()
-
         assert second.state == "cancelled"
         first.submit(answer_of(url))
         assert first.wait(10).signed_in
@@ -299,7 +296,6 @@ class TestFollowing:
         assert same == url
 
         second.submit(answer_of(url))
-
         assert first.wait(10).signed_in
 
     @pytest.mark.slow
@@ -361,10 +357,16 @@ class TestWhileTheCodeIsExchanged:
         assert fake.asked("/revoke") == []
 
     @pytest.mark.slow
-    def test_a_sign_out_that_comes_while_the_record_is_locked_wins(
-        self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("end", ["a sign-out", "a cancel"])
+    def test_what_ends_it_wins_though_the_record_is_locked(
+        self,
+        fake: FakeServer,
+        kernel: Kernel,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        end: str,
     ) -> None:
-        """Asked under the lock, and not before: else the login comes back."""
+        """Looked for under the lock, and not before: else the login comes back."""
         monkeypatch.setattr("mcpnb.tokens.source._SIGN_OUT_PATIENCE", 0.1)
         login, url = waiting(kernel())
         answer, store = answer_of(url), FileStore(folder)
@@ -372,25 +374,16 @@ class TestWhileTheCodeIsExchanged:
             with store.lock(RecordName("login", fake.url), 5):
                 submitting = pool.submit(login.submit, answer)
                 until(lambda: len(fake.token_requests("authorization_code")) == 1)
-                kernel().logout()
+                if end == "a cancel":
+                    login.cancel()  # while the lock is held: waiting for it would never end
+                    assert login.state == "cancelled"
+                else:
+                    kernel().logout()
             with pytest.raises(errors.LoginCancelled):
                 submitting.result(20)
 
         assert not kernel().signed_in
         assert all(not grant.alive for grant, _ in fake.access.values())
-
-    def test_cancelling_returns_at_once_though_the_record_is_locked(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
-    ) -> None:
-        login, url = waiting(kernel())
-        answer, store = answer_of(url), FileStore(folder)
-        with ThreadPoolExecutor(1) as pool, store.lock(RecordName("login", fake.url), 5):
-            submitting = pool.submit(login.submit, answer)
-            until(lambda: len(fake.token_requests("authorization_code")) == 1)
-            login.cancel()  # while the lock is held: waiting for it would never end
-            assert login.state == "cancelled"
-        with pytest.raises(errors.LoginCancelled):
-            submitting.result(20)
 
     @pytest.mark.slow
     def test_a_process_killed_in_it_does_not_stand_in_the_way(
@@ -566,7 +559,6 @@ class TestBeginAndFinish:
         answer = answer_of(said["authorization_url"])
 
         done = run("login", fake.url, "--finish", "-", given=answer + "\n").expect(0)
-
         assert "Signed in" in done.err
         assert answer not in done.err + done.out
         assert run("token", fake.url).expect(0).out.strip() in fake.access
@@ -604,7 +596,6 @@ class TestBeginAndFinish:
         url = run("login", fake.url, "--begin").expect(0).out.strip()
 
         done = run("login", fake.url, "--finish", answer_of(url)).expect(1)
-
         assert "declined" in done.err
         assert "is waiting" in run("login", fake.url, "--finish", answer_of(url)).expect(1).err
 

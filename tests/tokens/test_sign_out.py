@@ -383,7 +383,7 @@ class TestReplacedLogins:
         assert all_dead(fake)
 
     @pytest.mark.slow
-    def test_renewals_add_nothing_and_lose_nothing(
+    def test_refreshes_add_nothing_and_lose_nothing(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         sign_in(kernel())
