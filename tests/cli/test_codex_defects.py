@@ -52,7 +52,7 @@ SHOWN_ELSEWHERE = {
     "no token for scripts": "tests/cli/test_scripts.py::test_it_stands_alone_on_stdout",
     "no device grant": "tests/login/test_device.py::test_a_code_entered_elsewhere_signs_in_here",
     "an answer cannot be given later (no paste in the app server)": (
-        "tests/login/test_pending.py::test_one_process_begins_and_another_finishes"
+        "tests/login/test_begin_finish.py::test_one_process_begins_and_another_finishes"
     ),
     # Discovery
     "discovery is done twice": "tests/login/test_faults.py"

@@ -157,7 +157,7 @@ SHOWN_ELSEWHERE = {
     },
     "tests/cli/test_commands.py": {"1.2 logout": "test_it_revokes_and_forgets"},
     "tests/cli/test_scripts.py": {"1.8 before the start": "test_an_expired_one_is_renewed_first"},
-    "tests/login/test_pending.py": {
+    "tests/login/test_begin_finish.py": {
         "1.2 the app server's login": "test_one_process_begins_and_another_finishes",
     },
     "tests/oauth/test_servers.py": {

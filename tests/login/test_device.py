@@ -241,7 +241,7 @@ def test_refused_scopes_are_left_out_once(fake: FakeServer, phone: OtherDevice) 
 def test_a_paste_is_told_to_enter_the_code(fake: FakeServer, phone: OtherDevice) -> None:
     login = shown(connect(fake.url))
 
-    with pytest.raises(errors.AnswerRefused, match="enter the code"):
+    with pytest.raises(errors.AnswerRefused, match="Enter the code"):
         login.submit("http://127.0.0.1/callback?code=x")
     assert phone.begun
     login.cancel()
