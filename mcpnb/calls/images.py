@@ -8,14 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcpnb.calls.display import NOTEBOOK, count
 from mcpnb.errors import CallError
-from mcpnb.text import sanitize
+from mcpnb.text import count, sanitize
 
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Image", "blob_size", "decoded"]
+__all__ = ["NOTEBOOK_BYTES", "Image", "blob_size", "decoded"]
+
+NOTEBOOK_BYTES = 8_000_000
+"""Bytes of all pictures that one display shows: a notebook file keeps them."""
 
 # Formats that can hold no script and load nothing: SVG can do both and is never shown inline.
 _SIGNATURES = {
@@ -57,7 +59,7 @@ class Image:
         """
         if self.mime_type.partition(";")[0].strip().lower() not in _SIGNATURES:
             return None
-        if blob_size(self._encoded) > NOTEBOOK.image_bytes:
+        if blob_size(self._encoded) > NOTEBOOK_BYTES:
             return None
         try:
             data = self.data

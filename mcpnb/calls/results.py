@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mcpnb.calls import display
-from mcpnb.calls.display import NOTEBOOK, TERMINAL, Caps, count
-from mcpnb.calls.images import Image, blob_size, decoded
+from mcpnb import text as display
+from mcpnb.calls.images import NOTEBOOK_BYTES, Image, blob_size, decoded
 from mcpnb.calls.tables import Table, csv_frame, find_table, frame
 from mcpnb.errors import CallError, ToolError
-from mcpnb.text import quote, sanitize
+from mcpnb.text import Grid, count, quote, sanitize
 
 if TYPE_CHECKING:
     from mcp_types import (
@@ -35,6 +35,36 @@ __all__ = [
     "text_value",
     "tool_error",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much of a result is shown; the rest is counted."""
+
+    rows: int
+    columns: int
+    cell: int
+    table: int
+    """Characters of all cells together."""
+    text: int
+    lines: int
+    json: int
+    images: int
+
+    def grid(self, table: Table) -> Grid:
+        """Return the part of a table that is shown."""
+        return Grid(
+            table.columns[: self.columns],
+            table.head(self.rows, self.columns),
+            total=(len(table), len(table.columns)),
+            cell=self.cell,
+            characters=self.table,
+        )
+
+
+# A notebook file keeps what it shows: about 1 MB of text at the very most, and a few pictures.
+NOTEBOOK = Caps(60, 20, 200, 60_000, 20_000, 1_000, 20_000, 8)
+TERMINAL = Caps(20, 12, 60, 20_000, 2_000, 40, 2_000, 8)
 
 
 class Content:
@@ -152,7 +182,7 @@ class Content:
         lines += [repr(image) for image in self.images[: TERMINAL.images]]
         lines += _more(len(self.images) - TERMINAL.images, "image")
         if self._table is not None:
-            lines.append(display.text_table(display.shown_grid(self._table, TERMINAL)))
+            lines.append(TERMINAL.grid(self._table).text())
             lines += self._beside(self._table)
         if self._shows_text:
             lines += display.excerpt(self.text, TERMINAL.text, TERMINAL.lines)
@@ -180,7 +210,7 @@ class Content:
     def _html(self) -> str:
         parts = self._html_images()
         if self._table is not None:
-            parts.append(display.html_table(display.shown_grid(self._table, NOTEBOOK)))
+            parts.append(NOTEBOOK.grid(self._table).html())
         if self._shows_text:
             parts.append(display.block(*display.excerpt(self.text, NOTEBOOK.text, NOTEBOOK.lines)))
         if self._shows_data:
@@ -194,7 +224,7 @@ class Content:
 
     def _html_images(self) -> list[str]:
         parts = []
-        room = NOTEBOOK.image_bytes
+        room = NOTEBOOK_BYTES
         for image in self.images[: NOTEBOOK.images]:
             kind = image.inline_type
             if kind is None or (room := room - len(image.data)) < 0:

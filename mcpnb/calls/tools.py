@@ -21,11 +21,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from mcpnb.calls import display
-from mcpnb.calls.display import Grid, count
+from mcpnb import text as display
 from mcpnb.calls.results import ToolResult
 from mcpnb.calls.schema import Parameter, python_names, read_schema
-from mcpnb.text import quote, sanitize
+from mcpnb.text import Grid, count, quote, sanitize
 
 if TYPE_CHECKING:
     import mcp_types
@@ -188,7 +187,7 @@ class Tools(Sequence[Tool]):
         if not any(row[-1] for row in rows):
             columns = columns[:-1]
             rows = [row[:-1] for row in rows]
-        return Grid(columns, rows, [False] * len(columns), len(self), len(columns))
+        return Grid(columns, rows, total=(len(self), 0))
 
     def _shown_name(self, tool: Tool) -> str:
         spelled = self._spelled[tool.name]
@@ -196,13 +195,13 @@ class Tools(Sequence[Tool]):
 
     def __repr__(self) -> str:
         head = f"<Tools: {count(len(self), 'tool')}>"
-        return f"{head}\n{display.text_table(self._grid(_TERMINAL_ROWS))}" if self._tools else head
+        return f"{head}\n{self._grid(_TERMINAL_ROWS).text()}" if self._tools else head
 
     def _repr_html_(self) -> str:
         return display.page(
             [
                 display.paragraph(count(len(self), "tool")),
-                display.html_table(self._grid(_NOTEBOOK_ROWS)),
+                self._grid(_NOTEBOOK_ROWS).html(),
             ]
         )
 

@@ -11,8 +11,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
-from mcpnb.calls import display
-from mcpnb.calls.display import Grid
 from mcpnb.config import Broken, Configuration, read_configuration
 from mcpnb.errors import ConfigError, McpnbError, StoreLocked
 from mcpnb.oauth.models import ServerConfig
@@ -20,7 +18,7 @@ from mcpnb.oauth.urls import canonical_server
 from mcpnb.scrub import scrub_traceback
 from mcpnb.session import Session
 from mcpnb.storage import RecordName, TokenStore, open_store
-from mcpnb.text import redact, sanitize
+from mcpnb.text import Grid, count, page, paragraph, redact, sanitize
 
 __all__ = ["Row", "Servers", "ask", "entry", "overview", "servers"]
 
@@ -271,12 +269,12 @@ class Servers(list[Row]):
     _COLUMNS = ("name", "url", "account", "auth_status", "scopes", "source")
 
     def __repr__(self) -> str:
-        head = f"<Servers: {display.count(len(self), 'server')}>"
-        return f"{head}\n{display.text_table(self._grid())}" if self else head
+        head = f"<Servers: {count(len(self), 'server')}>"
+        return f"{head}\n{self._grid().text()}" if self else head
 
     def _repr_html_(self) -> str:
-        parts = [display.paragraph(display.count(len(self), "server"))]
-        return display.page([*parts, display.html_table(self._grid())] if self else parts)
+        parts = [paragraph(count(len(self), "server"))]
+        return page([*parts, self._grid().html()] if self else parts)
 
     def _grid(self) -> Grid:
         def cell(value: Any) -> str:
@@ -288,7 +286,7 @@ class Servers(list[Row]):
             if not row["enabled"] and row["auth_status"] != "untrusted":
                 shown[3] = f"disabled ({shown[3]})"
         columns = ["name", "server", "account", "status", "scopes", "source"]
-        return Grid(columns, rows, [False] * len(columns), len(self), len(columns))
+        return Grid(columns, rows)
 
 
 @scrub_traceback
