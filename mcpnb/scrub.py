@@ -7,7 +7,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from mcpnb.concurrency import interrupt_in
 from mcpnb.errors import McpnbError, detached
@@ -19,45 +19,42 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200  # as in inspect, which takes long to import
+_HOLD_SECRETS = frozenset(
+    {
+        *("mcpnb", "anyio", "authlib", "cryptography", "filelock", "joserfc", "keyring", "mcp"),
+        *("mcp_types", "pydantic", "h11", "h2", "hpack", "httpcore", "httpcore2", "httpx"),
+        *("httpx2", "sniffio", "truststore"),
+    }
+)
+"""Packages whose local variables may be tokens: mcpnb, and the libraries that it hands them to."""
 
 
 def scrub_traceback(function: Callable[P, T]) -> Callable[P, T]:
-    """Clear the local variables of the frames in whatever a function raises.
+    """Return the function; what it raises leaves without the variables that may hold secrets.
 
-    Wherever a secret has to be plain text, a local variable of ours or of the HTTP library holds
-    it, and some tracebacks print those: IPython's ``%xmode Verbose``, rich, pytest. Files and lines
-    stay in unexpected errors, to find the fault.
+    Where a secret has to be plain text, a local variable holds it: of mcpnb, of the SDK or of the
+    HTTP library. Some tracebacks print those: IPython's ``%xmode Verbose``, rich, pytest. An error
+    of mcpnb leaves without its cause. Of any other error the files and lines stay, and so do the
+    variables of frames that belong to the user, such as a progress listener's.
     """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        outer = sys.exc_info()[1]
-        failure: BaseException | None
         try:
-            return function(*args, **kwargs)
-        except McpnbError as error:
-            failure = detached(error)
-        except BaseException as error:
-            _forget(error, outer)
-            if (failure := interrupt_in(error)) is None:
-                raise
+            with _Scrubber() as scrubber:
+                return function(*args, **kwargs)
+            raise scrubber.failure
         finally:
-            del args, kwargs  # this frame shows, too
-        raise failure
+            del args, kwargs  # this frame is in the traceback, too
 
     @functools.wraps(function)
     async def run_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-        outer = sys.exc_info()[1]
         try:
-            return await cast("Any", function(*args, **kwargs))
-        except McpnbError as error:
-            failure = detached(error)
-        except BaseException as error:
-            _forget(error, outer)
-            raise
+            with _Scrubber() as scrubber:
+                return await cast("Any", function(*args, **kwargs))
+            raise scrubber.failure
         finally:
             del args, kwargs
-        raise failure
 
     flags: int = cast("Any", function).__code__.co_flags
     return cast("Callable[P, T]", run_async) if flags & _COROUTINE else run
@@ -76,8 +73,29 @@ def scrub_class(kind: type[T]) -> type[T]:
     return kind
 
 
-def _forget(error: BaseException, outer: BaseException | None) -> None:
-    """Clear the frames of an error and of its causes, back to the one that was there before."""
+class _Scrubber:
+    """Scrubs the exception that leaves its ``with`` block, or replaces it with `failure`."""
+
+    failure: BaseException
+
+    def __enter__(self) -> Self:
+        self._outer = sys.exc_info()[1]
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, at: object) -> bool:
+        failure: BaseException | None = None
+        if isinstance(error, McpnbError):
+            failure = detached(error)
+        elif error is not None:
+            _clear_frames(error, self._outer)
+            failure = interrupt_in(error)
+        if failure is not None:
+            self.failure = failure  # raised outside, where this error is no context of it
+        return failure is not None
+
+
+def _clear_frames(error: BaseException, outer: BaseException | None) -> None:
+    """Clear the frames of an error and of its causes, up to what the caller is handling."""
     ahead: list[BaseException | None] = [error]
     seen = {id(outer), id(None)}
     while ahead:
@@ -85,13 +103,17 @@ def _forget(error: BaseException, outer: BaseException | None) -> None:
         if found is None or id(found) in seen:
             continue
         seen.add(id(found))
+        holds_secrets = True
         at = found.__traceback__
         while at is not None:
-            # One that is suspended must not be: until Python 3.13 that would end its coroutine.
-            if not at.tb_frame.f_code.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
+            frame, at = at.tb_frame, at.tb_next
+            package = str(frame.f_globals.get("__name__")).partition(".")[0]
+            if package not in sys.stdlib_module_names:  # that works for whoever called it
+                holds_secrets = package in _HOLD_SECRETS
+            # Until Python 3.13, to clear a suspended coroutine would end it.
+            if holds_secrets and not frame.f_code.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
                 with contextlib.suppress(RuntimeError):  # it is running
-                    at.tb_frame.clear()
-            at = at.tb_next
+                    frame.clear()
         ahead += [found.__cause__, found.__context__]
         if isinstance(found, BaseExceptionGroup):
             ahead += found.exceptions
@@ -101,18 +123,18 @@ def redact_logs(*names: str) -> None:
     """Pass what libraries log through `text.redact`: they write addresses, even at INFO.
 
     Args:
-        names: The very loggers that write: a logger's filter does not see its children's records.
+        names: The loggers that write the records: a filter does not see those of loggers below it.
     """
     for name in names:
-        logging.getLogger(name).addFilter(_redacted)
+        logging.getLogger(name).addFilter(_redact_record)
 
 
-def _redacted(record: logging.LogRecord) -> bool:
+def _redact_record(record: logging.LogRecord) -> bool:
     message = record.getMessage()
-    if (hidden := redact(message)) != message:
-        record.msg, record.args = hidden, None
+    if (redacted := redact(message)) != message:
+        record.msg, record.args = redacted, None
     if record.exc_info:
         traceback = logging.Formatter().formatException(record.exc_info)
-        if (hidden := redact(traceback)) != traceback:
-            record.exc_text, record.exc_info = hidden, None
+        if (redacted := redact(traceback)) != traceback:
+            record.exc_text, record.exc_info = redacted, None
     return True

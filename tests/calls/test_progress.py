@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -75,3 +76,22 @@ def test_what_a_listener_raises_ends_the_call_and_nothing_else(
 
     assert len(heard) == 1
     assert call(session) == "That took 0.2 seconds."
+
+
+@BOTH
+def test_a_listener_that_fails_can_be_debugged(
+    session: mcpnb.Session, call: Callable[[mcpnb.Session], str]
+) -> None:
+    """``%debug`` shows its variables; those of the frames around it may hold a token."""
+
+    def listener(progress: float, total: float | None, message: str | None) -> None:
+        mine = {"step": progress}
+        raise KeyError(mine["none"], total, message)
+
+    with pytest.raises(KeyError) as caught:
+        call(session.options(progress=listener))
+
+    frames = {frame.f_code.co_name: frame for frame, _ in traceback.walk_tb(caught.tb)}
+    assert frames["listener"].f_locals["mine"] == {"step": 0}
+    scrubbed = [frame for name, frame in frames.items() if name in ("call", "_blocking")]
+    assert all("token" not in repr(frame.f_locals) for frame in scrubbed)
