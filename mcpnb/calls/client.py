@@ -8,8 +8,8 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import httpx2
 import mcp_types
@@ -30,19 +30,125 @@ from mcpnb.tokens.auth import BearerAuth, Outcome, current_outcome
 from mcpnb.version import __version__
 
 if TYPE_CHECKING:
-    from mcp_types import ListToolsResult
-
     from mcpnb.tokens.static import HeadersHelper
 
-__all__ = ["SignedInClient", "connected", "may_use", "only_usable", "own_headers", "require_usable"]
+__all__ = ["SignedInClient", "connected", "own_headers", "require_usable"]
+
+# The SDK logs what it also raises, with its traceback. Where nobody configured logging, Python
+# would print that into the cell. Whoever configures logging still gets every record.
+logging.getLogger("mcp").addHandler(logging.NullHandler())
+redact_logs("httpx2", "httpcore2.http11", "mcp.client.sse", "mcp.client.streamable_http")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CONNECT = 30.0
+_READ = 300.0
+# What a server of the older HTTP+SSE transport answers to a POST (specification, backwards
+# compatibility): then its event stream is opened with a GET.
+_NO_SUCH_POST = (400, 404, 405, 406, 415, 501)
+
+
+async def _with_our_errors(call: Awaitable[T], server: str) -> T:
+    """Await one call. What its own requests met with decides which error it raises."""
+    outer = current_outcome.get()
+    outcome = Outcome() if outer is None else outer
+    token = current_outcome.set(outcome)
+    try:
+        return await call
+    except Exception as error:  # noqa: BLE001  translated, whatever it is
+        failure = translate(error, outcome, server)
+    finally:
+        # What a loop leaves unfinished is collected in any context, which has nothing to reset.
+        with contextlib.suppress(ValueError):
+            current_outcome.reset(token)
+    raise detached(failure)
+
+
+def _guarded(
+    verb: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    @functools.wraps(verb)
+    async def guarded(client: SignedInClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await _with_our_errors(verb(client, *args, **kwargs), client.mcpnb_server)
+
+    return guarded
+
+
+class SignedInClient(Client):
+    """The SDK's client; its verbs raise mcpnb's errors."""
+
+    def __init__(self, url: str, transport: Any, **options: Any) -> None:
+        """Prepare a client, to be entered.
+
+        Args:
+            url: The server's address, for messages.
+            transport: The SDK's transport to it.
+            **options: Keyword arguments of `mcp.Client`.
+        """
+        info = mcp_types.Implementation(name="mcpnb", version=__version__)
+        super().__init__(transport, **{"client_info": info, **options})
+        self.mcpnb_server = url
+
+    call_tool = _guarded(Client.call_tool)
+    complete = _guarded(Client.complete)
+    get_prompt = _guarded(Client.get_prompt)
+    list_prompts = _guarded(Client.list_prompts)
+    list_resource_templates = _guarded(Client.list_resource_templates)
+    list_resources = _guarded(Client.list_resources)
+    list_tools = _guarded(Client.list_tools)
+    read_resource = _guarded(Client.read_resource)
+
+
+# Tools that configuration allows
+
+
+def _may_use(config: ServerConfig, tool: str) -> bool:
+    """Return whether a tool is allowed. What is denied is denied, also where it is allowed, too."""
+    allowed = config.enabled_tools is None or tool in config.enabled_tools
+    return allowed and tool not in config.disabled_tools
+
+
+def require_usable(config: ServerConfig, tool: str) -> None:
+    """Refuse a tool that configuration does not allow.
+
+    Raises:
+        CallError: It does not. Nothing was sent.
+    """
+    if not _may_use(config, tool):
+        denied = tool in config.disabled_tools
+        why = "names it in disabled_tools" if denied else "does not name it in enabled_tools"
+        raise CallError(
+            f"The tool {quote(tool, 100)} of {config.url} may not be used: the configuration "
+            f"{why} ({config.source})."
+        )
+
+
+def _limit_tools(session: Any, config: ServerConfig) -> None:
+    """Let the SDK's session, which its client uses and everybody can reach, allow no other tool."""
+    call, listing = session.call_tool, session.list_tools
+
+    async def call_tool(name: str, *args: Any, **kwargs: Any) -> Any:
+        require_usable(config, name)
+        return await call(name, *args, **kwargs)
+
+    async def list_tools(*args: Any, **kwargs: Any) -> Any:
+        page = await listing(*args, **kwargs)
+        tools = [tool for tool in page.tools if _may_use(config, str(tool.name))]
+        return page if len(tools) == len(page.tools) else page.model_copy(update={"tools": tools})
+
+    session.call_tool, session.list_tools = call_tool, list_tools
+
+
+# Headers that configuration adds
 
 
 def own_headers(config: ServerConfig) -> list[Callable[[Any], Awaitable[None]]]:
-    """Give the request hooks that put the configured headers on what goes to the server's origin.
+    """Return the request hooks that put the configured headers on requests to the server's origin.
 
-    A hook sees each request, redirected ones included: those to another origin lose the headers
-    again that the HTTP library has copied from the first. What a helper gives takes the place of
-    what is written down.
+    A hook sees each request, redirected ones included. Those to another origin lose the headers
+    that the HTTP library has copied from the first. What a helper prints replaces what is written
+    in the configuration.
     """
     headers, helper = _written(config), _helper(config)
     if not headers and helper is None:
@@ -55,7 +161,7 @@ def own_headers(config: ServerConfig) -> list[Callable[[Any], Awaitable[None]]]:
         is_own = origin_of(str(request.url)) == own
         given = headers | (await _helped(helper) if helper is not None else {})
         for name in put_before - set(given):
-            request.headers.pop(name, None)  # given no more, by a helper that ran once more
+            request.headers.pop(name, None)  # a helper that ran once more prints it no longer
         put_before.update(given)
         for name, value in given.items():
             if is_own:
@@ -71,7 +177,8 @@ def _written(config: ServerConfig) -> dict[str, Secret]:
     for header in config.headers:
         if header.name.lower() == "authorization":
             continue  # takes the place of a token, and goes where that goes
-        value = header.value or _set(header.variable or "")
+        variable = os.environ.get(header.variable or "")
+        value = header.value or (Secret(variable) if variable else None)
         if value is None:
             warnings.warn(
                 f"The header {header.name} is not sent to {config.shown}: the environment variable "
@@ -89,7 +196,7 @@ def _written(config: ServerConfig) -> dict[str, Secret]:
 
 
 async def _helped(helper: HeadersHelper) -> dict[str, Secret]:
-    # It ran before the connection was made; where it did not, it must not run on the loop.
+    # It ran before the connection was made. Where it did not, it must not run on the loop.
     given = helper.known
     if given is None:
         given = await asyncio.to_thread(helper.headers)
@@ -104,98 +211,7 @@ def _helper(config: ServerConfig) -> HeadersHelper | None:
     return helper_of(config)
 
 
-def _set(variable: str) -> Secret | None:
-    value = os.environ.get(variable)
-    return Secret(value) if value else None
-
-
-def may_use(config: ServerConfig, tool: str) -> bool:
-    """Whether a tool is allowed; what is denied is denied, also where it is allowed, too."""
-    allowed = config.enabled_tools is None or tool in config.enabled_tools
-    return allowed and tool not in config.disabled_tools
-
-
-def require_usable(config: ServerConfig, tool: str) -> None:
-    """Refuse a tool that configuration does not allow.
-
-    Raises:
-        CallError: It does not. Nothing was sent.
-    """
-    if not may_use(config, tool):
-        key = "disabled_tools" if tool in config.disabled_tools else "enabled_tools"
-        said = "names it in" if key == "disabled_tools" else "does not name it in"
-        raise CallError(
-            f"The tool {quote(tool, 100)} of {config.url} may not be used: the configuration "
-            f"{said} {key} ({config.source})."
-        )
-
-
-def only_usable(config: ServerConfig, page: ListToolsResult) -> ListToolsResult:
-    """Leave out of a list what may not be used."""
-    kept = [tool for tool in page.tools if may_use(config, str(tool.name))]
-    return page if len(kept) == len(page.tools) else page.model_copy(update={"tools": kept})
-
-
-# The SDK logs what it also raises, traceback and all; where nobody configured logging, Python would
-# print that into the cell. Whoever configures logging still gets every record.
-logging.getLogger("mcp").addHandler(logging.NullHandler())
-redact_logs("httpx2", "httpcore2.http11", "mcp.client.sse", "mcp.client.streamable_http")
-
-T = TypeVar("T")
-
-_CONNECT = 30.0
-_READ = 300.0
-# What a server of the older HTTP+SSE transport answers to a POST (specification, backwards
-# compatibility): then its event stream is opened with a GET.
-_NO_SUCH_POST = (400, 404, 405, 406, 415, 501)
-_VERBS = (
-    "call_tool",
-    "complete",
-    "get_prompt",
-    "list_prompts",
-    "list_resource_templates",
-    "list_resources",
-    "list_tools",
-    "read_resource",
-)
-
-
-class SignedInClient(Client):
-    """The SDK's client, whose verbs raise our errors."""
-
-    mcpnb_config: ServerConfig = ServerConfig(url="")
-
-    def __getattribute__(self, name: str) -> Any:
-        """Guard the verbs; everything else is the SDK's own."""
-        value = super().__getattribute__(name)
-        if name not in _VERBS:
-            return value
-        config = self.mcpnb_config
-
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
-            if name == "call_tool":
-                require_usable(config, str(args[0] if args else kwargs.get("name", "")))
-            answer = await _guarded(value(*args, **kwargs), config.url)
-            return only_usable(config, answer) if name == "list_tools" else answer
-
-        guarded.__name__, guarded.__doc__ = name, value.__doc__
-        return guarded
-
-
-async def _guarded(call: Awaitable[T], server: str) -> T:
-    """Await one call; what it raises is told by what its own requests met with."""
-    outer = current_outcome.get()
-    outcome = Outcome() if outer is None else outer
-    token = current_outcome.set(outcome)
-    try:
-        return await call
-    except Exception as error:  # noqa: BLE001  translated, whatever it is
-        failure = translate(error, outcome, server)
-    finally:
-        # What a loop leaves unfinished is collected in any context, which has nothing to reset.
-        with contextlib.suppress(ValueError):
-            current_outcome.reset(token)
-    raise detached(failure)
+# Connecting
 
 
 @contextlib.asynccontextmanager
@@ -215,44 +231,29 @@ async def connected(
         ServerUnreachable: It cannot be reached.
         CallError: It is no MCP server, or the conversation broke.
     """
-    server = config.url
     await source.require()
     async with contextlib.AsyncExitStack() as stack:
         client = await _in_time(config, _connect(stack, config, auth, options))
         bounded_validation(client.session)
         if config.enabled_tools is not None or config.disabled_tools:
-            _limit(client.session, config)
+            _limit_tools(client.session, config)
         try:
             yield client
         except Exception as error:
-            # The caller's own errors pass as they are, an OSError of theirs too.
+            # The caller's own errors pass as they are, also an OSError.
             if type(error).__module__.partition(".")[0] not in ("anyio", "httpx2", "mcp"):
                 raise
-            raise translate(error, Outcome(), server) from None
-
-
-def _limit(session: Any, config: ServerConfig) -> None:
-    """Have the SDK's own session, which everybody can reach, allow no more than its client does."""
-    call, listing = session.call_tool, session.list_tools
-
-    async def call_tool(name: str, *args: Any, **kwargs: Any) -> Any:
-        require_usable(config, name)
-        return await call(name, *args, **kwargs)
-
-    async def list_tools(*args: Any, **kwargs: Any) -> Any:
-        return only_usable(config, await listing(*args, **kwargs))
-
-    session.call_tool, session.list_tools = call_tool, list_tools
+            raise translate(error, Outcome(), config.url) from None
 
 
 async def _in_time(config: ServerConfig, connecting: Awaitable[T]) -> T:
     seconds = config.startup_timeout
     try:
         async with asyncio.timeout(seconds) as limit:
-            return await _guarded(connecting, config.url)
+            return await _with_our_errors(connecting, config.url)
     except TimeoutError:
         if not limit.expired():
-            raise  # one of its parts: it says itself what took too long
+            raise  # of one of its parts, which says what took too long
     raise ServerUnreachable(
         f"{config.url} was not ready within {seconds:g} seconds (startup_timeout_sec in "
         f"{config.source}).",
@@ -279,12 +280,12 @@ async def _connect(
             async with asyncio.timeout(_CONNECT):
                 client = await stack.enter_async_context(_events(config, auth, options))
         except Exception:
-            # Not one of those either: what the POST said is the better explanation.
+            # Not one of those either: the response to the POST is the better explanation.
             outcome.status = post
             raise
     if outcome.error is not None:
-        # Refused, and then the SDK tried an older handshake, which may have been let through: the
-        # connection would be of the wrong kind.
+        # The server refused, and then perhaps accepted the SDK's older handshake: the connection
+        # would be of the wrong kind.
         raise outcome.error
     return client
 
@@ -307,7 +308,7 @@ async def _streamable(
     timeout = httpx2.Timeout(_CONNECT, read=_READ)
     async with _http(config, auth=auth, timeout=timeout) as http:
         transport = streamable_http_client(config.url, http_client=http)
-        async with _entered(transport, config, options) as client:
+        async with _entered(SignedInClient(config.url, transport, **options)) as client:
             yield client
 
 
@@ -322,17 +323,13 @@ async def _events(
         sse_read_timeout=_READ,
         httpx_client_factory=functools.partial(_http, config),
     )
-    async with _entered(transport, config, {**options, "mode": "legacy"}) as client:
+    client = SignedInClient(config.url, transport, **{**options, "mode": "legacy"})
+    async with _entered(client):
         yield client
 
 
 @contextlib.asynccontextmanager
-async def _entered(
-    transport: Any, config: ServerConfig, options: dict[str, Any]
-) -> AsyncIterator[SignedInClient]:
-    info = mcp_types.Implementation(name="mcpnb", version=__version__)
-    client = SignedInClient(transport, **{"client_info": info, **options})
-    client.mcpnb_config = config
+async def _entered(client: SignedInClient) -> AsyncIterator[SignedInClient]:
     try:
         async with client:
             yield client

@@ -1,9 +1,10 @@
-"""Limits on what a server may send, and an end for what a call leaves behind."""
+"""Limits on what a server may send, and the guards that depend on the inside of a library."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from importlib.metadata import version
 from typing import Any, Final
 
 import httpx2
@@ -15,30 +16,8 @@ from mcpnb.tokens.auth import current_outcome
 
 __all__ = ["bounded", "bounded_validation", "no_leftovers"]
 
-
-def no_leftovers(http: httpx2.AsyncClient) -> Callable[[Any], Awaitable[None]]:
-    """Give the request hook that closes idle connections on which something was left over."""
-
-    async def close_them(_: Any) -> None:
-        transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001  no other way
-        for transport in transports:
-            for connection in getattr(getattr(transport, "_pool", None), "connections", ()):
-                if connection.is_idle() and _leftover(connection):
-                    await connection.aclose()
-
-    return close_them
-
-
-def _leftover(connection: Any) -> bytes:
-    inner = connection
-    while (deeper := getattr(inner, "_connection", None)) is not None:  # a proxy's holds another
-        inner = deeper
-    protocol = getattr(inner, "_h11_state", None)  # HTTP/2 numbers its answers
-    return bytes(protocol.trailing_data[0]) if protocol is not None else b""
-
-
 MAX_ANSWER: Final = 64 * 1024 * 1024
-"""Unpacked bytes of one answer, or of one event of a stream: a picture or a table has far fewer."""
+"""Unpacked bytes of one response or one event of a stream; pictures and tables have far fewer."""
 _MOST_WORK: Final = 20_000_000
 """Characters of the schema times those of the result; checking that much takes seconds."""
 # A pattern can take time without end (measured: 27 letters, eight seconds, and every further letter
@@ -48,22 +27,80 @@ _ENDLESS = frozenset({"pattern", "patternProperties", "uniqueItems"})
 _REFERENCES = frozenset({"$dynamicRef", "$recursiveRef", "$ref"})
 
 
+def _unknown_inside(library: str, guard: str) -> CallError:
+    """Return the error for a library whose inside has changed: a guard that sees nothing is none.
+
+    Args:
+        library: Its distribution.
+        guard: What mcpnb could not do, as the end of a sentence.
+    """
+    return CallError(
+        f"mcpnb does not know the inside of {library} {version(library)}, and could not {guard}. "
+        f"Update mcpnb, or install an older {library}."
+    )
+
+
+def no_leftovers(http: httpx2.AsyncClient) -> Callable[[Any], Awaitable[None]]:
+    """Return a request hook that closes idle connections on which a server left bytes.
+
+    Such bytes would be read as the response to the next request.
+
+    Raises:
+        CallError: The client is not built as mcpnb knows it.
+    """
+
+    def unknown() -> CallError:
+        return _unknown_inside("httpx2", "check connections for bytes that a server left on them")
+
+    try:
+        transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001  no other way
+        pools = [transport._pool for transport in transports if transport is not None]  # noqa: SLF001
+        _ = [pool.connections for pool in pools]
+    except AttributeError:
+        raise unknown() from None
+
+    async def close_them(_: Any) -> None:
+        for pool in pools:
+            for connection in pool.connections:
+                if not connection.is_idle():
+                    continue
+                left = _leftover(connection)
+                if left is None:
+                    raise unknown()
+                if left:
+                    await connection.aclose()
+
+    return close_them
+
+
+def _leftover(connection: Any) -> bytes | None:
+    """Return the unread bytes of a connection; `None` if it is not built as mcpnb knows it."""
+    inner = connection
+    while hasattr(inner, "_connection"):  # a pool's connection and a proxy's hold another
+        inner = inner._connection  # noqa: SLF001  no other way
+    if inner is None or hasattr(inner, "_h2_state"):  # not connected; HTTP/2 numbers its responses
+        return b""
+    protocol = getattr(inner, "_h11_state", None)
+    return bytes(protocol.trailing_data[0]) if protocol is not None else None
+
+
 async def bounded(response: httpx2.Response) -> None:
-    """Have an answer end in an error where it is larger than anybody means it to be.
+    """Let a response end in an error where it is larger than anybody means it to be.
 
     A response hook of the HTTP client.
 
     Raises:
+        CallError: The response is not built as mcpnb knows it.
         httpx2.DecodingError: It is packed in a way that was not asked for.
     """
     stream = response.stream
     if not isinstance(stream, httpx2.AsyncByteStream):
-        return
+        raise _unknown_inside("httpx2", "limit the size of a response")
     try:
-        # Unpacked here, it is not to be unpacked again.
+        # Unpacked here, so httpx2 must not unpack it again.
         unpacking = Unpacking(response.headers.pop("content-encoding", ""))
     except ValueError as error:
-        raise httpx2.DecodingError(f"The answer cannot be read: {error}.") from None
+        raise httpx2.DecodingError(f"The response cannot be read: {error}.") from None
     events = response.headers.get("content-type", "").startswith("text/event-stream")
     response.stream = _Bounded(stream, unpacking, events=events)
 
@@ -98,20 +135,25 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 def _too_large() -> httpx2.DecodingError:
-    said = f"An answer was larger than {MAX_ANSWER >> 20} MiB, and not read further."
-    # The SDK tells whoever called only that the stream has ended.
+    message = f"A response was larger than {MAX_ANSWER >> 20} MiB. The rest was not read."
+    # The SDK tells the caller only that the stream has ended.
     if (outcome := current_outcome.get()) is not None:
-        outcome.error = CallError(f"{said} The call may have been made there all the same.")
-    return httpx2.DecodingError(said)
+        outcome.error = CallError(f"{message} The server may have made the call all the same.")
+    return httpx2.DecodingError(message)
 
 
 def bounded_validation(session: Any) -> None:
-    """Have the SDK check results only against schemas that end in time.
+    """Let the SDK check results only against schemas whose check ends in time.
 
-    The specification has clients check structured content (SHOULD, 2025-06-18 and later, tools):
-    so it is done wherever the work is bounded by what came over the wire.
+    The specification wants clients to check structured content (SHOULD, 2025-06-18 and later,
+    tools). It is done wherever the work is bounded by what came over the wire.
+
+    Raises:
+        CallError: The session is not built as mcpnb knows it.
     """
-    validate = session.validate_tool_result
+    validate = getattr(session, "validate_tool_result", None)
+    if validate is None or not isinstance(getattr(session, "_tool_output_schemas", None), dict):
+        raise _unknown_inside("mcp", "limit the time that checking a result takes")
 
     async def validate_tool_result(name: str, result: Any) -> None:
         schema = session._tool_output_schemas.get(name)  # noqa: SLF001  no other way to see it
@@ -122,8 +164,8 @@ def bounded_validation(session: Any) -> None:
         except RecursionError:  # a schema that refers to itself says nothing
             return
         except RuntimeError as error:
-            said = f"The result of {quote(name)} is not what the server announces: "
-            refused = CallError(said + quote(str(error.__cause__ or error).partition("\n")[0]))
+            why = quote(str(error.__cause__ or error).partition("\n")[0])
+            refused = CallError(f"The result of {quote(name)} does not fit its schema: {why}")
         else:
             return
         raise refused
@@ -132,7 +174,7 @@ def bounded_validation(session: Any) -> None:
 
 
 def _ends(schema: Any, content: Any) -> bool:
-    """Tell whether the work of checking is bounded by the sizes of schema and result."""
+    """Return whether the work of a check is bounded by the sizes of schema and result."""
     try:
         work = len(json.dumps(schema)) * len(json.dumps(content))
     except (TypeError, ValueError, RecursionError):
@@ -143,7 +185,7 @@ def _ends(schema: Any, content: Any) -> bool:
     return work <= _MOST_WORK and few and not _ENDLESS.intersection(found)
 
 
-def _keywords(schema: Any) -> Any:
+def _keywords(schema: Any) -> Iterator[str]:
     waiting = [schema]
     while waiting:
         node = waiting.pop()

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import httpcore2
+import httpx2
 import pytest
 from mcp.client.session import ClientSession
 
@@ -102,7 +104,7 @@ def test_an_ordinary_schema_is_applied(
     answer_calls(fake, structured({"x": 1}))
     assert session.call("echo", text="x").data == {"x": 1}
     answer_calls(fake, structured({"x": "no number"}))
-    with pytest.raises(errors.CallError, match=r"not what the server announces: .*'no number'"):
+    with pytest.raises(errors.CallError, match=r"does not fit its schema: .*'no number'"):
         session.call("echo", text="x")
 
 
@@ -122,7 +124,7 @@ def test_an_answer_is_given_up_beyond_its_limit(
     monkeypatch.setattr(limits, "MAX_ANSWER", 1 << 20)
     pack = gzip.compress if packing else bytes
     answer_calls(fake, lambda n: pack(text(n, 3 << 20)), **packing)
-    with pytest.raises(errors.CallError, match="larger than 1 MiB, and not read further"):
+    with pytest.raises(errors.CallError, match="larger than 1 MiB"):
         session.call("echo", text="x")
 
     answer_calls(fake, lambda n: pack(text(n, 1 << 19)), **packing)
@@ -138,6 +140,56 @@ def test_an_answer_packed_in_another_way_is_refused(
         session.call("echo", text="x")
     [accepted] = {r.headers["accept-encoding"] for r in fake.requests if r.path == "/mcp"}
     assert accepted == "gzip"
+
+
+class Wrapped(httpx2.AsyncBaseTransport):
+    """What another httpx2 might have: the same transport without the inside that is known."""
+
+    def __init__(self, inner: Any) -> None:
+        self.handle_async_request = inner.handle_async_request  # type: ignore[method-assign]
+
+
+def without_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = httpx2.AsyncClient._init_transport  # noqa: SLF001
+    monkeypatch.setattr(
+        httpx2.AsyncClient, "_init_transport", lambda *a, **given: Wrapped(usual(*a, **given))
+    )
+
+
+class Opaque:
+    def is_idle(self) -> bool:
+        return True
+
+
+def without_a_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = property(lambda _: [Opaque()])
+    monkeypatch.setattr(httpcore2.AsyncConnectionPool, "connections", connections)
+
+
+def without_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        ClientSession,
+        "__getattribute__",
+        lambda self, name: hidden(object.__getattribute__, self, name),
+    )
+
+
+def hidden(get: Any, self: object, name: str) -> Any:
+    if name == "_tool_output_schemas":
+        raise AttributeError(name)
+    return get(self, name)
+
+
+@pytest.mark.threat("endless-answer", "endless-schema")
+@pytest.mark.parametrize("change", [without_a_pool, without_a_protocol, without_schemas])
+def test_a_library_whose_inside_is_unknown_is_not_used(
+    session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    """A guard that cannot see what it guards must not pass for one."""
+    change(monkeypatch)
+    for call in (session.tools, lambda: session.call("echo", text="x")):
+        with pytest.raises(errors.CallError, match=r"does not know the inside of \w+ [\d.]+, and"):
+            call()
 
 
 @posix
