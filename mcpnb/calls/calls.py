@@ -6,7 +6,6 @@ import asyncio
 import os
 import weakref
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from mcpnb.concurrency import ForkSafeLock
@@ -125,15 +124,13 @@ class Calls:
 
         with ProgressLine(tool) as line:
             report = self._progress or line.report
-            return self._blocking(self._calling(tool, {**(arguments or {}), **kw}, report))
+            return self._blocking(self._calling(tool, arguments, kw, report))
 
     async def acall(
         self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any
     ) -> ToolResult:
         """Call a tool; see `mcpnb.Session.acall`."""
-        return await self._awaiting(
-            self._calling(tool, {**(arguments or {}), **kw}, self._progress)
-        )
+        return await self._awaiting(self._calling(tool, arguments, kw, self._progress))
 
     def tools(self) -> Tools:
         """List the tools and wait."""
@@ -195,35 +192,25 @@ class Calls:
         raise failure
 
     def _calling(
-        self, tool: str, arguments: dict[str, Any], report: Progress | None
+        self,
+        tool: str,
+        arguments: dict[str, Any] | None,
+        named: dict[str, Any],
+        report: Progress | None,
     ) -> Operation[ToolResult]:
         from mcpnb.calls.client import require_usable
-        from mcpnb.calls.progress import Reports
-        from mcpnb.calls.results import ToolResult, tool_error
         from mcpnb.calls.schema import as_json
 
         require_usable(self._config, tool)
-        sent = as_json(tool, arguments)
-
-        async def operation(client: SignedInClient) -> ToolResult:
-            await self._connection.live.list_once(client)
-            called = partial(client.call_tool, tool, sent, read_timeout_seconds=self._timeout)
-            if report is None:
-                raw = await called()
-            else:
-                reports = Reports(report)
-                raw = await reports.heard_during(called(progress_callback=reports.report))
-            result = ToolResult(raw, name=tool)
-            if result.is_error:
-                raise tool_error(tool, result)
-            return result
-
-        return operation
+        sent = as_json(tool, arguments or {}, named)
+        return lambda client: self._connection.live.call_tool(
+            client, tool, sent, timeout=self._timeout, progress=report
+        )
 
     async def _listing(self, client: SignedInClient) -> Tools:
         from mcpnb.calls.results import all_pages
         from mcpnb.calls.tools import Tool, Tools
 
         found = await all_pages(client.list_tools, "tools")
-        self._connection.live.listed(client)
+        self._connection.live.listed(client, found)
         return Tools(Tool(raw, self.call, self.acall) for raw in found)

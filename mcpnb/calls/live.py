@@ -1,4 +1,4 @@
-"""The connected client and the event loop of one daemon thread that it lives on."""
+"""The connected client of a session, and the event loop of one daemon thread that it lives on."""
 
 from __future__ import annotations
 
@@ -8,80 +8,54 @@ import contextlib
 import contextvars
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
-
-import anyio
-from anyio.from_thread import BlockingPortal
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcpnb.calls.client import SignedInClient, connected
 from mcpnb.calls.errors import translate
+from mcpnb.calls.progress import Progress, Reports
+from mcpnb.calls.results import ToolResult, all_pages, tool_error
+from mcpnb.calls.schema import Verbatim
+from mcpnb.calls.tools import Listing
 from mcpnb.concurrency import ForkSafeLock
 from mcpnb.errors import CallError, CallTimeout, detached
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.tokens import Tokens
 from mcpnb.tokens.auth import BearerAuth, Outcome, current_outcome
 
-__all__ = ["LiveClient", "later", "result_of", "start"]
+if TYPE_CHECKING:
+    import mcp_types
 
+__all__ = ["LiveClient", "result_of", "start"]
 
 T = TypeVar("T")
+Operation = Callable[[SignedInClient], Coroutine[Any, Any, T]]
+
 _lock = ForkSafeLock()
-_portals: dict[int, BlockingPortal] = {}
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
-_tasks: set[asyncio.Task[object]] = set()
 
 
-def start(function: Callable[[], Awaitable[T]]) -> Future[T]:
+def start(function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
     """Run an async function on the background loop; cancelling the future cancels it there.
 
-    Nothing is patched, and it does not matter which thread or loop asks: a widget's callback may
-    come on any (measured: it changes with ipykernel's minor version).
+    Nothing is patched, and any thread or loop may call this: a widget's callback may come on any
+    (measured: it changes with ipykernel's minor version), and so may a finalizer, which the garbage
+    collector runs wherever it happens to run.
     """
-    return _portal().start_task_soon(function)
+    return asyncio.run_coroutine_threadsafe(function(), _loop())
 
 
-def later(function: Callable[[], Coroutine[Any, Any, object]]) -> None:
-    """Run an async function on the background loop some time, from any thread, that one included.
-
-    For finalizers: the garbage collector runs them wherever it happens to run.
-    """
-    loop = _loops.get(os.getpid())
-    if loop is not None:
-        loop.call_soon_threadsafe(_begin, loop, function)
-
-
-def _begin(
-    loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, object]]
-) -> None:
-    task = loop.create_task(function())
-    _tasks.add(task)  # the loop alone would let it be collected half-way
-    task.add_done_callback(_tasks.discard)
-
-
-def _portal() -> BlockingPortal:
-    # One per process: a forked child has none of its parent's threads.
+def _loop() -> asyncio.AbstractEventLoop:
     with _lock:
-        portal = _portals.get(os.getpid())
-        if portal is None:
-            ready: Future[BlockingPortal] = Future()
-            # Not anyio's own start_blocking_portal: it ends the portal when its context manager is
-            # collected, which at interpreter exit prints a traceback (measured). A daemon thread
-            # simply stops with the process.
-            threading.Thread(target=_run, args=(ready,), name="mcpnb-calls", daemon=True).start()
-            portal = _portals[os.getpid()] = ready.result()
-        return portal
-
-
-def _run(ready: Future[BlockingPortal]) -> None:
-    async def main() -> None:
-        async with BlockingPortal() as portal:
-            _loops[os.getpid()] = asyncio.get_running_loop()
-            ready.set_result(portal)
-            await portal.sleep_until_stopped()
-
-    anyio.run(main, backend="asyncio")
+        loop = _loops.get(os.getpid())  # a fork has the parent's loop, without its thread
+        if loop is None:
+            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            # A daemon thread stops with the process. One that is joined at exit, as anyio's is,
+            # makes a second Ctrl-C print a traceback (measured).
+            threading.Thread(target=loop.run_forever, name="mcpnb-calls", daemon=True).start()
+        return loop
 
 
 def result_of(future: Future[T]) -> T:
@@ -99,15 +73,17 @@ def result_of(future: Future[T]) -> T:
     return future.result()
 
 
-Operation = Callable[[SignedInClient], Coroutine[Any, Any, T]]
-
-# The HTTP+SSE transport swallows a refused POST and leaves its caller waiting for an answer that
-# cannot come; the refusal itself is known from the request. Seconds to let a real answer win.
+# The HTTP+SSE transport swallows a refused POST and leaves its caller waiting for a response that
+# cannot come. The refusal itself is known from the request. Seconds to let a real response win.
 _SWALLOWED = 0.5
 
 
+class _Swallowed(Exception):
+    """The transport swallowed a refusal, and its caller would wait for ever."""
+
+
 class LiveClient:
-    """One connection for all calls of a session, made at the first and again when it has died."""
+    """One connection for all calls of a session, made at the first call and again when it died."""
 
     def __init__(self, config: ServerConfig, source: Tokens, auth: BearerAuth) -> None:
         self.process = os.getpid()
@@ -118,10 +94,10 @@ class LiveClient:
         self._owner: asyncio.Task[None] | None = None
         self._stop: asyncio.Event | None = None
         self._connecting: asyncio.Lock | None = None
-        self._listing: tuple[SignedInClient, asyncio.Future[None]] | None = None
+        self._listing: tuple[SignedInClient, asyncio.Future[Listing]] | None = None
 
     def start(self, operation: Operation[T], timeout: float | None = None) -> Future[T]:
-        """Begin one call; any thread may ask. The future raises our own errors.
+        """Begin one call, from any thread. The future raises mcpnb's errors.
 
         Args:
             operation: What to do with the connected client.
@@ -130,9 +106,101 @@ class LiveClient:
         return start(lambda: self._within(timeout, operation))
 
     def close(self) -> None:
-        """End the connection, if there is one; returns at once."""
-        if self._owner is not None:
-            later(self._disconnect)
+        """End the connection, if there is one; return at once."""
+        # Without the lock: a finalizer may run in the thread that has it.
+        loop = _loops.get(os.getpid())
+        if self._owner is not None and loop is not None and self.process == os.getpid():
+            asyncio.run_coroutine_threadsafe(self._disconnect(), loop)
+
+    # Calls
+
+    async def call_tool(
+        self,
+        client: SignedInClient,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        timeout: float | None,  # noqa: ASYNC109  the SDK's own time-out of one request
+        progress: Progress | None,
+    ) -> ToolResult:
+        """Call a tool with arguments in JSON's types.
+
+        Args:
+            client: The connected client.
+            tool: Its name at the server.
+            arguments: By the tool's names for them, or in the spelling that Python can write.
+                `Verbatim` ones are sent as they are.
+            timeout: Seconds for one request of the call.
+            progress: Called with what the server reports.
+
+        Raises:
+            TypeError: The tool's schema has no such argument; nothing was sent.
+            ToolError: The tool reports an error.
+            CallError: The server refused the call.
+        """
+        sent = await self._named(client, tool, arguments)
+        call = partial(client.call_tool, tool, sent, read_timeout_seconds=timeout)
+        failure: CallError
+        try:
+            if progress is None:
+                raw = await call()
+            else:
+                reports = Reports(progress)
+                raw = await reports.heard_during(call(progress_callback=reports.report))
+        except CallError as error:
+            if error.code is None:  # not the server's own words: they name no tool
+                raise
+            failure = error
+        else:
+            result = ToolResult(raw, name=tool)
+            if not result.is_error:
+                return result
+            failure = tool_error(tool, result)
+        if advice := await self._advice(client, tool):
+            failure.args = (f"{failure} {advice}",)
+        raise failure
+
+    async def _named(
+        self, client: SignedInClient, tool: str, arguments: dict[str, Any]
+    ) -> dict[str, Any]:
+        listing = await self._listed_once(client)
+        if isinstance(arguments, Verbatim):
+            return arguments
+        try:
+            return listing.named(tool, arguments)
+        except TypeError:  # perhaps the server has changed the tool since
+            return (await self._listed_again(client)).named(tool, arguments)
+
+    async def _advice(self, client: SignedInClient, tool: str) -> str:
+        listing = await self._listed_once(client)
+        if tool not in listing and not listing.complete:
+            listing = await self._listed_again(client)
+        return listing.advice(tool)
+
+    def listed(self, client: SignedInClient, tools: list[mcp_types.Tool]) -> None:
+        """Note that somebody has just listed all tools: no call needs to list them."""
+        done: asyncio.Future[Listing] = asyncio.get_running_loop().create_future()
+        done.set_result(Listing(tools, complete=True))
+        self._listing = (client, done)
+
+    async def _listed_once(self, client: SignedInClient) -> Listing:
+        """List the tools once for a connection, before its first call.
+
+        The SDK validates results against the listed schemas, and fetches the list for every call
+        that comes before it has one: 99 times for 100 parallel first calls (measured).
+        """
+        listing = self._listing
+        if listing is None or listing[0] is not client:
+            listing = self._listing = (client, asyncio.ensure_future(_first_page(client)))
+        return await asyncio.shield(listing[1])
+
+    async def _listed_again(self, client: SignedInClient) -> Listing:
+        tools = await asyncio.create_task(_all_tools(client))
+        if tools is not None:
+            self.listed(client, tools)
+        return await self._listed_once(client)
+
+    # The connection
 
     async def _within(self, seconds: float | None, operation: Operation[T]) -> T:
         try:
@@ -140,7 +208,7 @@ class LiveClient:
                 return await self._perform(operation)
         except TimeoutError:
             if not limit.expired():
-                raise  # one of its parts: it says itself what took too long
+                raise  # of one of its parts, which says what took too long
         raise CallTimeout(
             f"{self._source.server} did not answer within {seconds:g} seconds. "
             "The call may still be running there."
@@ -156,13 +224,13 @@ class LiveClient:
             except _Swallowed:
                 if self._client is client:
                     await self._disconnect()
-                raise (outcome.error or CallError("The call was refused.")) from None
+                raise (outcome.error or CallError("The server refused the call.")) from None
             except Exception as error:  # noqa: BLE001  translated, whatever it is
                 dead = self._died(client, error, outcome)
                 if dead:
                     await self._disconnect()
                 if dead and attempt == 1 and outcome.status == 404:
-                    continue  # the session is gone, so the call was not taken: once more, anew
+                    continue  # the session is gone and the call was not taken: connect again
                 raise translate(error, outcome, self._source.server) from None
         raise AssertionError("unreachable")
 
@@ -204,10 +272,10 @@ class LiveClient:
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             except BaseException:
-                # Interrupted or timed out: what was begun is not left behind.
-                owner.cancel()
+                owner.cancel()  # interrupted or timed out: nothing half-made stays
                 raise
-            owner.add_done_callback(_retrieved)
+            # The call that meets a connection's end reports it; asyncio need not.
+            owner.add_done_callback(lambda owner: owner.cancelled() or owner.exception())
             if not ready.done():
                 owner.result()  # raises what went wrong
                 raise CallError(f"No connection to {self._source.server}.")
@@ -219,23 +287,6 @@ class LiveClient:
         async with connected(self._config, self._source, self._auth, {}) as client:
             ready.set_result(client)
             await stop.wait()
-
-    async def list_once(self, client: SignedInClient) -> None:
-        """List the tools once for a connection, before its first call.
-
-        The SDK validates results against the listed schemas and fetches the list for every call
-        that comes before it has one: 99 times for 100 parallel first calls (measured).
-        """
-        listing = self._listing
-        if listing is None or listing[0] is not client:
-            listing = self._listing = (client, asyncio.ensure_future(_listed(client)))
-        await asyncio.shield(listing[1])
-
-    def listed(self, client: SignedInClient) -> None:
-        """Note that somebody has just listed all tools: no call needs to any more."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        self._listing = (client, done)
 
     async def _disconnect(self) -> None:
         owner, stop = self._owner, self._stop
@@ -250,18 +301,19 @@ class LiveClient:
             await owner
 
 
-def _retrieved(owner: asyncio.Task[None]) -> None:
-    # How a connection ended is told by the call that met it, not by asyncio's own report.
-    if not owner.cancelled():
-        owner.exception()
+# In a task, and so in a context, of their own: what these requests meet is not the call's outcome.
 
 
-class _Swallowed(Exception):
-    """The transport keeps a refusal to itself, and its caller waiting."""
-
-
-async def _listed(client: SignedInClient) -> None:
-    # In a context of its own: what this request meets with is not the call's outcome.
+async def _first_page(client: SignedInClient) -> Listing:
     current_outcome.set(Outcome())
     with contextlib.suppress(Exception):
-        await client.list_tools()
+        page = await client.list_tools()
+        return Listing(page.tools, complete=not page.next_cursor)
+    return Listing((), complete=False)
+
+
+async def _all_tools(client: SignedInClient) -> list[mcp_types.Tool] | None:
+    current_outcome.set(Outcome())
+    with contextlib.suppress(Exception):
+        return await all_pages(partial(client.list_tools, cache_mode="refresh"), "tools")
+    return None

@@ -7,11 +7,11 @@
     tools["search-all"]("report")    # any name, also one that is no Python identifier
     await tools.search.acall("report")
 
-Arguments go by position (required ones first, then the schema's order) or by name. Those whose
-names Python cannot write have a spelling that it can (``from`` is ``from_``, ``max-hits`` is
-``max_hits``), and go by their own names in one dict: ``tools.search({"max-hits": 3})``. A dict
-alone in the first place is such a set of arguments unless the tool's first parameter may itself be
-an object; ``tools.search(**{"max-hits": 3})`` is never ambiguous.
+Arguments go by position (required ones first, then the schema's order) or by name. A name that
+Python cannot write has a spelling that it can (``from`` is ``from_``, ``max-hits`` is
+``max_hits``), and goes by itself in one dict: ``tools.search({"max-hits": 3})``. A dict alone in
+the first place is such a set of arguments, unless the tool's first parameter may itself be an
+object; ``tools.search(**{"max-hits": 3})`` is never ambiguous.
 """
 
 from __future__ import annotations
@@ -21,22 +21,20 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from mcpnb import text as display
 from mcpnb.calls.results import ToolResult
-from mcpnb.calls.schema import Parameter, python_names, read_schema
-from mcpnb.text import Grid, count, quote, sanitize
+from mcpnb.calls.schema import Arguments, Parameter, python_names, read_schema
+from mcpnb.text import Grid, count, excerpt, page, paragraph, quote, sanitize
 
 if TYPE_CHECKING:
     import mcp_types
 
-__all__ = ["AsyncCall", "Call", "Tool", "Tools"]
+__all__ = ["AsyncCall", "Call", "Listing", "Tool", "Tools"]
 
 Call = Callable[[str, dict[str, Any]], ToolResult]
 AsyncCall = Callable[[str, dict[str, Any]], Awaitable[ToolResult]]
 
 _DESCRIPTION = 4_000
 _DESCRIPTION_LINES = 100
-_PARAMETER = 300
 _CELL = 200
 _NOTEBOOK_ROWS = 300
 _TERMINAL_ROWS = 100
@@ -61,12 +59,11 @@ class Tool:
     acall: Callable[..., Awaitable[ToolResult]]
 
     def __init__(self, raw: mcp_types.Tool, call: Call, acall: AsyncCall) -> None:
-        # No docstring: `tool?` in IPython would show it beside the tool's own.
+        # No docstring: `tool?` in IPython would show it next to the tool's own.
         self.raw = raw
         self.name = str(raw.name)
         self._arguments = read_schema(raw.input_schema)
         self._call = call
-        self._acall = acall
         self.__name__ = python_names([self.name])[self.name]
         self.__qualname__ = self.__name__
         self.__signature__ = self._arguments.signature
@@ -90,10 +87,10 @@ class Tool:
         return self._call(self.name, self._arguments.bind(self.name, args, kwargs))
 
     def named(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Give arguments by the names that the server has for them.
+        """Return arguments by the server's names for them.
 
         Raises:
-            TypeError: The tool has no such argument, which servers would drop without a word.
+            TypeError: The tool has no such argument. Servers would ignore it silently.
         """
         return self._arguments.named(self.name, arguments)
 
@@ -104,9 +101,9 @@ class Tool:
 
     @property
     def description(self) -> str:
-        """What the server says of the tool, word for word."""
-        said = self.raw.description
-        return said if isinstance(said, str) else ""
+        """The server's description of the tool, word for word."""
+        text = self.raw.description
+        return text if isinstance(text, str) else ""
 
     def __repr__(self) -> str:
         first = _first_line(self.description)
@@ -117,8 +114,9 @@ class Tool:
 class Tools(Sequence[Tool]):
     """A server's tools: a list, a table, and an attribute for each tool.
 
-    ``tools.search`` and ``tools["search"]`` are the same tool; ``tools[0]`` the first one. A name
-    that Python cannot write, or that a list already has (``count``), gets a spelling with ``_``.
+    ``tools.search`` and ``tools["search"]`` are the same tool; ``tools[0]`` is the first one. A
+    name that Python cannot write, or that a list already has (``count``), gets a spelling with
+    ``_``.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
@@ -146,7 +144,7 @@ class Tools(Sequence[Tool]):
     def __getitem__(self, key: int | str | slice) -> Tool | Tools:
         if isinstance(key, str):
             if key not in self._by_name:
-                raise KeyError(self._missing(key, self._by_name))
+                raise KeyError(_no_such_tool(key, self._by_name))
             return self._by_name[key]
         return Tools(self._tools[key]) if isinstance(key, slice) else self._tools[key]
 
@@ -157,7 +155,7 @@ class Tools(Sequence[Tool]):
             return known[name]
         if name.startswith("_"):  # a hook that somebody probes for: no time for suggestions
             raise AttributeError(name)
-        raise AttributeError(self._missing(name, known))
+        raise AttributeError(_no_such_tool(name, known))
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._by_attribute]
@@ -165,29 +163,15 @@ class Tools(Sequence[Tool]):
     def _ipython_key_completions_(self) -> list[str]:
         return list(self._by_name)
 
-    @staticmethod
-    def _missing(name: str, known: Iterable[str]) -> str:
-        names = list(known)
-        near = difflib.get_close_matches(name, names[:1_000], n=3)
-        some = ", ".join(sanitize(n, 100) for n in near or names[:10])
-        hint = "Did you mean" if near else "There are" if names else "The server has none"
-        return f"There is no tool {quote(name, 100)}. {hint}{f': {some}' if some else ''}"
-
     def _grid(self, most: int) -> Grid:
-        rows = [
-            [
-                self._shown_name(tool),
-                _first_line(tool.description),
-                _parameters(tool),
-                _claims(tool),
-            ]
-            for tool in self._tools[:most]
-        ]
-        columns = ["tool", "description", "parameters", "the server's claims"]
-        if not any(row[-1] for row in rows):
-            columns = columns[:-1]
-            rows = [row[:-1] for row in rows]
-        return Grid(columns, rows, total=(len(self), 0))
+        shown = self._tools[:most]
+        columns = ["tool", "description", "parameters"]
+        rows = [[self._shown_name(t), _first_line(t.description), _parameters(t)] for t in shown]
+        claims = [_claims(tool) for tool in shown]
+        if any(claims):
+            columns.append("the server's claims")
+            rows = [[*row, claim] for row, claim in zip(rows, claims, strict=True)]
+        return Grid(columns, rows, total=(len(self), 0), cell=_CELL)
 
     def _shown_name(self, tool: Tool) -> str:
         spelled = self._spelled[tool.name]
@@ -198,20 +182,58 @@ class Tools(Sequence[Tool]):
         return f"{head}\n{self._grid(_TERMINAL_ROWS).text()}" if self._tools else head
 
     def _repr_html_(self) -> str:
-        return display.page(
-            [
-                display.paragraph(count(len(self), "tool")),
-                self._grid(_NOTEBOOK_ROWS).html(),
-            ]
-        )
+        return page([paragraph(count(len(self), "tool")), self._grid(_NOTEBOOK_ROWS).html()])
+
+
+class Listing:
+    """The tools that a server lists, by name, for checking calls: nothing is read unless needed."""
+
+    def __init__(self, tools: Iterable[mcp_types.Tool], *, complete: bool) -> None:
+        """Take the tools.
+
+        Args:
+            tools: As the SDK has them.
+            complete: Whether these are all pages of the list.
+        """
+        self.complete = complete
+        self._schemas: dict[str, object] = {}
+        for tool in tools:
+            self._schemas.setdefault(str(tool.name), tool.input_schema)
+        self._arguments: dict[str, Arguments] = {}
+
+    def __contains__(self, tool: str) -> bool:
+        return tool in self._schemas
+
+    def named(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments by the server's names; those of an unknown tool as they are.
+
+        Raises:
+            TypeError: The tool has no such argument.
+        """
+        if tool not in self._schemas:
+            return arguments
+        if tool not in self._arguments:
+            self._arguments[tool] = read_schema(self._schemas[tool])
+        return self._arguments[tool].named(tool, arguments)
+
+    def advice(self, tool: str) -> str:
+        """Return which tools there are, for an error of a tool that is not one of them."""
+        return "" if tool in self or not self.complete else _no_such_tool(tool, self._schemas)
+
+
+def _no_such_tool(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names[:1_000], n=3)
+    some = ", ".join(sanitize(n, 100) for n in near or names[:10])
+    hint = "Did you mean" if near else "There are" if names else "The server has none"
+    return f"There is no tool {quote(name, 100)}. {hint}{f': {some}' if some else ''}"
 
 
 def _doc(tool: Tool) -> str:
-    said, cut = display.excerpt(tool.description, _DESCRIPTION, _DESCRIPTION_LINES)
+    text, cut = excerpt(tool.description, _DESCRIPTION, _DESCRIPTION_LINES)
     title = sanitize(tool.raw.title, _CELL) if isinstance(tool.raw.title, str) else ""
-    parts = [inspect.cleandoc(said).strip() or title, cut]
-    lines = [_parameter_line(p) for p in tool.parameters]
-    if lines:
+    parts = [inspect.cleandoc(text).strip() or title, cut]
+    if lines := [_parameter_line(p) for p in tool.parameters]:
         parts.append("\n".join(["Parameters:", *lines]))
     claims = _claims(tool)
     claimed = f" It claims that the tool {claims}." if claims else ""
@@ -220,12 +242,12 @@ def _doc(tool: Tool) -> str:
 
 
 def _parameter_line(parameter: Parameter) -> str:
-    kind = inspect.formatannotation(parameter.annotation)
-    spelled = parameter.python_name
-    own = f" (sent as {quote(parameter.name, 64)})" if parameter.name != spelled else ""
-    said = sanitize(parameter.description, _PARAMETER)
+    kind = sanitize(inspect.formatannotation(parameter.annotation), _CELL)
+    spelled, name = parameter.python_name, parameter.name
+    own = f" (sent as {quote(name, 64)})" if name != spelled else ""
+    text = sanitize(parameter.description)
     optional = "" if parameter.required else ", optional"
-    return f"    {spelled}: {sanitize(kind, _CELL)}{optional}{own}{f' - {said}' if said else ''}"
+    return f"    {spelled}: {kind}{optional}{own}{f' - {text}' if text else ''}"
 
 
 def _parameters(tool: Tool) -> str:
@@ -233,11 +255,11 @@ def _parameters(tool: Tool) -> str:
         p.python_name if p.required else f"{p.python_name}={p.default!r}" for p in tool.parameters
     ]
     rest = [str(p) for p in tool.__signature__.parameters.values() if p.kind == p.VAR_KEYWORD]
-    return sanitize(", ".join(names + rest), _CELL)
+    return ", ".join(names + rest)
 
 
 def _claims(tool: Tool) -> str:
-    """Put the annotations' hints into words: they are the server's, and prove nothing."""
+    """Return the annotations' hints in words: they are the server's, and prove nothing."""
     hints = tool.raw.annotations
     if hints is None:
         return ""

@@ -39,10 +39,12 @@ def call_tool(
     # The SDK checks results with jsonschema. Where Jupyter is installed, that loads a grammar for a
     # format that is not checked then, for 1.2 s (measured); this process is ours, and needs none.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # no such module
+    from mcpnb.calls.schema import Verbatim
+
     whole, named = _whole(text), _pairs(pairs)
     _freshen(session)
     # A schema may leave open that there are more arguments than it names: JSON is sent as it is.
-    arguments = whole | _known(session, tool, named)
+    arguments = Verbatim(whole | _known(session, tool, named))
     result = session.options(timeout=timeout).call(tool, arguments)
     if as_json:
         click.echo(

@@ -418,6 +418,7 @@ class Session(ProcessBound):
             **kw: Arguments by name.
 
         Raises:
+            TypeError: The tool has no such argument; nothing was sent.
             LoginRequired: Somebody has to sign in; `scopes` names what is missing.
             ToolError: The tool reports an error.
             CallError: The call failed.
