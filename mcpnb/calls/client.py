@@ -9,7 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import httpx2
 import mcp_types
@@ -27,10 +27,8 @@ from mcpnb.scrub import redact_logs
 from mcpnb.text import quote
 from mcpnb.tokens import Tokens
 from mcpnb.tokens.auth import BearerAuth, Outcome, current_outcome
+from mcpnb.tokens.static import HeadersHelper, helper_of
 from mcpnb.version import __version__
-
-if TYPE_CHECKING:
-    from mcpnb.tokens.static import HeadersHelper
 
 __all__ = ["SignedInClient", "connected", "own_headers", "require_usable"]
 
@@ -150,7 +148,7 @@ def own_headers(config: ServerConfig) -> list[Callable[[Any], Awaitable[None]]]:
     that the HTTP library has copied from the first. What a helper prints replaces what is written
     in the configuration.
     """
-    headers, helper = _written(config), _helper(config)
+    headers, helper = _written(config), helper_of(config)
     if not headers and helper is None:
         return []
     own = origin_of(config.url)
@@ -201,14 +199,6 @@ async def _helped(helper: HeadersHelper) -> dict[str, Secret]:
     if given is None:
         given = await asyncio.to_thread(helper.headers)
     return {name: value for name, value in given.items() if name.lower() != "authorization"}
-
-
-def _helper(config: ServerConfig) -> HeadersHelper | None:
-    if config.headers_helper is None:
-        return None
-    from mcpnb.tokens.static import helper_of
-
-    return helper_of(config)
 
 
 # Connecting

@@ -1,4 +1,4 @@
-"""From what the MCP SDK raises to our own errors, never an ``ExceptionGroup``."""
+"""From what the MCP SDK raises to mcpnb's own errors, never an ``ExceptionGroup``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["leaf", "translate"]
 
-# The SDK answers in the server's place where its answer did not come, or cannot be read.
+# The SDK answers in the server's place where no response came, or one that it cannot read.
 _OF_THE_SDK = (
     (CONNECTION_CLOSED, "Connection"),
     (CONNECTION_CLOSED, "SSE"),
     (INVALID_REQUEST, "Unexpected"),
     (PARSE_ERROR, "Failed"),
 )
-_NO_SERVER = (404, 405, 410)
 
 
 def leaf(error: Exception) -> Exception:
-    """Give the error that a group of one was made of; of several, ours first."""
+    """Return the error that a group was made of; of several, one of mcpnb's first."""
     while isinstance(error, ExceptionGroup):
         ours = error.subgroup(McpnbError)
         error = (ours or error).exceptions[0]
@@ -36,7 +35,7 @@ def leaf(error: Exception) -> Exception:
 
 
 def translate(raised: Exception, outcome: Outcome, server: str) -> Exception:
-    """Give the error to raise for a failed call.
+    """Return the error to raise for a failed call.
 
     Args:
         raised: What the SDK raised.
@@ -53,9 +52,24 @@ def translate(raised: Exception, outcome: Outcome, server: str) -> Exception:
     return _broken(error, server) or error
 
 
+def _rpc(error: MCPError, outcome: Outcome, server: str) -> McpnbError:
+    if error.code == REQUEST_TIMEOUT:
+        return _too_late(server)
+    if outcome.status >= 400:
+        why = f"HTTP {outcome.status}"
+        if error.message != "Server returned an error response":
+            why += f", {quote(error.message)}"
+        advice = " Try again later." if outcome.status >= 500 else ""
+        return CallError(f"{server} refused the call: {why}.{advice}", code=error.code)
+    if (error.code, error.message.partition(" ")[0]) in _OF_THE_SDK:
+        outcome.over = outcome.over or error.message == "Connection closed"
+        return _cut_off(server) if error.code == CONNECTION_CLOSED else _not_mcp(server)
+    return CallError(f"{server} reports an error: {quote(error.message)}.", code=error.code)
+
+
 def _broken(error: Exception, server: str) -> McpnbError | None:
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
-        return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
+        return _too_late(server)
     if isinstance(error, httpx2.SSEError | httpx2.DecodingError):
         return _not_mcp(server)
     if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.ProtocolError):
@@ -63,45 +77,34 @@ def _broken(error: Exception, server: str) -> McpnbError | None:
     if isinstance(error, httpx2.HTTPError | OSError):
         return _unreachable(error, server)
     if type(error).__module__.startswith(("anyio", "mcp", "pydantic")):
-        said = quote(str(error) or type(error).__name__, 160)
-        return CallError(f"The conversation with {server} broke: {said}.")
-    return None  # not of the conversation: a sampling callback's, say
+        why = quote(str(error) or type(error).__name__, 160)
+        return CallError(f"The connection to {server} failed: {why}.")
+    return None  # not of the connection: a sampling callback's, for example
 
 
 def _unreachable(error: Exception, server: str) -> McpnbError:
     if not isinstance(error, httpx2.HTTPStatusError):
         return ServerUnreachable(f"{server} cannot be reached: {reason(error)}.", sent=True)
     status = error.response.status_code
-    if status in _NO_SERVER:
+    if status in (404, 405, 410):
         return CallError(f"There is no MCP server at {quote(server)} (HTTP {status}).")
     return CallError(f"{server} answered HTTP {status}.")
 
 
+def _too_late(server: str) -> CallTimeout:
+    return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
+
+
 def _cut_off(server: str) -> ServerUnreachable:
     return ServerUnreachable(
-        f"The connection to {server} broke before the answer was there. The call may have been "
-        "made there all the same. Try again.",
+        f"The connection to {server} broke before the response arrived. The server may have made "
+        "the call all the same. Try again.",
         sent=True,
     )
 
 
 def _not_mcp(server: str) -> CallError:
     return CallError(
-        f"What {server} answered cannot be read as MCP. Try again; if it stays so, that server, or "
-        "what stands between, is at fault."
+        f"The response of {server} is not valid MCP. Try again. If it happens again, the server or "
+        "a proxy in front of it is at fault."
     )
-
-
-def _rpc(error: MCPError, outcome: Outcome, server: str) -> McpnbError:
-    if error.code == REQUEST_TIMEOUT:
-        return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
-    if outcome.status >= 400:
-        said = f"HTTP {outcome.status}"
-        if error.message != "Server returned an error response":
-            said += f", {quote(error.message)}"
-        advice = " Try again later." if outcome.status >= 500 else ""
-        return CallError(f"{server} refused the call: {said}.{advice}", code=error.code)
-    if (error.code, error.message.partition(" ")[0]) in _OF_THE_SDK:
-        outcome.over = outcome.over or error.message == "Connection closed"
-        return _cut_off(server) if error.code == CONNECTION_CLOSED else _not_mcp(server)
-    return CallError(f"{server} reports an error: {quote(error.message)}.", code=error.code)

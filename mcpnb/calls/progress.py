@@ -1,4 +1,4 @@
-"""What a server reports of a call that is running, and who hears of it."""
+"""The progress that a server reports of a running call: to a listener, or on one line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EVERY = 1.0
 
 
 class StoppedByListener(CallError):
-    """What a listener raised has ended the call; it is carried to whoever made the call.
+    """A listener raised something, which ended the call and is carried to its caller.
 
     Attributes:
         reason: What was raised. It does not travel as itself: an event loop does not outlive a
@@ -31,12 +31,12 @@ class StoppedByListener(CallError):
     """
 
     def __init__(self, reason: BaseException) -> None:
-        super().__init__("What hears of progress has ended the call.")
+        super().__init__("The progress listener has ended the call.")
         self.reason = reason
 
 
 class Reports:
-    """Hands what a server reports of one call (MCP progress notifications) to a listener.
+    """Passes the MCP progress notifications of one call to a listener.
 
     The SDK would log what a listener raises, and nobody would see it.
     """
@@ -59,12 +59,12 @@ class Reports:
         return result
 
     async def report(self, progress: float, total: float | None, message: str | None) -> None:
-        """Take one report."""
+        """Pass one report on."""
         if self._raised is not None:
             return
         try:
             self._listener(progress, total, message)
-        except BaseException as error:  # noqa: BLE001  it goes to whoever made the call
+        except BaseException as error:  # noqa: BLE001  it goes to the caller
             self._raised = error
             self._scope.cancel()
 
@@ -72,21 +72,22 @@ class Reports:
 class ProgressLine:
     """One updating line for a call that takes longer than two seconds.
 
-    It says that a call is running, in a terminal or a notebook, and is taken away at its end.
-    Nothing is shown where nobody looks: output that is no terminal and no notebook.
+    It shows in a terminal or a notebook that a call is running, and disappears at its end. Other
+    output, which nobody watches, shows nothing.
     """
 
     def __init__(self, what: str) -> None:
         self._what = sanitize(what, 80)
-        self._said = ""
+        self._report = ""
         self._started = time.monotonic()
         self._ended = threading.Event()
-        self._shell = _notebook()
-        self._handle: Any = None
+        self._in_notebook = _in_notebook()
+        self._display: Any = None
+        self._shown = False
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        if self._shell or sys.stderr.isatty():
+        if self._in_notebook or sys.stderr.isatty():
             self._thread = threading.Thread(target=self._run, name="mcpnb-progress", daemon=True)
             self._thread.start()
         return self
@@ -96,44 +97,39 @@ class ProgressLine:
         if self._thread is not None:
             self._thread.join(timeout=2)
 
+    def __str__(self) -> str:
+        return f"{self._what}: {time.monotonic() - self._started:.0f} s{self._report}"
+
     def report(self, progress: float, total: float | None, message: str | None) -> None:
-        """Take what the server reports (MCP progress notifications)."""
+        """Show what the server reports (MCP progress notifications)."""
         share = f"{100 * progress / total:.0f} %" if total else f"{progress:g}"
-        self._said = f", {share}" + (f", {sanitize(message, 80)}" if message else "")
+        self._report = f", {share}" + (f", {sanitize(message, 80)}" if message else "")
 
     def _run(self) -> None:
-        if self._ended.wait(_AFTER):
-            return
-        while not self._ended.wait(0 if self._handle is None else _EVERY):
-            seconds = time.monotonic() - self._started
-            self._show(f"{self._what}: {seconds:.0f} s{self._said}")
-        self._clear()
+        wait = _AFTER
+        while not self._ended.wait(wait):
+            self._show(str(self))
+            wait = _EVERY
+        if self._shown:
+            self._show("")
 
     def _show(self, line: str) -> None:
-        if not self._shell:
+        self._shown = True
+        if not self._in_notebook:
             sys.stderr.write(f"\r\x1b[2K{line}")
             sys.stderr.flush()
-            self._handle = True
-        elif self._handle is None:
-            from IPython.display import display
-
-            bundle = {"text/plain": line}
-            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update({"text/plain": line}, raw=True)
-
-    def _clear(self) -> None:
-        if self._handle is None:
             return
-        if self._shell:
-            self._handle.update({"text/plain": ""}, raw=True)
-        else:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
+        bundle = {"text/plain": line}
+        if self._display is not None:
+            self._display.update(bundle, raw=True)
+            return
+        from IPython.display import display
+
+        self._display = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
 
-def _notebook() -> bool:
-    """Whether this is a kernel with a front end; IPython is not imported to find out."""
+def _in_notebook() -> bool:
+    """Return whether this is a kernel with a front end, without importing IPython to find out."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return type(shell).__name__ == "ZMQInteractiveShell"

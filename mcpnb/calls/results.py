@@ -1,18 +1,20 @@
-"""The result of a call: data, text, tables and images, and resources."""
+"""The result of a call: data, text, tables and pictures, and how they are displayed."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from mcpnb import text as display
-from mcpnb.calls.images import NOTEBOOK_BYTES, Image, blob_size, decoded
 from mcpnb.calls.tables import Table, csv_frame, find_table, frame
 from mcpnb.errors import CallError, ToolError
-from mcpnb.text import Grid, count, quote, sanitize
+from mcpnb.text import Grid, count, paragraph, quote, sanitize
 
 if TYPE_CHECKING:
     from mcp_types import (
@@ -25,20 +27,14 @@ if TYPE_CHECKING:
 
     from mcpnb.calls.client import SignedInClient
 
-__all__ = [
-    "Content",
-    "Image",
-    "ResourceContents",
-    "ToolResult",
-    "all_pages",
-    "read_resource",
-    "text_value",
-    "tool_error",
-]
+__all__ = ["Image", "ResourceContents", "ToolResult", "all_pages", "read_resource", "tool_error"]
+
+_IMAGES = 8
+_IMAGE_BYTES = 8_000_000
+_ERROR_TEXT = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class _Caps(NamedTuple):
     """How much of a result is shown; the rest is counted."""
 
     rows: int
@@ -48,11 +44,8 @@ class Caps:
     """Characters of all cells together."""
     text: int
     lines: int
-    json: int
-    images: int
 
     def grid(self, table: Table) -> Grid:
-        """Return the part of a table that is shown."""
         return Grid(
             table.columns[: self.columns],
             table.head(self.rows, self.columns),
@@ -63,12 +56,102 @@ class Caps:
 
 
 # A notebook file keeps what it shows: about 1 MB of text at the very most, and a few pictures.
-NOTEBOOK = Caps(60, 20, 200, 60_000, 20_000, 1_000, 20_000, 8)
-TERMINAL = Caps(20, 12, 60, 20_000, 2_000, 40, 2_000, 8)
+_NOTEBOOK = _Caps(60, 20, 200, 60_000, 20_000, 1_000)
+_TERMINAL = _Caps(20, 12, 60, 20_000, 2_000, 40)
+
+# Formats that can hold no script and load nothing: SVG can do both and is never shown inline.
+_SIGNATURES = {
+    "image/png": (b"\x89PNG\r\n\x1a\n", b""),
+    "image/jpeg": (b"\xff\xd8\xff", b""),
+    "image/gif": (b"GIF8", b""),
+    "image/webp": (b"RIFF", b"WEBP"),
+}
+
+
+class Image:
+    """One picture of a result: `data` and `mime_type`, shown by a notebook, written by `save`."""
+
+    def __init__(self, encoded: str, mime_type: str) -> None:
+        """Take the picture as MCP sends it.
+
+        Args:
+            encoded: The bytes in base64.
+            mime_type: What they are, according to the server.
+        """
+        self._encoded = encoded
+        self.mime_type = mime_type
+
+    @cached_property
+    def data(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            CallError: The server sent something that is not base64.
+        """
+        return _decoded(self._encoded)
+
+    @property
+    def inline_type(self) -> str | None:
+        """The type that a notebook shows it as; `None` if it is not shown inline.
+
+        PNG, JPEG, GIF and WebP of up to 8 MB are shown, and only if the bytes are one of these.
+        """
+        claimed = self.mime_type.partition(";")[0].strip().lower()
+        if claimed not in _SIGNATURES or _size(self._encoded) > _IMAGE_BYTES:
+            return None
+        try:
+            data = self.data
+        except CallError:
+            return None
+        for name, (start, at_eight) in _SIGNATURES.items():
+            if data.startswith(start) and data[8:].startswith(at_eight):
+                return name
+        return None
+
+    @property
+    def inline_base64(self) -> str:
+        """The bytes in base64, encoded here: nothing that the server wrote goes into a page."""
+        return base64.b64encode(self.data).decode("ascii")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture to a file, and return its path."""
+        target = Path(path)
+        target.write_bytes(self.data)
+        return target
+
+    def __repr__(self) -> str:
+        return f"<Image {_kind_and_size(self.mime_type, self._encoded)}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        del include, exclude  # IPython filters by itself
+        inline = {self.inline_type: self.inline_base64} if self.inline_type else {}
+        return {"text/plain": repr(self), **inline}
+
+    def _repr_png_(self) -> bytes | None:
+        return self.data if self.inline_type == "image/png" else None
+
+
+def _decoded(encoded: str) -> bytes:
+    # As servers write it: also in the URL-safe alphabet, with line ends, without padding.
+    try:
+        text = "".join(encoded.split()).rstrip("=").replace("-", "+").replace("_", "/")
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise CallError(
+            "The server sent bytes that are not base64. `.raw` has them as they came."
+        ) from None
+
+
+def _size(encoded: str) -> int:
+    return len(encoded.rstrip("=")) * 3 // 4
+
+
+def _kind_and_size(mime_type: str, encoded: str) -> str:
+    return f"{sanitize(mime_type, 60)}, {count(_size(encoded), 'byte')}"
 
 
 class Content:
-    """What results of tools and contents of resources have in common.
+    """The common part of a tool's result and a resource's contents.
 
     Attributes:
         images: The pictures, in the server's order.
@@ -86,16 +169,17 @@ class Content:
         """All text parts, joined by line ends."""
         return "\n".join(self._texts)
 
-    if TYPE_CHECKING:  # each kind of content has its own
+    @cached_property
+    def data(self) -> Any:
+        """The content as plain Python values.
 
-        @property
-        def data(self) -> Any:
-            """The content as plain Python values."""
-
-        def _title(self) -> str: ...
+        A tool's structured content, without the ``result`` that the SDK wraps around what is no
+        object; else the text, parsed if it is JSON; else `None`.
+        """
+        return self._view
 
     def df(self) -> Any:
-        """Give the content as a `pandas.DataFrame`.
+        """Return the content as a `pandas.DataFrame`.
 
         A list of records, a dict of columns, a dict with a list of records in it, pandas' own
         ``split`` form and a list of values are tables.
@@ -115,13 +199,22 @@ class Content:
         if mime_type.lower().startswith("image/"):
             self.images.append(Image(blob, mime_type))
         else:
-            what = f"{sanitize(mime_type, 60)}, {count(blob_size(blob), 'byte')}"
+            what = _kind_and_size(mime_type, blob)
             self._others.append(f"{what}, {quote(part.uri, 200)}: see {self._bytes_at}")
+
+    # What is displayed: pictures, then the table, then text, then other data
+
+    def _title(self) -> str:
+        raise NotImplementedError
 
     @cached_property
     def _view(self) -> Any:
         """The data as far as a display can show them; never raises."""
-        return text_value(self.text) if self._texts else None
+        return _parsed(self.text) if self._texts else None
+
+    def _same_as_text(self) -> list[Any]:
+        """Forms in which the text may repeat the data."""
+        return [self._view]
 
     @cached_property
     def _table(self) -> Table | None:
@@ -135,10 +228,9 @@ class Content:
         # The SDK's servers send data twice: structured, and as JSON text (one part per list item).
         if not self._texts or not isinstance(self._view, dict | list):
             return bool(self._texts)
-        whole = text_value(self.text)
-        said = [text_value(text) for text in self._texts]
+        texts = [_parsed(self.text), [_parsed(text) for text in self._texts]]
         try:
-            return not any(known in (whole, said) for known in (self._view, self._wire_data()))
+            return not any(known in texts for known in self._same_as_text())
         except RecursionError:  # Python versions differ in what goes too deep to be compared
             return True
 
@@ -148,19 +240,9 @@ class Content:
             return self._table is None or not self._table.whole
         return self._view is not None and not self._texts
 
-    def _wire_data(self) -> Any:
-        return self._view
-
-    def _data_excerpt(self, caps: Caps) -> tuple[str, str]:
-        if isinstance(self._view, str):
-            return display.excerpt(self._view, caps.text, caps.lines)
-        return display.json_excerpt(self._view, caps.json, caps.lines)
-
-    def _beside(self, table: Table) -> list[str]:
-        if table.whole:
-            return []
-        rest = {k: v for k, v in self._view.items() if v is not table.payload}
-        return [f"beside the table: {display.json_line(rest, TERMINAL.text // 4)}"]
+    def _data_excerpt(self, caps: _Caps) -> tuple[str, str]:
+        cut = display.excerpt if isinstance(self._view, str) else display.json_excerpt
+        return cut(self._view, caps.text, caps.lines)
 
     def _summary(self) -> str:
         parts = []
@@ -171,25 +253,24 @@ class Content:
             parts.append(_describe(self._view))
         if self._shows_text:
             parts.append(f"text of {count(len(self.text), 'character')}")
-        if self.images:
-            parts.append(count(len(self.images), "image"))
-        if self._others:
-            parts.append(count(len(self._others), "other part"))
+        for several, noun in ((self.images, "image"), (self._others, "other part")):
+            if several:
+                parts.append(count(len(several), noun))
         return ", ".join(parts) or "no content"
 
     def __repr__(self) -> str:
         lines = [f"<{self._title()}: {self._summary()}>"]
-        lines += [repr(image) for image in self.images[: TERMINAL.images]]
-        lines += _more(len(self.images) - TERMINAL.images, "image")
+        lines += _first([repr(image) for image in self.images], "image")
         if self._table is not None:
-            lines.append(TERMINAL.grid(self._table).text())
-            lines += self._beside(self._table)
+            lines.append(_TERMINAL.grid(self._table).text())
+            if not self._table.whole:
+                rest = {k: v for k, v in self._view.items() if v is not self._table.payload}
+                lines.append(f"next to the table: {display.json_line(rest, _TERMINAL.text // 4)}")
         if self._shows_text:
-            lines += display.excerpt(self.text, TERMINAL.text, TERMINAL.lines)
+            lines += display.excerpt(self.text, _TERMINAL.text, _TERMINAL.lines)
         if self._shows_data and self._table is None:
-            lines += self._data_excerpt(TERMINAL)
-        lines += self._other_lines(TERMINAL)
-        return "\n".join(line for line in lines if line)
+            lines += self._data_excerpt(_TERMINAL)
+        return "\n".join(line for line in lines + _first(self._others, "part") if line)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         del include, exclude  # IPython filters by itself
@@ -199,7 +280,7 @@ class Content:
             # As itself, not as HTML: that shows everywhere (exports, GitHub, plain viewers).
             bundle[picture.inline_type] = picture.inline_base64
         else:
-            bundle["text/html"] = self._html()
+            bundle["text/html"] = display.page(self._html())
         return bundle
 
     def _lone_picture(self) -> Image | None:
@@ -207,40 +288,37 @@ class Content:
             return None
         return self.images[0]
 
-    def _html(self) -> str:
+    def _html(self) -> list[str]:
         parts = self._html_images()
         if self._table is not None:
-            parts.append(NOTEBOOK.grid(self._table).html())
+            parts.append(_NOTEBOOK.grid(self._table).html())
         if self._shows_text:
-            parts.append(display.block(*display.excerpt(self.text, NOTEBOOK.text, NOTEBOOK.lines)))
+            text = display.excerpt(self.text, _NOTEBOOK.text, _NOTEBOOK.lines)
+            parts.append(display.block(*text))
         if self._shows_data:
-            text, note = self._data_excerpt(NOTEBOOK)
+            data = self._data_excerpt(_NOTEBOOK)
             if isinstance(self._view, dict | list):
-                parts.append(display.folded(_describe(self._view), text, note))
+                parts.append(display.folded(_describe(self._view), *data))
             else:
-                parts.append(display.block(text, note))
-        parts += [display.paragraph(line) for line in self._other_lines(NOTEBOOK)]
-        return display.page(parts or [display.paragraph("No content.")])
+                parts.append(display.block(*data))
+        parts += [paragraph(line) for line in _first(self._others, "part")]
+        return parts or [paragraph("No content.")]
 
     def _html_images(self) -> list[str]:
         parts = []
-        room = NOTEBOOK_BYTES
-        for image in self.images[: NOTEBOOK.images]:
+        room = _IMAGE_BYTES
+        for image in self.images[:_IMAGES]:
             kind = image.inline_type
             if kind is None or (room := room - len(image.data)) < 0:
-                parts.append(display.paragraph(f"{image!r} is not shown here; see .images"))
+                parts.append(paragraph(f"{image!r} is not shown here; see .images"))
             else:
                 source = f"data:{kind};base64,{image.inline_base64}"
                 parts.append(f'<p><img alt="" style="max-width:100%" src="{source}"></p>')
-        more = _more(len(self.images) - NOTEBOOK.images, "image")
-        return parts + [display.paragraph(line) for line in more]
-
-    def _other_lines(self, caps: Caps) -> list[str]:
-        return self._others[: caps.images] + _more(len(self._others) - caps.images, "part")
+        return parts + [paragraph(line) for line in _first(self.images, "image")[_IMAGES:]]
 
 
-def text_value(text: str) -> Any:
-    """Parse text if it is JSON, by the standard's own rules; else give it back."""
+def _parsed(text: str) -> Any:
+    """Return the values if the text is JSON by the standard's own rules; else the text."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -255,16 +333,13 @@ def _refuse(constant: str) -> NoReturn:
 def _describe(data: object) -> str:
     if isinstance(data, dict):
         return f"object with {count(len(data), 'member')}"
-    if isinstance(data, list):
-        return f"list of {count(len(data), 'item')}"
-    return "value"
+    return f"list of {count(len(data), 'item')}" if isinstance(data, list) else "value"
 
 
-def _more(number: int, noun: str) -> list[str]:
-    return [f"… {count(number, f'more {noun}')} not shown"] if number > 0 else []
-
-
-_ERROR_TEXT = 1_000
+def _first(lines: list[Any], noun: str) -> list[Any]:
+    """Return the first eight lines, and one that counts the others."""
+    more = len(lines) - _IMAGES
+    return lines[:_IMAGES] + ([f"… {count(more, f'more {noun}')} not shown"] if more > 0 else [])
 
 
 class ToolResult(Content):
@@ -294,25 +369,16 @@ class ToolResult(Content):
         return bool(self.raw.is_error)
 
     @cached_property
-    def data(self) -> Any:
-        """The result as plain Python values.
-
-        The structured content (without the ``result`` that the SDK wraps around what is no
-        object); else the text parsed, if it is JSON; else the text; else `None`.
-        """
+    def _view(self) -> Any:
         structured = self.raw.structured_content
         if structured is None:
-            return text_value(self.text) if self._texts else None
+            return super()._view
         if isinstance(structured, dict) and structured.keys() == {"result"}:
             return structured["result"]
         return structured
 
-    @cached_property
-    def _view(self) -> Any:
-        return self.data
-
-    def _wire_data(self) -> Any:
-        return self.raw.structured_content
+    def _same_as_text(self) -> list[Any]:
+        return [self._view, self.raw.structured_content]
 
     def _title(self) -> str:
         name = f" of {quote(self._name, 60)}" if self._name else ""
@@ -321,10 +387,9 @@ class ToolResult(Content):
     def _lone_picture(self) -> Image | None:
         return None if self.is_error else super()._lone_picture()
 
-    def _html(self) -> str:
-        if not self.is_error:
-            return super()._html()
-        return display.paragraph("The tool reported an error.") + super()._html()
+    def _html(self) -> list[str]:
+        error = [paragraph("The tool reported an error.")] if self.is_error else []
+        return error + super()._html()
 
     def _add(self, part: ContentBlock) -> None:
         if part.type == "text":
@@ -332,8 +397,7 @@ class ToolResult(Content):
         elif part.type == "image":
             self.images.append(Image(part.data, part.mime_type))
         elif part.type == "audio":
-            size = count(blob_size(part.data), "byte")
-            self._others.append(f"{sanitize(part.mime_type, 60)}, {size}: see .raw")
+            self._others.append(f"{_kind_and_size(part.mime_type, part.data)}: see .raw")
         elif part.type == "resource":
             self._add_resource(part.resource)
         else:
@@ -342,7 +406,7 @@ class ToolResult(Content):
 
 
 class ResourceContents(Content):
-    """What `read` gives: the contents of one resource.
+    """The contents of one resource, as `read` returns them.
 
     Attributes:
         uri: The address that was read.
@@ -367,7 +431,7 @@ class ResourceContents(Content):
 
     @property
     def mime_type(self) -> str | None:
-        """The type the server gives for the contents (the first one's, if there are several)."""
+        """The server's type of the contents (of the first, if there are several)."""
         return next((part.mime_type for part in self.raw.contents), None)
 
     @cached_property
@@ -375,12 +439,19 @@ class ResourceContents(Content):
         """The contents as plain Python values: parsed if JSON, else text, else bytes.
 
         One value for one content, a list for several, `None` for none.
+
+        Raises:
+            CallError: The server sent something that is not base64.
         """
-        values = [self._value(part) for part in self.raw.contents]
+        texts = [getattr(part, "text", None) for part in self.raw.contents]
+        values = [
+            _parsed(text) if isinstance(text, str) else _decoded(getattr(part, "blob", ""))
+            for text, part in zip(texts, self.raw.contents, strict=True)
+        ]
         return values[0] if len(values) == 1 else (values or None)
 
     def df(self) -> Any:
-        """Give the contents as a `pandas.DataFrame`; also CSV, where the server calls it that.
+        """Return the contents as a `pandas.DataFrame`; also CSV, where the server calls it that.
 
         Raises:
             CallError: The content is no table, or pandas is not installed.
@@ -392,18 +463,13 @@ class ResourceContents(Content):
         kind = f", {sanitize(self.mime_type, 60)}" if self.mime_type else ""
         return f"ResourceContents of {quote(self.uri, 200)}{kind}"
 
-    @staticmethod
-    def _value(part: TextResourceContents | BlobResourceContents) -> Any:
-        text = getattr(part, "text", None)
-        return text_value(text) if isinstance(text, str) else decoded(getattr(part, "blob", ""))
-
 
 def tool_error(name: str, result: ToolResult) -> ToolError:
-    """Make the error of a tool that reported one: it quotes what the tool said."""
-    said = result.text.strip()
-    if not said and result.data is not None:
-        said = display.json_line(result.data, _ERROR_TEXT)
-    why = f": {quote(said, _ERROR_TEXT)}" if said else " and did not say why."
+    """Return the error for a tool that reported one: it quotes the tool's words."""
+    words = result.text.strip()
+    if not words and result.data is not None:
+        words = display.json_line(result.data, _ERROR_TEXT)
+    why = f": {quote(words, _ERROR_TEXT)}" if words else " and did not say why."
     return ToolError(f"The tool {quote(name, 100)} reported an error{why}", result=result)
 
 
@@ -412,7 +478,7 @@ _PAGES = 200
 
 
 async def all_pages(fetch: Callable[..., Awaitable[Any]], member: str) -> list[Any]:
-    """Follow a list's cursors to its end.
+    """Return all items of a list, page by page.
 
     Args:
         fetch: A verb of the client that takes ``cursor``.

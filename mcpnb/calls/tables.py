@@ -1,9 +1,8 @@
-"""Which data are a table, told once for `df()` and for every display."""
+"""Which data are a table: decided once, for `df()` and for every display."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from mcpnb.text import quote
 __all__ = ["Table", "csv_frame", "find_table", "frame"]
 
 _MOST_EMPTY = 10_000_000
-# Names under which servers put their rows beside a count or a cursor.
+# Names under which servers put their rows, next to a count or a cursor.
 _ROW_MEMBERS = ("rows", "data", "items", "records", "results")
 
 
@@ -32,12 +31,10 @@ class Table:
     """Whether the table is all of the data, or a member of it."""
 
     def __len__(self) -> int:
-        if self.by_column:
-            return len(self.payload[self.columns[0]])
-        return len(self.payload)
+        return len(self.payload[self.columns[0]] if self.by_column else self.payload)
 
     def head(self, rows: int, columns: int) -> list[list[Any]]:
-        """Give the cells of the first rows and columns; a missing cell is `None`."""
+        """Return the cells of the first rows and columns; a missing cell is `None`."""
         names = self.columns[:columns]
         if self.by_column:
             count = min(rows, len(self))
@@ -45,8 +42,14 @@ class Table:
         return [_cells(row, names) for row in self.payload[:rows]]
 
 
+def _cells(row: Any, names: list[str]) -> list[Any]:
+    if isinstance(row, dict):
+        return [row.get(name) for name in names]
+    return row[: len(names)] if isinstance(row, list) else [row]
+
+
 def find_table(data: object) -> Table:
-    """Find the table in a result's data.
+    """Return the table in a result's data.
 
     Raises:
         CallError: It is no table; the message says what it is and what to do with it.
@@ -56,41 +59,6 @@ def find_table(data: object) -> Table:
     if isinstance(data, dict) and data:
         return _from_dict(data)
     raise CallError(f"This result is not a table: {_kind(data)}")
-
-
-def frame(table: Table) -> Any:
-    """Make the `pandas.DataFrame` of a table."""
-    pandas = _pandas()
-    cells = len(table) * len(table.columns)
-    # Records that share no names make a table of their square: 2 MB of JSON could take 80 GB.
-    if cells > _MOST_EMPTY and cells > 10 * sum(map(len, _sized(table.payload))):
-        raise CallError(
-            f"This table would have {len(table):,} rows and {len(table.columns):,} columns, nearly "
-            "all of it empty. `.data` has the records."
-        )
-    return pandas.DataFrame(table.payload, columns=table.labels)
-
-
-def csv_frame(text: str) -> Any:
-    """Make the `pandas.DataFrame` of a CSV text."""
-    pandas = _pandas()
-    try:
-        return pandas.read_csv(io.StringIO(text))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise CallError(f"pandas cannot read this text as CSV: {quote(error)}") from error
-
-
-def _pandas() -> Any:
-    # Imported at the call only: it costs half a second, and most results need none of it.
-    try:
-        import pandas as pd
-    except ImportError:
-        raise CallError(
-            "df() needs pandas, which is not installed here. In a notebook run "
-            "`%pip install pandas`, in a terminal `python -m pip install pandas`; `.data` has the "
-            "same content without it."
-        ) from None
-    return pd
 
 
 def _from_list(data: list[Any], *, whole: bool = True) -> Table:
@@ -111,28 +79,24 @@ def _from_list(data: list[Any], *, whole: bool = True) -> Table:
 
 
 def _from_dict(data: dict[str, Any]) -> Table:
-    split = _split_orient(data)
-    if split is not None:
+    if (split := _split_orient(data)) is not None:
         return split
-    tables = [name for name, value in data.items() if _is_rows(value)]
-    for name in _ROW_MEMBERS:
-        if tables == [name]:
-            return _from_list(data[name], whole=len(data) == 1)
-    lists = [value for value in data.values() if isinstance(value, list)]
-    alone = len(data) == 1 and len(tables) == 1
-    if len(lists) == len(data) and len({len(value) for value in lists}) == 1 and not alone:
-        empty_rows = not lists[0] and len(data) == 1 and next(iter(data)) in _ROW_MEMBERS
+    lists = {name: value for name, value in data.items() if isinstance(value, list)}
+    records = [name for name, v in lists.items() if v and all(isinstance(row, dict) for row in v)]
+    lengths = {len(value) for value in lists.values()}
+    wrapped = len(records) == 1 and (records[0] in _ROW_MEMBERS or len(data) == 1)
+    if len(lists) == len(data) and len(lengths) == 1 and not wrapped:
+        empty_rows = lengths == {0} and len(data) == 1 and next(iter(data)) in _ROW_MEMBERS
         return Table([], []) if empty_rows else Table(list(data), data, by_column=True)
-    if len(tables) == 1:
-        return _from_list(data[tables[0]], whole=len(data) == 1)
-    if tables:
-        some = ", ".join(f"r.data[{name[:40]!r}]" for name in tables[:3])
+    if len(records) == 1:
+        return _from_list(data[records[0]], whole=len(data) == 1)
+    if records:
+        some = ", ".join(f"r.data[{name[:40]!r}]" for name in records[:3])
         raise CallError(
-            f"This result holds {len(tables)} tables. Take one: {some}, with pandas.DataFrame(...)."
+            f"This result has {len(records)} tables. Take one: {some}, with pandas.DataFrame(...)."
         )
-    for name in _ROW_MEMBERS:
-        if data.get(name) == []:
-            return Table([], [], whole=False)
+    if any(data.get(name) == [] for name in _ROW_MEMBERS):
+        return Table([], [], whole=False)
     raise CallError(f"This result is not a table: {_kind(data)}")
 
 
@@ -150,21 +114,6 @@ def _split_orient(data: dict[str, Any]) -> Table | None:
     return Table(labels, rows, labels=labels)
 
 
-def _is_rows(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
-
-
-def _cells(row: Any, names: list[str]) -> list[Any]:
-    if isinstance(row, dict):
-        return [row.get(name) for name in names]
-    return row[: len(names)] if isinstance(row, list) else [row]
-
-
-def _sized(payload: Any) -> Iterable[Sized]:
-    rows = payload.values() if isinstance(payload, dict) else payload
-    return (row if isinstance(row, dict | list) else (row,) for row in rows)
-
-
 def _kind(data: object) -> str:
     if data is None:
         return "it has no data."
@@ -175,3 +124,48 @@ def _kind(data: object) -> str:
     if isinstance(data, dict):
         return "it is a single object. `.data` has it; pandas.Series(r.data) shows it as a column."
     return "it is a single value. `.data` has it."
+
+
+def frame(table: Table) -> Any:
+    """Return the `pandas.DataFrame` of a table.
+
+    Raises:
+        CallError: Nearly all of it would be empty, or pandas is not installed.
+    """
+    pandas = _pandas()
+    cells = len(table) * len(table.columns)
+    rows = table.payload.values() if table.by_column else table.payload
+    filled = sum(len(row) if isinstance(row, dict | list) else 1 for row in rows)
+    # Records that share no names make a table of their square: 2 MB of JSON could take 80 GB.
+    if cells > _MOST_EMPTY and cells > 10 * filled:
+        raise CallError(
+            f"This table would have {len(table):,} rows and {len(table.columns):,} columns, nearly "
+            "all of it empty. `.data` has the records."
+        )
+    return pandas.DataFrame(table.payload, columns=table.labels)
+
+
+def csv_frame(text: str) -> Any:
+    """Return the `pandas.DataFrame` of a CSV text.
+
+    Raises:
+        CallError: It is no CSV, or pandas is not installed.
+    """
+    pandas = _pandas()
+    try:
+        return pandas.read_csv(io.StringIO(text))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CallError(f"pandas cannot read this text as CSV: {quote(error)}") from error
+
+
+def _pandas() -> Any:
+    # Imported at the call only: it costs half a second, and most results need none of it.
+    try:
+        import pandas as pd
+    except ImportError:
+        raise CallError(
+            "df() needs pandas, which is not installed here. In a notebook run "
+            "`%pip install pandas`, in a terminal `python -m pip install pandas`; `.data` has the "
+            "same content without it."
+        ) from None
+    return pd

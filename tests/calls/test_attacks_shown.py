@@ -197,7 +197,7 @@ def progress(fake: FakeServer, text: str) -> list[str]:
     del fake
     line = ProgressLine(text)
     line.report(1, 2, text)
-    return [f"{line._what}: 3 s{line._said}"]  # noqa: SLF001  the line as it is drawn
+    return [str(line)]
 
 
 PLACES: dict[str, Place] = {

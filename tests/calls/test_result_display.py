@@ -336,7 +336,7 @@ class TestCaps:
         """In a terminal, the members beside the rows are on a line of their own."""
         r = result(structured_content={"rows": [{"a": 1}], "next": "c2"})
 
-        assert repr(r).endswith('beside the table: {"next": "c2"}')
+        assert repr(r).endswith('next to the table: {"next": "c2"}')
 
     def test_rows_without_names_are_a_table_too(self) -> None:
         """Lists of one length have numbered columns; of unequal length they are data."""
