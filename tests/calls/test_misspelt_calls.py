@@ -12,10 +12,10 @@ import mcpnb
 from mcpnb import errors
 from mcpnb.calls.schema import Verbatim
 from tests.fakes import mcp as answers
-from tests.fakes.mcp import tool_of
+from tests.fakes.mcp import answer_method, tool_of
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
-from tests.fakes.wire import Reply, Request
+from tests.fakes.wire import Reply
 
 SCHEMA = {
     "type": "object",
@@ -130,17 +130,6 @@ def test_a_tool_that_is_not_listed_is_called_all_the_same(
     assert sent(fake) == [{"any_argument": 1}]
 
 
-def refusing(fake: FakeServer, answer: dict[str, Any]) -> None:
-    usual = fake.routes["/mcp"]
-
-    def reply(request: Request) -> Reply:
-        if not request.body or tool_of(request.json) is None:
-            return usual(request)
-        return Reply(200, {"jsonrpc": "2.0", "id": request.json["id"], **answer})
-
-    fake.routes["/mcp"] = reply
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -152,7 +141,7 @@ def refusing(fake: FakeServer, answer: dict[str, Any]) -> None:
 def test_an_unknown_tool_that_fails_suggests_near_names(
     fake: FakeServer, session: mcpnb.Session, answer: dict[str, Any]
 ) -> None:
-    refusing(fake, answer)
+    answer_method(fake, "tools/call", answer)
     with pytest.raises(errors.CallError) as caught:
         session.call("ecko")
 
@@ -166,19 +155,14 @@ def test_an_unknown_tool_that_fails_suggests_near_names(
 def test_all_pages_are_listed_before_a_tool_is_called_unknown(
     fake: FakeServer, session: mcpnb.Session
 ) -> None:
-    usual = fake.routes["/mcp"]
-
-    def paged(request: Request) -> Reply:
-        message = request.json if request.body else {}
-        if message.get("method") != "tools/list" or not request.bearer:
-            return usual(request)
+    def page(message: dict[str, Any]) -> Reply:
         later = (message.get("params") or {}).get("cursor") == "2"
         tool = {"name": "later" if later else "first", "inputSchema": {"type": "object"}}
         result = {"tools": [tool], **({} if later else {"nextCursor": "2"})}
         return Reply(200, {"jsonrpc": "2.0", "id": message["id"], "result": result})
 
-    fake.routes["/mcp"] = paged
-    refusing(fake, {"error": {"code": -32602, "message": "no"}})
+    answer_method(fake, "tools/list", page)
+    answer_method(fake, "tools/call", {"error": {"code": -32602, "message": "no"}})
     with pytest.raises(errors.CallError) as caught:
         session.call("later")
     assert "There is no tool" not in str(caught.value)

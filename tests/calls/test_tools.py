@@ -1,4 +1,4 @@
-"""A server's tools as Python callables: signatures, arguments, help, names, the table."""
+"""A server's tools as Python callables: from their schemas, also broken or malicious ones."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import copy
 import inspect
 import pydoc
 import re
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import mcp_types as mcp
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from mcpnb.calls.results import ToolResult
+from mcpnb.calls.schema import read_schema
 from mcpnb.calls.tools import Tool, Tools
+
+# How long an example takes says something about the machine, and nothing about these rules.
+any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SEARCH = {
     "type": "object",
@@ -134,7 +140,6 @@ class TestCalling:
     def test_wrong_arguments_name_the_right_ones(
         self, server: Server, args: tuple[Any, ...], kwargs: dict[str, Any], says: str
     ) -> None:
-        """Nothing is sent, and the error says what the tool takes."""
         listed = "Its parameters: query, limit (optional), from_ (optional), max_hits (optional)"
         with pytest.raises(TypeError, match=re.escape(listed)) as caught:
             server.tool()(*args, **kwargs)
@@ -144,12 +149,10 @@ class TestCalling:
         assert server.calls == []
 
     def test_a_tool_without_arguments_says_so(self, server: Server) -> None:
-        """The error is clear there too."""
         with pytest.raises(TypeError, match="It takes no arguments"):
             server.tool(schema={"properties": {}})(1)
 
     def test_the_async_twin_takes_the_same(self, server: Server) -> None:
-        """`acall` has the signature and the checks of the call."""
         tool = server.tool()
 
         assert inspect.iscoroutinefunction(tool.acall)
@@ -162,7 +165,6 @@ class TestCalling:
 
 class TestHelp:
     def test_the_docstring_says_what_the_schema_says(self, server: Server) -> None:
-        """Description, parameters with types, and whose words these are."""
         hints = mcp.ToolAnnotations(read_only_hint=True)
         tool = server.tool(description="Find things.\n\n    Fast:\n\tyes.", annotations=hints)
 
@@ -197,7 +199,6 @@ class TestHelp:
         assert claim in repr(Tools([tool]))
 
     def test_silence_is_no_claim(self, server: Server) -> None:
-        """Where a server gives no hints, none are made up."""
         tool = server.tool(annotations=mcp.ToolAnnotations(title="Search"))
 
         assert str(tool.__doc__).endswith("nothing here checks them.")
@@ -214,12 +215,10 @@ class TestHelp:
         assert server.calls == []
 
     def test_pythons_help_works(self, server: Server) -> None:
-        """So does ``help(tools.search)``."""
         assert "Find things." in pydoc.render_doc(server.tool(description="Find things."))
 
     @pytest.mark.threat("terminal-escapes", "bidirectional-text")
     def test_hidden_characters_do_not_get_through(self, server: Server) -> None:
-        """No escape sequence or reading-direction trick reaches the terminal."""
         evil = "a\x1b[2J\u202eb\x00\rc"
         schema = {"properties": {evil: {"description": evil, "enum": [evil], "default": evil}}}
         tool = server.tool(evil, schema, description=evil)
@@ -240,7 +239,6 @@ class TestHelp:
 
 class TestTheList:
     def test_it_is_a_sequence(self, server: Server) -> None:
-        """Length, order, index, slice, iteration, membership."""
         tools = server.tools("a", "b", "c")
 
         assert [tool.name for tool in tools] == ["a", "b", "c"]
@@ -253,7 +251,6 @@ class TestTheList:
         assert copy.copy(tools).a is tools.a
 
     def test_each_tool_is_an_attribute_and_an_item(self, server: Server) -> None:
-        """By attribute, by name, by position: the same tool."""
         tools = server.tools("search")
 
         assert tools.search is tools["search"] is tools[0]
@@ -277,7 +274,6 @@ class TestTheList:
         ],
     )
     def test_any_name_has_an_attribute(self, server: Server, name: str, attribute: str) -> None:
-        """What Python cannot write, or a list has already, gets a spelling with ``_``."""
         tools = server.tools(name)
 
         assert getattr(tools, attribute).name == tools[name].name == name
@@ -342,7 +338,6 @@ class TestTheList:
         assert server.calls == []
 
     def test_a_wrong_name_suggests_the_right_one(self, server: Server) -> None:
-        """Attribute and item say which tools there are."""
         tools = server.tools("search", "whoami")
 
         with pytest.raises(AttributeError, match=r"no tool “serch”\. Did you mean: search"):
@@ -360,7 +355,6 @@ class TestTheList:
         assert tools.search is tools[0]
 
     def test_it_displays_as_a_table(self, server: Server, shell: Any) -> None:
-        """Name, first line of the description, parameters: in a notebook and in a terminal."""
         tools = Tools([server.tool("get-all", description="\nFind <b>things</b>.\nMore.")])
         formats, _ = shell.display_formatter.format(tools)
 
@@ -380,8 +374,141 @@ class TestTheList:
 
     @pytest.mark.slow
     def test_a_long_list_is_cut_and_counted(self, server: Server) -> None:
-        """A thousand tools do not fill the page."""
         tools = server.tools(*(f"tool{i}" for i in range(1_000)))
 
         assert "… 900 more rows not shown" in repr(tools)
         assert "… 700 more rows not shown" in tools._repr_html_()
+
+
+KEYWORDS = ["type", "properties", "required", "enum", "anyOf", "$ref", "items", "const", "default"]
+KEYWORDS += ["description", "string", "object", "#/properties", "class"]
+
+
+def nobody(name: str, arguments: dict[str, Any]) -> NoReturn:
+    raise AssertionError(f"{name} was called with {arguments}")
+
+
+def unvalidated(schema: Any) -> Tool:
+    # Unvalidated: what the SDK lets through today need not be all that it lets through tomorrow.
+    return Tool(mcp.Tool.model_construct(name="search", input_schema=schema), nobody, nobody)
+
+
+def annotation(schema: Any, **root: Any) -> Any:
+    arguments = read_schema({"type": "object", "properties": {"x": schema}, **root})
+    return arguments.signature.parameters["x"].annotation
+
+
+class TestSignatures:
+    def test_required_ones_come_first_with_their_types(self) -> None:
+        assert str(inspect.signature(unvalidated(SEARCH))) == (
+            "(query: str, limit: int = 10, from_: str | None = None, max_hits: float = ..., "
+            "exact: bool = ...)"
+        )
+
+    @pytest.mark.parametrize(
+        ("schema", "python"),
+        [
+            ({"type": "string"}, str),
+            ({"type": "integer"}, int),
+            ({"type": "number"}, float),
+            ({"type": "boolean"}, bool),
+            ({"type": "array"}, list),
+            ({"type": "array", "items": {"type": "string"}}, list[str]),
+            ({"type": "object", "properties": {"a": {}}}, dict),
+            ({"type": "null"}, None),
+            ({"enum": ["a", "b"]}, Literal["a", "b"]),
+            ({"const": 3}, Literal[3]),
+            ({"anyOf": [{"type": "string"}, {"type": "null"}]}, str | None),
+            ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, int | None),
+            ({"oneOf": [{"type": "string"}, {"type": "integer"}]}, str | int),
+            ({"type": ["string", "null"]}, str | None),
+            ({"$ref": "#/$defs/Color"}, Literal["red"]),
+            ({"allOf": [{"$ref": "#/$defs/Color"}]}, Any),
+            ({}, Any),
+            (True, Any),
+            ({"type": "strang"}, Any),
+            ({"type": ["string", {}]}, Any),
+            ({"$ref": "https://example.com/x"}, Any),
+            ({"$ref": "#/$defs/None"}, Any),
+            ({"$ref": "#/$defs/Color/enum/0"}, Any),
+            ({"$ref": "#" + "/$defs" * 10_000}, Any),
+            ({"$ref": "#"}, Any),
+            ({"$ref": "#/$defs/Loop"}, Any),
+            ({"enum": []}, Any),
+            ({"enum": [[1]], "type": "array"}, list),
+            ({"enum": list(range(1_000)), "type": "integer"}, int),
+            ({"anyOf": []}, Any),
+            ({"anyOf": [{"type": "string"}] * 1_000}, Any),
+        ],
+    )
+    def test_types_are_pythons(self, schema: Any, python: Any) -> None:
+        definitions = {
+            "Color": {"enum": ["red"], "type": "string"},
+            "Loop": {"$ref": "#/$defs/Loop"},
+        }
+
+        assert annotation(schema, **{"$defs": definitions}) == python
+
+    @pytest.mark.parametrize("default", ["x", 3, 1.5, True, None, [], {}])
+    def test_short_defaults_are_shown(self, default: Any) -> None:
+        schema = {"properties": {"x": {"default": default}}}
+
+        assert read_schema(schema).signature.parameters["x"].default == default
+
+    @pytest.mark.parametrize("default", ["x" * 1_000, [1], pytest.param(10**5_000, id="number")])
+    def test_long_defaults_are_only_known_to_exist(self, default: Any) -> None:
+        """A default that would fill the page is shown as three dots."""
+        schema = {"properties": {"x": {"default": default}}}
+
+        assert str(read_schema(schema).signature.parameters["x"]).endswith("= ...")
+
+    @pytest.mark.parametrize(
+        ("schema", "signature"),
+        [
+            ({"type": "object", "properties": {}}, "()"),
+            ({"type": "object"}, "(**arguments)"),
+            ({"type": "object", "additionalProperties": False}, "()"),
+            ({"properties": {}, "additionalProperties": True}, "(**arguments)"),
+            ({"properties": {"a": {}}, "anyOf": []}, "(a: Any = ..., **arguments)"),
+            ({"properties": {"arguments": {}}, "$ref": ""}, "(arguments: Any = ..., **arguments_)"),
+            ({"properties": {}, "required": ["a", 3, "a"]}, "(a: Any)"),
+            ({"properties": {"self": {}, "args": {}}}, "(self: Any = ..., args: Any = ...)"),
+            ({"properties": {f"p{i}": {} for i in range(10_000)}}, "(**arguments)"),
+            ({"properties": [], "required": {}}, "(**arguments)"),
+            ([], "(**arguments)"),
+            (None, "(**arguments)"),
+        ],
+    )
+    def test_what_the_schema_leaves_open_stays_open(self, schema: Any, signature: str) -> None:
+        """Only a closed list of arguments is enforced here; the server judges the rest."""
+        assert str(read_schema(schema).signature) == signature
+
+    def test_references_that_fan_out_cost_little(self) -> None:
+        """A schema of a few lines cannot make the signature take a year."""
+        fan = {"anyOf": [{"$ref": "#/$defs/a"}] * 8}
+
+        assert annotation({"$ref": "#/$defs/a"}, **{"$defs": {"a": fan}}) is Any
+
+    @pytest.mark.slow
+    @any_speed
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=4)
+                | st.dictionaries(
+                    st.sampled_from(KEYWORDS) | st.text(max_size=5),
+                    inner | st.sampled_from(["string", "array", "object", "#/properties/class"]),
+                )
+            ),
+            max_leaves=30,
+        )
+    )
+    def test_no_schema_is_too_strange(self, schema: Any) -> None:
+        """Whatever a server sends as a schema, there is a tool with help and a table."""
+        strange = unvalidated(schema)
+        tools = Tools([strange])
+
+        assert isinstance(inspect.signature(strange), inspect.Signature)
+        assert all(str(part) for part in (strange.__doc__, repr(strange), repr(tools)))
+        assert tools._repr_html_()

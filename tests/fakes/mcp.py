@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from tests.fakes.wire import Reply
+from tests.fakes.wire import Reply, Request
 
-__all__ = ["answer_to", "tool_of"]
+if TYPE_CHECKING:
+    from tests.fakes.server import FakeServer
+
+__all__ = ["answer_method", "answer_to", "tool_of"]
 
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}}
 TOOLS = [
@@ -20,6 +24,29 @@ def tool_of(message: Any) -> str | None:
     if isinstance(message, dict) and message.get("method") == "tools/call":
         return str(message["params"]["name"])
     return None
+
+
+def answer_method(
+    fake: FakeServer, method: str, answer: dict[str, Any] | Callable[[dict[str, Any]], Reply]
+) -> None:
+    """Have a fake answer one method, to whoever has a token, in another way.
+
+    Args:
+        fake: The fake.
+        method: The JSON-RPC method.
+        answer: Its ``result`` or ``error``, or what makes the reply of a message.
+    """
+    usual = fake.routes["/mcp"]
+
+    def reply(request: Request) -> Reply:
+        message = request.json if request.body else None
+        if not (isinstance(message, dict) and message.get("method") == method and request.bearer):
+            return usual(request)
+        if callable(answer):
+            return answer(message)
+        return Reply(200, {"jsonrpc": "2.0", "id": message["id"], **answer})
+
+    fake.routes["/mcp"] = reply
 
 
 def answer_to(message: Any) -> Reply:
