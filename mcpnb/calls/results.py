@@ -127,9 +127,6 @@ class Image:
         inline = {self.inline_type: self.inline_base64} if self.inline_type else {}
         return {"text/plain": repr(self), **inline}
 
-    def _repr_png_(self) -> bytes | None:
-        return self.data if self.inline_type == "image/png" else None
-
 
 def _decoded(encoded: str) -> bytes:
     # As servers write it: also in the URL-safe alphabet, with line ends, without padding.

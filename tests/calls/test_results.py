@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import builtins
-import contextlib
 import re
-import sys
 from html.parser import HTMLParser
 from typing import Any
 
@@ -60,22 +57,22 @@ def text_at(uri: str, text: str, mime_type: str | None = None) -> mcp.TextResour
 
 
 class TestData:
-    def test_structured_content_comes_before_text(self) -> None:
-        r = result('{"a": 1}', structured_content={"a": 2, "b": 3})
-
-        assert r.data == {"a": 2, "b": 3}
-
-    @pytest.mark.parametrize("value", [[1, 2], "x", 3, {"deep": 1}, None])
-    def test_the_sdks_wrapping_is_taken_off(self, value: object) -> None:
+    @pytest.mark.parametrize(
+        ("content", "data"),
+        [
+            ({"a": 2, "b": 3}, {"a": 2, "b": 3}),
+            ({"result": [1, 2]}, [1, 2]),
+            ({"result": "x"}, "x"),
+            ({"result": {"deep": 1}}, {"deep": 1}),
+            ({"result": None}, None),
+            ({"result": 1, "next": 2}, {"result": 1, "next": 2}),
+        ],
+    )
+    def test_structured_content_comes_first_without_the_sdks_wrapping(
+        self, content: Any, data: object
+    ) -> None:
         """What is no object arrives as ``{"result": value}``, and is given as `value`."""
-        r = structured(value)
-
-        assert r.data == value
-
-    def test_an_object_with_more_than_a_result_stays_whole(self) -> None:
-        r = result(structured_content={"result": 1, "next": 2})
-
-        assert r.data == {"result": 1, "next": 2}
+        assert result('{"a": 1}', structured_content=content).data == data
 
     @pytest.mark.parametrize(
         ("text", "data"),
@@ -95,19 +92,15 @@ class TestData:
         """JSON text becomes values; any other text, however odd, stays what it is."""
         assert result(text).data == data
 
-    def test_no_content_has_no_data(self) -> None:
-        r = result()
-
-        assert (r.data, r.text) == (None, "")
+    def test_an_empty_result_has_no_data_and_an_empty_text(self) -> None:
+        assert (result().data, result().text) == (None, "")
 
     def test_text_joins_all_text_parts_and_resource_texts(self) -> None:
-        resource = text_at("data://x", "two")
-        link = mcp.ResourceLink(name="report", uri="data://report")
         r = made_of(
             mcp.TextContent(text="one"),
-            mcp.EmbeddedResource(resource=resource),
+            mcp.EmbeddedResource(resource=text_at("data://x", "two")),
             mcp.ImageContent(data="", mime_type="image/png"),
-            link,
+            mcp.ResourceLink(name="report", uri="data://report"),
             mcp.TextContent(text="three"),
         )
 
@@ -115,10 +108,9 @@ class TestData:
 
     def test_raw_is_the_sdks_own_result(self) -> None:
         raw = mcp.CallToolResult(content=[], is_error=True)
-        r = ToolResult(raw)
 
-        assert r.raw is raw
-        assert r.is_error
+        assert ToolResult(raw).raw is raw
+        assert ToolResult(raw).is_error
 
     @pytest.mark.slow
     @any_speed
@@ -127,146 +119,13 @@ class TestData:
         assert structured(value).data == value
 
 
-class TestDataFrames:
-    @pytest.mark.parametrize(
-        ("data", "columns", "rows"),
-        [
-            ([{"a": 1, "b": "x"}, {"a": 2, "c": None}], ["a", "b", "c"], 2),
-            ({"a": [1, 2, 3], "b": ["x", "y", "z"]}, ["a", "b"], 3),
-            ({"rows": [{"a": 1}], "total": 9}, ["a"], 1),
-            ({"rows": [{"a": 1}], "columns": ["a"]}, ["a"], 1),
-            ({"users": [{"name": "n"}, {"name": "m"}]}, ["name"], 2),
-            ({"users": [{"name": "n"}], "page": 1}, ["name"], 1),
-            ({"items": [], "next": None}, [], 0),
-            ({"items": []}, [], 0),
-            ({"columns": ["x", "y"], "data": [[1, 2], [3, 4], [5, 6]]}, ["x", "y"], 3),
-            ({"columns": ["x", "y"], "data": [[1, 2], [3, 4]], "index": [0, 1]}, ["x", "y"], 2),
-            ([1, 2, 3], ["value"], 3),
-            (["a", None], ["value"], 2),
-            ([[1, 2], [3, 4]], [0, 1], 2),
-            ([], [], 0),
-        ],
-    )
-    def test_what_looks_like_a_table_is_one(
-        self, data: object, columns: list[object], rows: int
-    ) -> None:
-        frame = structured(data).df()
-
-        assert list(frame.columns) == columns
-        assert len(frame) == rows
-
-    def test_numbers_stay_numbers(self) -> None:
-        """A missing number does not turn its column into objects."""
-        frame = result('[{"n": 1.5}, {}]').df()
-
-        assert frame["n"].dtype.kind == "f"
-
-    @pytest.mark.parametrize(
-        ("data", "says"),
-        [
-            ({"name": "x", "age": 3}, "a single object"),
-            ("a,b\n1,2", "read_csv"),
-            (5, "a single value"),
-            (None, "no data"),
-            ([{"a": 1}, 2], "different kinds"),
-            ([[1], [2, 3]], "unequal length"),
-            ({"x": [{"a": 1}], "y": [{"b": 1}, {"b": 2}]}, "2 tables"),
-            ({"columns": ["x", "x", "y"], "data": [[1, 2, 3]]}, "a single object"),
-            ({}, "a single object"),
-        ],
-    )
-    def test_what_is_no_table_says_what_it_is(self, data: object, says: str) -> None:
-        r = structured(data)
-        with pytest.raises(CallError, match=says):
-            r.df()
-
-    def test_records_with_nothing_in_common_do_not_fill_the_memory(self) -> None:
-        """A small answer cannot make a table of its square."""
-        r = result(structured_content={"result": [{f"k{i}": i} for i in range(20_000)]})
-
-        with pytest.raises(
-            CallError, match="20,000 rows and 20,000 columns, nearly all of it empty"
-        ):
-            r.df()
-
-    @pytest.mark.slow
-    def test_a_big_full_table_is_made(self) -> None:
-        """Size alone is no reason to refuse."""
-        r = result(structured_content={"result": [dict.fromkeys(map(str, range(200)), 1)] * 50_001})
-
-        assert r.df().shape == (50_001, 200)
-
-    def test_bytes_are_no_table(self) -> None:
-        with pytest.raises(CallError, match="it is bytes"):
-            read(mcp.BlobResourceContents(uri="data://b", blob="aGk=")).df()
-
-    @pytest.mark.slow
-    @any_speed
-    @given(
-        st.recursive(
-            st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
-            lambda inner: (
-                st.lists(inner, max_size=3)
-                | st.dictionaries(st.sampled_from(["rows", "data", "columns", "a", "b"]), inner)
-            ),
-            max_leaves=12,
-        )
-    )
-    def test_it_is_a_table_or_an_error_of_ours(self, data: Any) -> None:
-        """No data make pandas raise its own errors."""
-        with contextlib.suppress(CallError):
-            assert structured(data).df() is not None
-
-    def test_a_csv_resource_is_a_table(self) -> None:
-        r = read(text_at("data://x", "a,b\n1,2\n", "text/csv"))
-
-        assert r.df().to_dict("records") == [{"a": 1, "b": 2}]
-
-    def test_broken_csv_is_our_error(self) -> None:
-        """What pandas cannot read is a `CallError`, not pandas' own."""
-        r = read(text_at("data://x", "", "text/csv"))
-        with pytest.raises(CallError, match="as CSV"):
-            r.df()
-
-    def test_without_pandas_it_says_how_to_get_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A missing pandas is one line with the command, and only `df` needs it."""
-        monkeypatch.setitem(sys.modules, "pandas", None)
-        r = result('[{"a": 1}]')
-
-        assert r.data == [{"a": 1}]
-        with pytest.raises(CallError, match="pip install pandas"):
-            r.df()
-
-    def test_pandas_is_imported_only_when_called(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[str] = []
-        really = builtins.__import__
-
-        def recorded(name: str, *args: Any, **kwargs: Any) -> Any:
-            asked.append(name)
-            return really(name, *args, **kwargs)
-
-        monkeypatch.setattr(builtins, "__import__", recorded)
-        r = result('[{"a": 1}]')
-        r._repr_mimebundle_()
-
-        assert "pandas" not in asked
-        r.df()
-        assert "pandas" in asked
-
-
 class TestImages:
     def test_pictures_come_as_bytes_with_their_type(self) -> None:
-        encoded = base64.b64encode(PNG).decode()
         blob = mcp.BlobResourceContents(uri="data://p", mime_type="image/gif", blob="R0lGODlh")
-        images = made_of(
-            mcp.ImageContent(data=encoded, mime_type="image/png"),
-            mcp.EmbeddedResource(resource=blob),
-        ).images
+        png, gif = made_of(picture(), mcp.EmbeddedResource(resource=blob)).images
 
-        assert [(i.data, i.mime_type) for i in images] == [
-            (PNG, "image/png"),
-            (b"GIF89a", "image/gif"),
-        ]
+        assert (png.data, png.mime_type) == (PNG, "image/png")
+        assert (gif.data, gif.mime_type) == (b"GIF89a", "image/gif")
 
     @pytest.mark.parametrize("data", [b"", b"\xff\xfe\xfd" * 20, PNG])
     def test_base64_is_read_in_every_dialect(self, data: bytes) -> None:
@@ -278,17 +137,14 @@ class TestImages:
         assert Image(url_safe, "image/png").data == data
 
     def test_a_broken_picture_hides_no_other(self) -> None:
-        broken, good = made_of(
-            mcp.ImageContent(data="no base64!", mime_type="image/png"),
-            mcp.ImageContent(data="R0lGODlh", mime_type="image/gif"),
-        ).images
+        broken, good = made_of(picture("no base64!"), picture("R0lGODlh", "image/gif")).images
 
         assert good.data == b"GIF89a"
         with pytest.raises(CallError, match="not base64"):
             broken.data  # noqa: B018 - reading it is what fails
 
     def test_save_writes_the_bytes(self, tmp_path: Any) -> None:
-        path = Image(base64.b64encode(PNG).decode(), "image/png").save(tmp_path / "p.png")
+        path = Image(ENCODED, "image/png").save(tmp_path / "p.png")
 
         assert path.read_bytes() == PNG
 
@@ -312,11 +168,10 @@ class TestResources:
         assert r.raw.contents[0].uri == "data://t"
 
     def test_an_image_resource_is_a_picture(self) -> None:
-        encoded = base64.b64encode(PNG).decode()
-        r = read(mcp.BlobResourceContents(uri="data://p", mime_type="image/png", blob=encoded))
+        r = read(mcp.BlobResourceContents(uri="data://p", mime_type="image/png", blob=ENCODED))
 
         assert r.images[0].data == PNG
-        assert r._repr_mimebundle_()["image/png"] == encoded
+        assert r._repr_mimebundle_()["image/png"] == ENCODED
 
 
 class TestToolErrors:
@@ -334,8 +189,6 @@ class TestToolErrors:
         error = tool_error("open", result(structured_content={"why": "gone"}, is_error=True))
 
         assert '{"why": "gone"}' in str(error)
-
-    def test_it_says_so_when_the_tool_said_nothing(self) -> None:
         assert str(tool_error("open", result(is_error=True))).endswith("did not say why.")
 
     def test_it_is_capped(self) -> None:
@@ -405,33 +258,27 @@ class TestInANotebook:
         assert order == sorted(order)
         assert "&quot;total&quot;: 7" in shown
 
-    def test_a_picture_alone_is_a_picture(self, shell: Any) -> None:
+    @pytest.mark.parametrize("shown", [made_of(picture()), Image(ENCODED, "image/png")])
+    def test_a_picture_alone_is_a_picture(self, shell: Any, shown: Any) -> None:
         """It goes out under its own type, which every viewer of a notebook file shows."""
-        formats, _ = shell.display_formatter.format(made_of(picture()))
+        formats, _ = shell.display_formatter.format(shown)
 
         assert set(formats) == {"image/png", "text/plain"}
         assert formats["image/png"] == ENCODED
 
-    def test_an_image_displays_by_itself(self, shell: Any) -> None:
-        """``r.images[0]`` in a cell is the picture."""
-        formats, _ = shell.display_formatter.format(Image(ENCODED, "image/png"))
-
-        assert formats["image/png"] == ENCODED
-        assert Image(ENCODED, "image/png")._repr_png_() == PNG
-
     def test_the_same_data_are_not_shown_twice(self) -> None:
         """The SDK's servers send data structured and as text: one of them is enough."""
         rows = [{"a": 1}, {"a": 2}]
-        once = result('[{"a": 1}, {"a": 2}]', structured_content={"result": rows})
-        each = result('{"a": 1}', '{"a": 2}', structured_content={"result": rows})
-        words = result("x", "y", structured_content={"result": ["x", "y"]})
+        once = structured(rows, '[{"a": 1}, {"a": 2}]')
+        each = structured(rows, '{"a": 1}', '{"a": 2}')
+        words = structured(["x", "y"], "x", "y")
 
         for r in (once, each, words):
             assert "<pre" not in html(r)
             assert repr(r).startswith("<ToolResult: table of 2 rows and 1 column>")
 
     def test_different_text_beside_data_is_shown(self) -> None:
-        assert "two rows" in html(result("two rows", structured_content={"result": [1, 2]}))
+        assert "two rows" in html(structured([1, 2], "two rows"))
 
     def test_an_error_says_that_it_is_one(self) -> None:
         """An error never looks like a result, not even if it is a picture."""
@@ -462,22 +309,17 @@ class TestInANotebook:
         assert repr(structured("words")).endswith(">\nwords")
 
     def test_a_resource_says_where_it_is_from(self) -> None:
-        part = text_at("data://t", "words", "text/plain")
-        raw = mcp.ReadResourceResult(contents=[part], ttl_ms=0, cache_scope="private")
-        r = ResourceContents(raw, "data://t")
+        r = read(text_at("data://t", "words", "text/plain"))
 
         assert repr(r) == (
-            "<ResourceContents of “data://t”, text/plain: text of 5 characters>\nwords"
+            "<ResourceContents of “data://one”, text/plain: text of 5 characters>\nwords"
         )
         assert "words" in html(r)
 
     def test_a_json_resource_is_shown_as_data(self) -> None:
-        part = text_at("data://t", '{"a": {"b": 1}}')
-        raw = mcp.ReadResourceResult(contents=[part], ttl_ms=0, cache_scope="private")
+        r = read(text_at("data://t", '{"a": {"b": 1}}'))
 
-        assert "<details><summary>object with 1 member</summary>" in html(
-            ResourceContents(raw, "data://t")
-        )
+        assert "<details><summary>object with 1 member</summary>" in html(r)
 
 
 class TestWhatAServerCannotDo:
@@ -562,9 +404,7 @@ class TestWhatAServerCannotDo:
 
     def test_broken_bytes_of_a_resource_break_no_display(self) -> None:
         """What is no base64 is named like any file; only `.data` fails."""
-        part = mcp.BlobResourceContents(uri="data://b", blob="no base64!")
-        raw = mcp.ReadResourceResult(contents=[part], ttl_ms=0, cache_scope="private")
-        r = ResourceContents(raw, "data://b")
+        r = read(mcp.BlobResourceContents(uri="data://b", blob="no base64!"))
 
         assert_harmless(r)
         with pytest.raises(CallError, match="not base64"):
@@ -586,7 +426,7 @@ class TestWhatAServerCannotDo:
 
 class TestCaps:
     def test_rows_and_columns_left_out_are_counted(self) -> None:
-        r = result(structured_content={"result": [{f"c{i}": i for i in range(30)}] * 1_000})
+        r = structured([{f"c{i}": i for i in range(30)}] * 1_000)
 
         assert Page(html(r)).tags.count("tr") == 61
         assert "… 940 more rows and 10 more columns not shown" in html(r)
@@ -596,7 +436,7 @@ class TestCaps:
     @pytest.mark.threat("megabytes-shown")
     def test_cells_are_cut(self) -> None:
         """One long cell does not make the table unreadable, nor many of them the file huge."""
-        r = result(structured_content={"result": [{"a": "x" * 10**6, "b": ["y"] * 10**6}] * 500})
+        r = structured([{"a": "x" * 10**6, "b": ["y"] * 10**6}] * 500)
 
         assert len(html(r)) < 100_000
         assert max(map(len, repr(r).splitlines())) <= 100
@@ -623,7 +463,6 @@ class TestCaps:
 
     def test_a_table_says_what_stands_beside_it(self) -> None:
         r = result(structured_content={"rows": [{"a": 1}], "next": "c2"})
-
         assert repr(r).endswith('next to the table: {"next": "c2"}')
 
     def test_rows_without_names_are_a_table_too(self) -> None:
@@ -631,7 +470,7 @@ class TestCaps:
         assert repr(result("[[1], [2, 3]]")).startswith("<ToolResult: list of 2 items>")
 
     def test_a_table_is_never_wider_than_a_terminal(self) -> None:
-        wide = result(structured_content={"result": [{f"c{i}": "x" * 60 for i in range(12)}]})
+        wide = structured([{f"c{i}": "x" * 60 for i in range(12)}])
         lines = repr(wide).splitlines()
 
         assert max(map(len, lines)) <= 100
@@ -639,7 +478,7 @@ class TestCaps:
 
     def test_a_big_table_is_cut_as_a_whole(self) -> None:
         """Many long cells do not add up to a huge notebook file."""
-        r = result(structured_content={"result": [{f"c{i}": "x" * 200 for i in range(20)}] * 60})
+        r = structured([{f"c{i}": "x" * 200 for i in range(20)}] * 60)
 
         assert len(html(r)) < 150_000
         assert "… 45 more rows not shown" in html(r)
