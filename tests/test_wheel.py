@@ -182,7 +182,7 @@ def test_the_wheel_has_every_part_and_nothing_else(built: Built) -> None:
     own = {f"{ABOUT}/{name}" for name in WRITTEN}
 
     assert built.files.keys() == code | BESIDES_CODE | NOTEBOOKS | own | {f"{DATA}/{CALLBACK}"}
-    assert "mcpnb/cli/commands.py" in code
+    assert "mcpnb/cli/app.py" in code
 
 
 def test_each_part_is_the_one_of_the_tree(built: Built) -> None:

@@ -1,4 +1,4 @@
-"""Catching a sign-in's answer where the browser is, for a sign-in that waits on another machine.
+"""Receives a callback on the machine with the browser, for a sign-in on another machine.
 
 Only the answer passes through, code and ``state``. The verifier, without which nobody can use the
 code (RFC 7636), never leaves the machine that began the sign-in.
@@ -20,7 +20,7 @@ from mcpnb.oauth.models import Secret
 from mcpnb.oauth.urls import is_loopback_host, origin_of
 from mcpnb.text import quote
 
-__all__ = ["Caught", "Relay"]
+__all__ = ["CapturedResponse", "Relay"]
 
 _MAX_TEXT, _MAX_FIELDS = 16_384, 64
 """Larger answers are not taken at the other end, either."""
@@ -35,7 +35,7 @@ _NEXT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
+class CapturedResponse:
     """The answer to a sign-in that waits elsewhere.
 
     Attributes:
@@ -75,7 +75,7 @@ class Relay:
         self._port = _loopback_port(self.redirect_uri)
         self._listener: LoopbackListener | None = None
         self._changed = threading.Condition()
-        self._caught: Caught | None = None
+        self._caught: CapturedResponse | None = None
 
     def __enter__(self) -> Self:
         """Listen.
@@ -89,7 +89,7 @@ class Relay:
         except LoginError:
             raise LoginError(
                 f"Port {self._port} of this machine cannot be listened on, and the answer comes to "
-                "no other. Close what uses it and run this again, or begin the sign-in anew with "
+                "no other. Close what uses it and run this again, or begin the sign-in again with "
                 "another port (mcpnb login SERVER --port N). If an ssh -L to where the sign-in "
                 "waits uses it, no relay is needed: open the address in your browser."
             ) from None
@@ -103,11 +103,11 @@ class Relay:
             self._listener.close()
 
     def to_open(self) -> str:
-        """Give the address for a browser's command line, which everybody here can read."""
+        """Return an address for a browser's command line, which every user here can read."""
         # threat: authorization-url-in-a-process-list
         return self._listener.lead(self.url) if self._listener is not None else self.url
 
-    def wait(self, timeout: float) -> Caught:
+    def wait(self, timeout: float) -> CapturedResponse:
         """Wait for the answer.
 
         Raises:
@@ -138,7 +138,7 @@ class Relay:
         text = f"You are not signed in yet. {_NEXT}"
         return Reply("done", text, title="The answer was caught")
 
-    def _checked(self, answered: str) -> Caught:
+    def _checked(self, answered: str) -> CapturedResponse:
         """Check what can be checked here. The rest, ``iss`` too, is known to the other side."""
         query = answered.partition("?")[2]
         line = f"{self.redirect_uri.partition('?')[0]}?{query}"
@@ -155,7 +155,7 @@ class Relay:
             raise AnswerRefused("It belongs to another sign-in (its “state” is another one).")
         if not params.get("code") and not params.get("error"):
             raise AnswerRefused("It holds no code.")
-        return Caught(Secret(line), params.get("error") or None)
+        return CapturedResponse(Secret(line), params.get("error") or None)
 
 
 def _single(query: str, names: tuple[str, ...]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from mcpnb.stores import FileStore, MemoryStore
 from tests.fakes.people import connect, query_of, sign_in
 from tests.fakes.server import FakeServer
 from tests.shown import is_there
-from tests.terminal import run
+from tests.terminal import invoke
 
 SHOWN_ELSEWHERE = {
     # Configuration
@@ -49,7 +49,8 @@ SHOWN_ELSEWHERE = {
     "::test_many_servers_take_no_longer_than_the_slowest_may",
     "doctor knows nothing of OAuth": "tests/doctor/test_servers.py"
     "::test_what_is_broken_is_named_with_its_fix",
-    "no token for scripts": "tests/cli/test_scripts.py::test_it_stands_alone_on_stdout",
+    "no token for scripts": "tests/cli/test_commands.py"
+    "::test_token_prints_the_token_and_nothing_else",
     "no device grant": "tests/login/test_device.py::test_a_code_entered_elsewhere_signs_in_here",
     "an answer cannot be given later (no paste in the app server)": (
         "tests/login/test_begin_finish.py::test_one_process_begins_and_another_finishes"
@@ -85,8 +86,10 @@ SHOWN_ELSEWHERE = {
     "a wrong state: internal error": "tests/login/test_authorization_response.py"
     "::test_another_state_is_refused",
     "why the server said no is lost": "tests/oauth/test_authorization.py::test_it_is_told_in_words",
-    "the browser has to be on this machine (#8835, #2798, #4265)": "tests/"
-    "login/test_relay_across_machines.py::test_a_sign_in_that_waits_on_another_machine_is_completed_by_the_line",
+    "the browser has to be on this machine (#8835, #2798, #4265)": (
+        "tests/login/test_relay_across_machines.py"
+        "::test_a_sign_in_that_waits_on_another_machine_is_completed_by_the_line"
+    ),
     # resource
     "resource is sent twice, or not at all (#28830, #34467, #20729)": (
         "tests/login/test_flow.py::test_resource_goes_to_authorize_token_and_refresh_as_it_is_written"
@@ -218,11 +221,11 @@ def test_remove_signs_out_or_says_how(own: Path, fake: FakeServer, world: Path) 
     sign_in(connect(fake.url, store=store))
 
     own.write_text(entry)
-    assert f"mcpnb logout {fake.url}" in run("remove", "a").expect(0).err
+    assert f"mcpnb logout {fake.url}" in invoke("remove", "a").expect(0).err
     assert len(store.keys("login")) == 1
 
     own.write_text(entry)
-    assert "revoked at the server" in run("remove", "a", "--logout").expect(0).err
+    assert "revoked at the server" in invoke("remove", "a", "--logout").expect(0).err
     assert store.keys("login") == []
     assert "a]" not in own.read_text()
 
@@ -230,7 +233,7 @@ def test_remove_signs_out_or_says_how(own: Path, fake: FakeServer, world: Path) 
     own.write_text(entry)
     elsewhere = world / "elsewhere.toml"
     elsewhere.write_text(entry.replace(fake.url, "https://other.example/mcp"))
-    run("remove", "a", "--logout", "--config", str(elsewhere)).expect(0)
+    invoke("remove", "a", "--logout", "--config", str(elsewhere)).expect(0)
     assert len(store.keys("login")) == 1, "of another server than the one that was taken out"
 
 
@@ -241,16 +244,16 @@ def test_a_token_that_is_not_there_shows_in_the_list(own: Path) -> None:
         '[mcp_servers.a]\nurl = "https://a.example/mcp"\nbearer_token_env_var = "NOT_SET_HERE"\n'
     )
     own.write_text(lines)
-    done = run("list", "--json").expect(0)
+    done = invoke("list", "--json").expect(0)
     (row,) = json.loads(done.out)
     assert row["auth_status"] == "bearer_token"
     assert row["error"] == "The environment variable NOT_SET_HERE is not set."
     assert "a: The environment variable NOT_SET_HERE is not set." in done.err
-    assert "error" not in json.loads(run("list", "--json", NOT_SET_HERE="x").expect(0).out)[0]
+    assert "error" not in json.loads(invoke("list", "--json", NOT_SET_HERE="x").expect(0).out)[0]
 
     own.write_text(lines + "required = true\n")
-    run("list").expect(1)
-    run("list", NOT_SET_HERE="x").expect(0)
+    invoke("list").expect(1)
+    invoke("list", NOT_SET_HERE="x").expect(0)
 
 
 @pytest.mark.slow
@@ -271,7 +274,7 @@ def test_a_token_that_is_not_there_shows_in_the_list(own: Path) -> None:
 )
 def test_no_error_comes_with_a_backtrace(closed: str, arguments: list[str]) -> None:
     """Codex adds `Stack backtrace: 0: <unknown>` to each."""
-    done = run(*(word.format(closed=closed) for word in arguments))
+    done = invoke(*(word.format(closed=closed) for word in arguments))
     assert done.code in (1, 2, 3)
     said = done.out + done.err
     assert "Traceback" not in said

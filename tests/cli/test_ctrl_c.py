@@ -1,7 +1,7 @@
-"""Ctrl-C at the worst moment: as a wait for a condition has given its lock back, and not yet begun.
+"""Ctrl-C at the worst moment: a wait for a condition has given its lock back and not yet begun.
 
-CPython then raises a RuntimeError about the lock in the place of KeyboardInterrupt (measured, once
-in some hundred tests that press it on a busy machine).
+CPython then raises a RuntimeError about the lock instead of KeyboardInterrupt (measured, once in
+some hundred tests that press it on a busy machine).
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from typing import NoReturn
 
+import click
 import pytest
 
-from mcpnb.cli import commands, running
+from mcpnb.cli.app import with_commands
 from mcpnb.scrub import scrub_traceback
 from tests.fakes.people import connect, waiting
 from tests.fakes.server import FakeServer
+from tests.terminal import invoke
 
 
 def pressed_as_it_waits(condition: threading.Condition) -> None:
@@ -48,20 +50,18 @@ def test_waiting_for_a_sign_in_ends_with_ctrl_c_all_the_same(fake: FakeServer, w
     login.cancel()
 
 
-def test_a_command_ends_as_it_does_at_any_other_moment(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_command_ends_as_it_does_at_any_other_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     condition = threading.Condition()
     pressed_as_it_waits(condition)
 
-    def main(**_: object) -> None:
+    def waits() -> None:
         with condition:
             condition.wait(1)
 
-    monkeypatch.setattr(commands.cli, "main", main)
+    command = click.Command("waits", callback=waits)
+    monkeypatch.setitem(with_commands().commands, "waits", command)
 
-    assert running.run(["list"]) == 130
-    assert capsys.readouterr().err == "Cancelled.\n"
+    assert invoke("waits").expect(130).err == "Cancelled.\n"
 
 
 def test_any_other_error_of_a_lock_is_one() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpnb.cli.group import say
+from mcpnb.cli.app import say
 from mcpnb.oauth.challenge import Challenge
 from mcpnb.oauth.models import AuthorizationServer
 from mcpnb.oauth.registration import from_response

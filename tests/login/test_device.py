@@ -348,7 +348,7 @@ class TestInATerminal:
         self, fake: FakeServer, phone: OtherDevice
     ) -> None:
         with OnTerminal("login", fake.url, "--device") as command:
-            command.shows("the code lasts 0:5")
+            command.shows("The code expires in 0:5")
             phone.decision = "agreed"
             said = command.shows("Signed in")
 
@@ -359,7 +359,7 @@ class TestInATerminal:
     @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
     def test_ctrl_c_ends_it(self, fake: FakeServer, phone: OtherDevice) -> None:
         with OnTerminal("login", fake.url, "--device") as command:
-            command.shows("the code lasts")
+            command.shows("The code expires in")
             command.type("\x03")
             assert command.end() == 130, command.shown
 
@@ -368,7 +368,7 @@ class TestInATerminal:
 
 
 OFFER = "Or sign in on another device: "
-PASTE = "Or paste the address that a browser elsewhere ends at: "
+PASTE = "Or paste the address where a browser on another machine ends: "
 
 
 def said_by(server: str, fake: FakeServer, *more: str) -> str:

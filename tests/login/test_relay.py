@@ -1,7 +1,8 @@
-"""`mcpnb relay`: the browser is here, the sign-in waits elsewhere."""
+"""`mcpnb relay`: the browser is on this machine, and the sign-in waits on another one."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -10,15 +11,20 @@ from urllib.parse import urlencode
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mcpnb.errors import ConfigError
+from mcpnb.login.relay import Relay
 from tests.fakes.people import free_port
 from tests.fakes.server import FakeServer
-from tests.terminal import MCPNB, Running, run
+from tests.terminal import MCPNB, Running, invoke, run
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and scripts of POSIX")
 
 STATE = "state-of-the-sign-in"
 CODE = "code-that-came"
+LOOPBACK = "http://127.0.0.1:27182/callback"
 
 
 def authorization(redirect_uri: str | None, **changes: str | None) -> str:
@@ -41,7 +47,7 @@ def callback() -> str:
 
 
 def relay(redirect_uri: str, *more: str) -> Running:
-    return Running("relay", authorization(redirect_uri), "--no-browser", *more)
+    return Running("relay", authorization(redirect_uri), "--no-browser", *more, here=True)
 
 
 def browse(url: str, **headers: str) -> httpx2.Response:
@@ -49,7 +55,98 @@ def browse(url: str, **headers: str) -> httpx2.Response:
         return browser.get(url, headers=headers)
 
 
-@pytest.mark.slow
+def refusal(url: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        Relay(url, print)
+    return str(caught.value)
+
+
+class TestAddresses:
+    """What cannot be relayed is explained before a browser opens, and without showing it again."""
+
+    @pytest.mark.parametrize(
+        ("redirect_uri", "told"),
+        [
+            ("https://hub.example/callback", "“hub.example”, not to this machine: nothing needs"),
+            ("http://192.0.2.1:27182/callback", "nothing needs to be relayed"),
+            ("http://127.0.0.1.evil.example/callback", "nothing needs to be relayed"),
+            ("com.example.app:/callback", "“com.example.app:/callback”, not to this machine"),
+            ("http://[::1]:27182/callback", "from its address bar"),
+            ("http://127.0.0.2:27182/callback", "from its address bar"),
+            ("https://127.0.0.1:27182/callback", "from its address bar"),
+            ("http://127.0.0.1:0/callback", "from its address bar"),
+            ("http://me:word@127.0.0.1:27182/callback", "from its address bar"),
+            ("http://127.0.0.1:27182/callback#part", "from its address bar"),
+            ("http://127.0.0.1:70000/callback", "No answer can come"),
+            ("http://127.0.0.1:27182/call back", "No answer can come"),
+            ("http://[127.0.0.1/callback", "No answer can come"),
+        ],
+    )
+    def test_only_an_answer_to_loopback_is_relayed(self, redirect_uri: str, told: str) -> None:
+        assert told in refusal(authorization(redirect_uri))
+
+    @pytest.mark.parametrize(
+        ("url", "told"),
+        [
+            ("", "No address was given"),
+            ("linear", "no address to sign in at"),
+            ("https://mcp.example.com/mcp", "not the address of a sign-in that has begun"),
+            (authorization(LOOPBACK).partition("&")[0], "put it in quotes"),
+            (authorization(LOOPBACK, state=None), "not whole: state missing"),
+            (authorization(LOOPBACK, state=""), "not whole: state missing"),
+            (authorization(None), "not whole: redirect_uri missing"),
+            (authorization(LOOPBACK, response_type="token"), "Only a code can be relayed"),
+            (authorization(LOOPBACK) + "&state=again", "not a readable address"),
+            (authorization(LOOPBACK).replace("&state", "\n&state"), "no space or line break"),
+            (authorization(LOOPBACK) + "&x=\x1b[31m", "not a readable address"),
+            (authorization(LOOPBACK) + "&x=\udcff", "not a readable address"),
+            (authorization(LOOPBACK) + "&x" * 20_000, "not a readable address"),
+            (authorization(LOOPBACK).replace("https", "http"), "plain http"),
+            (authorization(LOOPBACK).replace("https", "javascript"), "no address to sign in at"),
+            (authorization(LOOPBACK).replace("as.", "as@as."), "no address to sign in at"),
+            (f"{LOOPBACK}?code={CODE}&state={STATE}", "the answer already: paste it"),
+        ],
+        ids=range(17),
+    )
+    def test_what_is_no_authorization_url_is_named(self, url: str, told: str) -> None:
+        said = refusal(url)
+
+        assert told in said
+        assert STATE not in said
+        assert CODE not in said
+        assert said.isprintable()
+
+    @given(st.text() | st.text().map(lambda text: authorization(text, state=text or "x")))
+    def test_no_text_is_a_surprise(self, text: str) -> None:
+        """Fuzzed: it is taken or explained."""
+        with contextlib.suppress(ConfigError):
+            Relay(text, print)
+
+    @given(st.text())
+    def test_no_cut_and_no_addition_is_a_surprise(self, text: str) -> None:
+        whole = authorization(LOOPBACK)
+        for url in (whole[: len(text) * 7], text + whole, whole + text):
+            with contextlib.suppress(ConfigError):
+                Relay(url, print)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["https://mcp.example.com/mcp"],
+            [authorization("https://hub.example/callback")],
+            ["-"],
+            [],
+            [authorization(LOOPBACK), "--timeout", "soon"],
+        ],
+        ids=range(5),
+    )
+    def test_it_is_a_usage_error(self, arguments: list[str]) -> None:
+        done = invoke("relay", *arguments).expect(2)
+
+        assert done.out == ""
+        assert STATE not in done.err
+
+
 class TestTheAnswer:
     def test_it_is_printed_alone_as_the_line_to_paste(self, callback: str) -> None:
         line = f"{callback}?code={CODE}&state={STATE}&iss=https%3A%2F%2Fas.example"
@@ -61,9 +158,8 @@ class TestTheAnswer:
         assert address == authorization(callback)
         assert done.out == line + "\n", "stdout is for data"
         assert "Paste this line where the sign-in waits" in done.err
-        assert f"leads to as.example; the answer comes back to {callback}" in done.err
+        assert f"leads to as.example. After you approve, the browser goes to {callback}" in done.err
         assert CODE not in done.err
-        assert "Copy it?" not in done.err, "no prompt where there is no terminal"
         assert page.status_code == 200
         assert "<h1>The answer was caught</h1>" in page.text
         assert "You are not signed in yet." in page.text
@@ -141,17 +237,17 @@ class TestTheAnswer:
         assert done.out == f"{redirect_uri}{mark}code={CODE}&state={STATE}\n"
 
 
-@pytest.mark.slow
 class TestNobodyComes:
     def test_in_time(self, callback: str) -> None:
-        done = run("relay", authorization(callback), "--no-browser", "--timeout", "1").expect(1)
+        done = invoke("relay", authorization(callback), "--no-browser", "--timeout", "1").expect(1)
 
         assert done.out == ""
         assert "Error: The browser brought no response within 1 s." in done.err
 
     @posix
+    @pytest.mark.slow
     def test_ctrl_c_is_130(self, callback: str) -> None:
-        with relay(callback) as command:
+        with Running("relay", authorization(callback), "--no-browser") as command:
             command.address()
             command.interrupt()
             done = command.end().expect(130)
@@ -161,24 +257,24 @@ class TestNobodyComes:
     def test_a_port_in_use_is_named_and_no_other_is_taken(self, callback: str) -> None:
         port = int(callback.rpartition(":")[2].partition("/")[0])
         with socket.create_server(("127.0.0.1", port)):
-            done = run("relay", authorization(callback), "--no-browser").expect(1)
+            done = invoke("relay", authorization(callback), "--no-browser").expect(1)
 
         assert f"Port {port} of this machine cannot be listened on" in done.err
         assert "Close what uses it" in done.err
         assert "To sign in, open" not in done.err, "nobody is sent to sign in for nothing"
 
 
-@pytest.mark.slow
 class TestFewNeeds:
     def test_the_address_can_come_from_stdin(self, callback: str) -> None:
         """So that it stays out of the shell's history."""
-        with Running("relay", "-", "--no-browser") as command:
+        with Running("relay", "-", "--no-browser", here=True) as command:
             command.type("")
             command.type(f"  {authorization(callback)} ")
             assert command.address() == authorization(callback)
             browse(f"{callback}?code={CODE}&state={STATE}")
             command.end().expect(0)
 
+    @pytest.mark.slow
     def test_an_empty_environment_and_no_home_do(self, callback: str, tmp_path: Path) -> None:
         with subprocess.Popen(
             [*MCPNB, "relay", authorization(callback), "--no-browser"],
@@ -190,7 +286,7 @@ class TestFewNeeds:
             text=True,
         ) as process:
             assert process.stderr is not None
-            assert any("where it is caught" in line for line in process.stderr)
+            assert any("where this command waits" in line for line in process.stderr)
             browse(f"{callback}?code={CODE}&state={STATE}")
             out, err = process.communicate(timeout=20)
 
@@ -198,6 +294,7 @@ class TestFewNeeds:
         assert list(tmp_path.iterdir()) == [], "nothing is stored"
 
     @posix
+    @pytest.mark.slow
     @pytest.mark.threat("authorization-url-in-a-process-list")
     def test_the_browser_is_opened_and_no_command_line_holds_code_or_state(
         self, fake: FakeServer, callback: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

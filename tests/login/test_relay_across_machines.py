@@ -49,7 +49,7 @@ class TestOnOneMachine:
         asked = len(fake.requests)
         with Running("relay", address, "--no-browser") as command:
             command.address()
-            command.says("where it is caught")
+            command.says("where this command waits")
             assert len(fake.requests) == asked
             browse(address)
             command.end().expect(0)

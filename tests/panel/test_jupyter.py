@@ -35,7 +35,7 @@ def test_all_parts_are_put_there_and_taken_out(folder: Path) -> None:
 
     run("jupyter", "--remove").expect(0)
     assert files(folder) == {}
-    assert "nothing to take out" in run("jupyter", "--remove").expect(0).err
+    assert "nothing to remove" in run("jupyter", "--remove").expect(0).err
 
 
 def test_doing_it_again_changes_nothing(folder: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_page_that_pip_put_there_is_not_taken_out(folder: Path) -> None:
     assert not (folder / ANYWIDGET).exists()
     assert not (folder / WIDGET_MANAGER).exists()
 
-    assert "nothing to take out" in run("jupyter", "--remove").expect(0).err
+    assert "nothing to remove" in run("jupyter", "--remove").expect(0).err
     assert page.is_file()
 
 
