@@ -50,53 +50,49 @@ def _together(*options: Decorator) -> Decorator:
     return add
 
 
-def flag(*names: str, help: str) -> Decorator:  # noqa: A002  as click has it
-    """Return an option that is given or not."""
-    return click.option(*names, is_flag=True, help=help)
+def flag(names: str, text: str) -> Decorator:
+    """Return an option that is given or not. The names are separated by spaces."""
+    return click.option(*names.split(), is_flag=True, help=text)
+
+
+def option(names: str, metavar: str, text: str, **more: Any) -> Decorator:
+    """Return an option that takes a value."""
+    return click.option(*names.split(), metavar=metavar, help=text, **more)
 
 
 server_argument = click.argument("server", metavar="SERVER")
-json_option = flag("--json", "as_json", help="Print JSON.")
-account_option = click.option(
-    "--account", metavar="NAME", help="Choose one of several logins at the same server."
-)
-config_option = click.option(
-    "--config", metavar="FILE", type=click.Path(), help="Read this configuration file first."
-)
+json_option = flag("--json as_json", "Print JSON.")
+account_option = option("--account", "NAME", "Choose one of several logins at the same server.")
+config_option = option("--config", "FILE", "Read this configuration file first.")
 common_options = _together(account_option, config_option)
 no_browser_option = flag(
     "--no-browser",
-    help="Do not open a browser. Print the address, and read the address that you paste.",
+    "Do not open a browser. Print the address, and read the address that you paste.",
 )
-port_option = click.option(
-    "--port",
-    "callback_port",
+port_option = option(
+    "--port callback_port",
+    "N",
+    "Loopback port of the callback. Default: 27182.",
     type=click.IntRange(0, 65_535),
-    help="Loopback port of the callback. Default: 27182.",
 )
 
 
 def timeout_option(text: str) -> Decorator:
     """Return `--timeout`, a number of seconds, with this help."""
-    return click.option("--timeout", type=click.FloatRange(min=1), metavar="S", help=text)
+    return option("--timeout", "S", text, type=click.FloatRange(min=1))
 
 
-scopes_option = click.option(
-    "--scopes", metavar="A,B", help="Request these scopes instead of the announced ones."
-)
+scopes_option = option("--scopes", "A,B", "Request these scopes instead of the announced ones.")
 sign_in_options = _together(
     scopes_option,
     no_browser_option,
     port_option,
-    click.option(
-        "--client-id",
-        "--oauth-client-id",
-        metavar="ID",
-        help="Client ID that you registered at the authorization server.",
+    option(
+        "--client-id --oauth-client-id",
+        "ID",
+        "Client ID that you registered at the authorization server.",
     ),
-    click.option(
-        "--issuer", metavar="URL", help="Authorization server that the client ID belongs to."
-    ),
+    option("--issuer", "URL", "Authorization server that the client ID belongs to."),
     click.option(
         "--registration",
         "--oauth-client-registration",
@@ -161,7 +157,7 @@ class _Command(click.Command):
     def invoke(self, ctx: click.Context) -> int:
         try:
             code: int = super().invoke(ctx)
-        except (errors.LoginCancelled, errors.McpnbError) as error:
+        except errors.McpnbError as error:
             return _failed(error, ctx.params)
         return code
 

@@ -22,7 +22,7 @@ _LONGEST = 100_000
 
 @app.cli.command()
 @app.server_argument
-@app.flag("--header", help="Print the whole Authorization header.")
+@app.flag("--header", "Print the whole Authorization header.")
 @app.json_option
 @app.common_options
 def token(server: str, header: bool, as_json: bool, account: str | None, config: str | None) -> int:
@@ -75,11 +75,8 @@ def tools(server: str, as_json: bool, account: str | None, config: str | None) -
 @app.server_argument
 @click.argument("tool")
 @click.argument("pairs", metavar="[K=V]...", nargs=-1)
-@click.option(
-    "--args",
-    "whole",
-    metavar="JSON",
-    help="Arguments as a JSON object, sent unchanged; - reads it from stdin.",
+@app.option(
+    "--args whole", "JSON", "Arguments as a JSON object, sent unchanged; - reads it from stdin."
 )
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for the result."

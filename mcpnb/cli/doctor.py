@@ -22,8 +22,8 @@ _TIMEOUT = 300.0
 
 @app.cli.command()
 @click.argument("server", metavar="[SERVER]", required=False)
-@app.flag("--call", help="Send the stored token once, to see if it is accepted.")
-@app.flag("--sign-in", help="Really sign in, and explain each step.")
+@app.flag("--call", "Send the stored token once, to see if it is accepted.")
+@app.flag("--sign-in", "Really sign in, and explain each step.")
 @app.scopes_option
 @app.no_browser_option
 @app.timeout_option("Seconds to wait for the sign-in. Default: 300.")

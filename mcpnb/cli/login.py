@@ -28,20 +28,18 @@ _PROMPT = "Paste the address here: "
 
 @app.cli.command()
 @app.server_argument
-@app.flag("--device", help="Sign in on another device, if the server supports that.")
-@app.flag("--qr", help="Also show the address as a QR code.")
+@app.flag("--device", "Sign in on another device, if the server supports that.")
+@app.flag("--qr", "Also show the address as a QR code.")
 @app.sign_in_options
-@click.option(
-    "--callback-url", metavar="URL", help="Callback address that is forwarded to this machine."
-)
+@app.option("--callback-url", "URL", "Callback address that is forwarded to this machine.")
 @app.timeout_option(
     "Seconds to wait. Default: 300; with --begin 900; with --device until the code expires."
 )
-@app.flag("--begin", help="Print the address and exit. Complete the sign-in with --finish.")
-@click.option(
+@app.flag("--begin", "Print the address and exit. Complete the sign-in with --finish.")
+@app.option(
     "--finish",
-    metavar="URL",
-    help="Complete a sign-in with the address where the browser ended; - reads it from stdin.",
+    "URL",
+    "Complete a sign-in with the address where the browser ended; - reads it from stdin.",
 )
 @app.json_option
 @click.option(
@@ -250,8 +248,11 @@ class _View:
         self._prompt = prompt
         self._browser = browser
         self._qr = qr
-        self._by_device = by_device
-        self._by_paste = by_paste
+        self._offers = {  # each once
+            "device": by_device and f"Or sign in on another device: {by_device}",
+            "paste": by_paste
+            and f"Or paste the address where a browser on another machine ends: {by_paste}",
+        }
         self._lock = threading.RLock()
         self._stage = ""
         self._notes = 0
@@ -271,11 +272,11 @@ class _View:
                     app.say(stage)
                 for note in notes:
                     if note == ON_ANOTHER_DEVICE:
-                        self._offer_device()
+                        self._offer("device")
                     else:
                         app.say(f"Note: {note}")
                     if note.startswith("No browser could be opened"):
-                        self._offer_paste()
+                        self._offer("paste")
                 if url is not None and url != self._url:
                     self._show(login, url)
             self._stage, self._notes, self._url = stage, self._notes + len(notes), url
@@ -310,9 +311,9 @@ class _View:
 
         is_elsewhere = self._browser and current().browser == "elsewhere"
         if login.offers_device and (not self._browser or is_elsewhere):
-            self._offer_device()
+            self._offer("device")
         if is_elsewhere:
-            self._offer_paste()
+            self._offer("paste")
         if self._qr:
             _draw(url)
             app.say(
@@ -321,17 +322,9 @@ class _View:
                 "here."
             )
 
-    def _offer_device(self) -> None:
-        if self._by_device:
-            app.say(f"Or sign in on another device: {self._by_device}")
-        self._by_device = ""  # once is enough
-
-    def _offer_paste(self) -> None:
-        if self._by_paste:
-            app.say(
-                f"Or paste the address where a browser on another machine ends: {self._by_paste}"
-            )
-        self._by_paste = ""
+    def _offer(self, name: str) -> None:
+        if text := self._offers.pop(name, ""):
+            app.say(text)
 
 
 def _draw(url: str) -> None:
@@ -359,7 +352,7 @@ _OUTCOMES = {
 
 @app.cli.command()
 @click.argument("server", metavar="SERVER", required=False)
-@app.flag("--all", "everywhere", help="Sign out of every stored login.")
+@app.flag("--all everywhere", "Sign out of every stored login.")
 @app.common_options
 def logout(server: str | None, everywhere: bool, account: str | None, config: str | None) -> int:
     """Sign out: revoke the login at the server, and forget it.

@@ -10,7 +10,7 @@ from mcpnb.cli import app
 
 
 @app.cli.command()
-@app.flag("--remove", help="Remove the files again.")
+@app.flag("--remove", "Remove the files again.")
 def jupyter(*, remove: bool) -> int:
     """Install the panel's files for Jupyter, for your user.
 
@@ -37,10 +37,8 @@ def jupyter(*, remove: bool) -> int:
 
 
 @app.cli.command("client-metadata")
-@click.option("--url", required=True, metavar="URL", help="Where you will host the document.")
-@click.option(
-    "--callback-url", metavar="URL", multiple=True, help="Also allow this callback address."
-)
+@app.option("--url", "URL", "Where you will host the document.", required=True)
+@app.option("--callback-url", "URL", "Also allow this callback address.", multiple=True)
 def client_metadata(url: str, callback_url: tuple[str, ...]) -> int:
     """Print a client metadata document to host yourself.
 
@@ -58,12 +56,13 @@ def client_metadata(url: str, callback_url: tuple[str, ...]) -> int:
 
 
 @app.cli.command()
-@app.flag("--terminal", help="Show everything here, without a browser.")
-@app.flag("--no-browser", help="Do not open a browser.")
-@click.option(
+@app.flag("--terminal", "Show everything here, without a browser.")
+@app.flag("--no-browser", "Do not open a browser.")
+@app.option(
     "--port",
+    "N",
+    "Port of JupyterLab. The servers get the next two. Default: free ports.",
     type=click.IntRange(0, 65_533),
-    help="Port of JupyterLab. The servers get the next two. Default: free ports.",
 )
 def demo(terminal: bool, no_browser: bool, port: int | None) -> int:
     """Try everything with servers on this machine.

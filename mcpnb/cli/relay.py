@@ -13,7 +13,7 @@ _TIMEOUT = 300.0
 
 @app.cli.command()
 @click.argument("url", metavar="URL")
-@app.flag("--no-browser", help="Do not open a browser. Print the address.")
+@app.flag("--no-browser", "Do not open a browser. Print the address.")
 @app.timeout_option("Seconds to wait for the browser. Default: 300.")
 def relay(url: str, no_browser: bool, timeout: float | None) -> int:
     """Receive the callback of a sign-in on another machine.

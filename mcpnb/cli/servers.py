@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcpnb.oauth.models import ServerConfig
     from mcpnb.session.servers import Row
 
-no_probe_option = app.flag("--no-probe", help="Do not contact any server.")
+no_probe_option = app.flag("--no-probe", "Do not contact any server.")
 
 # Adding
 
@@ -37,36 +37,28 @@ _NO_SERVER = re.compile(r"There is no MCP server at|is not an MCP server|redirec
 
 @app.cli.command()
 @click.argument("name")
-@click.option("--url", metavar="URL", required=True, help="The server's address.")
-@app.flag("--no-login", help="Do not contact the server, and do not sign in.")
-@app.flag("--force", help="Replace an entry that has this name.")
+@app.option("--url", "URL", "The server's address.", required=True)
+@app.flag("--no-login", "Do not contact the server, and do not sign in.")
+@app.flag("--force", "Replace an entry that has this name.")
 @app.sign_in_options
-@click.option(
-    "--client-secret-env-var", metavar="VAR", help="Environment variable with the client secret."
-)
-@click.option(
-    "--oauth-resource",
-    metavar="URL",
-    help="Resource indicator to send instead of the server's own.",
-)
-@click.option(
+@app.option("--client-secret-env-var", "VAR", "Environment variable with the client secret.")
+@app.option("--oauth-resource", "URL", "Resource indicator to send instead of the server's own.")
+@app.option(
     "--bearer-token-env-var",
-    metavar="VAR",
-    help="Environment variable with a token to send instead of signing in.",
+    "VAR",
+    "Environment variable with a token to send instead of signing in.",
 )
-@click.option(
-    "--header",
-    "headers",
-    metavar="K=V",
+@app.option(
+    "--header headers",
+    "K=V",
+    "Header to send with each call. No secrets: other users can see your command line.",
     multiple=True,
-    help="Header to send with each call. No secrets: other users can see your command line.",
 )
-@click.option(
-    "--env-header",
-    "env_headers",
-    metavar="K=VAR",
+@app.option(
+    "--env-header env_headers",
+    "K=VAR",
+    "Header to send with each call, with its value in an environment variable.",
     multiple=True,
-    help="Header to send with each call, with its value in an environment variable.",
 )
 @app.account_option
 @app.config_option
@@ -209,7 +201,7 @@ def _write(name: str, values: dict[str, Any], config: str | None, *, force: bool
 
 @app.cli.command()
 @click.argument("name")
-@app.flag("--logout", "signs_out", help="Also sign out of the server.")
+@app.flag("--logout signs_out", "Also sign out of the server.")
 @app.config_option
 def remove(name: str, signs_out: bool, config: str | None) -> int:
     """Remove a server from your config.toml. A login stays without --logout.

@@ -16,8 +16,8 @@ _LONGEST_PATH = 1_000
 
 @app.cli.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
-@app.flag("--yes", help="Do not ask. For scripts that know the files.")
-@app.flag("--withdraw", help="Stop using the project's files.")
+@app.flag("--yes", "Do not ask. For scripts that know the files.")
+@app.flag("--withdraw", "Stop using the project's files.")
 def trust(folder: str | None, yes: bool, withdraw: bool) -> int:
     """Use a project's files, after a look at what they change.
 
