@@ -23,7 +23,7 @@ from mcpnb.text import quote
 __all__ = ["CapturedResponse", "Relay"]
 
 _MAX_TEXT, _MAX_FIELDS = 16_384, 64
-"""Larger answers are not taken at the other end, either."""
+"""The other machine does not accept larger responses, either."""
 _NAMED = ("response_type", "state", "redirect_uri")
 _SINGLE = ("state", "code", "error")
 # RFC 8252 section 7.3 also knows [::1]; the listener is there for “localhost” only.
@@ -36,11 +36,11 @@ _NEXT = (
 
 @dataclass(frozen=True, slots=True)
 class CapturedResponse:
-    """The answer to a sign-in that waits elsewhere.
+    """The authorization response to a sign-in that waits on another machine.
 
     Attributes:
-        line: The whole address that the browser was sent to: what has to be pasted.
-        error: The error code, where the authorization server said no.
+        line: The whole address that the browser was sent to. The person pastes it.
+        error: The error code, if the authorization server refused.
     """
 
     line: Secret
@@ -53,7 +53,7 @@ class Relay:
     Attributes:
         url: The authorization URL.
         host: The host that it leads to.
-        redirect_uri: Where the answer comes back to.
+        redirect_uri: Where the response comes back to.
     """
 
     def __init__(self, url: str, ignored: Callable[[str], object]) -> None:
@@ -61,10 +61,10 @@ class Relay:
 
         Args:
             url: The authorization URL, as the other machine printed it.
-            ignored: Told why an answer was not taken; called in a connection's thread.
+            ignored: Called with the reason why a response was ignored, in a connection's thread.
 
         Raises:
-            ConfigError: It is no authorization URL, or there is nothing to relay.
+            ConfigError: This is not an authorization URL, or there is nothing to relay.
         """
         self.url = url.strip()
         self._ignored = ignored
@@ -81,7 +81,7 @@ class Relay:
         """Listen.
 
         Raises:
-            LoginError: The port is in use. No other one would do: the answer comes to this one.
+            LoginError: The port is in use. No other one helps: the response comes to this one.
         """
         host = urlsplit(self.redirect_uri).hostname
         try:
@@ -108,7 +108,7 @@ class Relay:
         return self._listener.lead(self.url) if self._listener is not None else self.url
 
     def wait(self, timeout: float) -> CapturedResponse:
-        """Wait for the answer.
+        """Wait for the response.
 
         Raises:
             LoginTimeout: None came in time.
@@ -121,7 +121,7 @@ class Relay:
                 return self._caught
         raise LoginTimeout(
             f"The browser brought no response within {timeout:g} s. Run this again, or begin the "
-            "sign-in anew where it no longer waits."
+            "sign-in again where it no longer waits."
         )
 
     def _deliver(self, answered: str) -> Reply:
@@ -139,14 +139,14 @@ class Relay:
         return Reply("done", text, title="The answer was caught")
 
     def _checked(self, answered: str) -> CapturedResponse:
-        """Check what can be checked here. The rest, ``iss`` too, is known to the other side."""
+        """Check what can be checked here. The other machine checks the rest, such as ``iss``."""
         query = answered.partition("?")[2]
         line = f"{self.redirect_uri.partition('?')[0]}?{query}"
         try:
             params = _single(query, _SINGLE)
         except ValueError:
             params = {}
-        # It is going to stand on a terminal. Browsers encode everything else.
+        # The terminal will show it. Browsers encode everything else.
         if not (params and line.isascii() and line.isprintable()):
             raise AnswerRefused("It is not the address of an answer.")
         given = params.get("state", "").encode()
@@ -159,7 +159,7 @@ class Relay:
 
 
 def _single(query: str, names: tuple[str, ...]) -> dict[str, str]:
-    """Read parameters; of these names each once at most (RFC 6749 section 3.1)."""
+    """Return the parameters with these names, each at most once (RFC 6749 section 3.1)."""
     pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     params = {name: value for name, value in pairs if name in names}
     if len(query) > _MAX_TEXT or len(params) != sum(name in names for name, _ in pairs):
@@ -168,7 +168,7 @@ def _single(query: str, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _authorization(url: str) -> dict[str, str]:
-    """Read what is needed of an authorization URL. Its text is not repeated: it holds ``state``."""
+    """Read an authorization URL. Errors do not repeat its text, because it holds ``state``."""
     if not url:
         raise ConfigError("No address was given. Give the one that the other machine printed.")
     try:
@@ -224,7 +224,7 @@ def _loopback_port(redirect_uri: str) -> int:
         port = 80 if parts.port is None else parts.port
     except ValueError:
         raise ConfigError(
-            "No answer can come to the redirect_uri of that address. Begin the sign-in anew."
+            "No answer can come to the redirect_uri of that address. Begin the sign-in again."
         ) from None
     if not is_loopback_host(host):
         raise ConfigError(

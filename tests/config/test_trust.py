@@ -330,7 +330,7 @@ class TestWithdrawing:
 
     @pytest.mark.slow
     def test_usage_is_checked(self, tmp_path: Path) -> None:
-        assert "not with --yes" in run("trust", "--withdraw", "--yes").expect(2).err
+        assert "Do not combine it with --yes" in run("trust", "--withdraw", "--yes").expect(2).err
         assert "no folder" in run("trust", str(tmp_path / "nowhere")).expect(2).err
 
 
