@@ -151,12 +151,14 @@ SHOWN_ELSEWHERE = {
         "1.3 list --json": "test_a_row_has_codexs_shape_and_more",
     },
     "tests/cli/test_sign_in.py": {
-        "1.2 login --no-browser": "test_a_pasted_line_signs_in",
+        "1.2 login --no-browser": "test_a_pasted_line_signs_in_however_long_it_is",
         "1.2 login --scopes": "test_scopes_can_be_asked_for",
         "1.7 the time it takes": "test_nobody_comes_in_time",
     },
-    "tests/cli/test_commands.py": {"1.2 logout": "test_it_revokes_and_forgets"},
-    "tests/cli/test_scripts.py": {"1.8 before the start": "test_an_expired_one_is_renewed_first"},
+    "tests/cli/test_commands.py": {
+        "1.2 logout": "test_it_revokes_and_forgets",
+        "1.8 before the start": "test_an_expired_token_is_refreshed_first",
+    },
     "tests/login/test_begin_finish.py": {
         "1.2 the app server's login": "test_one_process_begins_and_another_finishes",
     },
