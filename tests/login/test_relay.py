@@ -116,12 +116,14 @@ class TestAddresses:
         assert CODE not in said
         assert said.isprintable()
 
+    @pytest.mark.slow
     @given(st.text() | st.text().map(lambda text: authorization(text, state=text or "x")))
     def test_no_text_is_a_surprise(self, text: str) -> None:
         """Fuzzed: it is taken or explained."""
         with contextlib.suppress(ConfigError):
             Relay(text, print)
 
+    @pytest.mark.slow
     @given(st.text())
     def test_no_cut_and_no_addition_is_a_surprise(self, text: str) -> None:
         whole = authorization(LOOPBACK)
