@@ -100,11 +100,11 @@ def call(
     \b
     mcpnb call https://mcp.example.com/mcp search query=report limit=5
     """
-    from mcpnb.calls.schema import Verbatim
-
     # The SDK checks results with jsonschema. Where Jupyter is installed, jsonschema loads a grammar
     # for a format that is not checked here, which takes 1.2 s (measured). This process needs none.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # no such module
+    from mcpnb.calls.schema import Verbatim
+
     session = app.session_for(server, account, config)
     sent, by_name = _whole(whole), dict(map(_pair, pairs))
     _fresh(session)

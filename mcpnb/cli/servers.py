@@ -13,7 +13,7 @@ import click
 from mcpnb.cli import app
 from mcpnb.cli.prompt import Prompt
 from mcpnb.errors import ConfigError, DiscoveryError, McpnbError
-from mcpnb.text import quote, redact, sanitize
+from mcpnb.text import Grid, quote, redact, sanitize
 
 if TYPE_CHECKING:
     from mcpnb.oauth.models import ServerConfig
@@ -249,6 +249,8 @@ def _has_login(known: ServerConfig) -> bool:
 _UNUSABLE = ("unreachable", "untrusted")
 _WITHOUT_LOGIN = ("oauth_available", "reauth_required")
 _WITH_RECORD = ("authenticated", "expired", "reauth_required")
+_WIDEST = 1_000
+"""Characters of a line of the table: addresses are not cut to the terminal's width."""
 
 
 @app.cli.command("list")
@@ -282,15 +284,15 @@ def list_(as_json: bool, no_probe: bool, config: str | None) -> int:
         click.echo(json.dumps(rows, indent=2))
     elif rows:
         head = ("Name", "Server", "Account", "Status", "Scopes", "Source", "Kept")
-        _write_table(head, [_cells(row) for row in rows])
+        click.echo(Grid(head, [_cells(row) for row in rows], cell=80).text(width=_WIDEST))
     else:
         app.say("No server is configured and no login is stored. Begin with: mcpnb login URL")
     return _judged(rows)
 
 
-def _cells(row: Row) -> tuple[Any, ...]:
+def _cells(row: Row) -> list[str]:
     status = row["auth_status"]
-    return (
+    cells = (
         row["name"],
         row["url"],
         row["account"],
@@ -300,13 +302,7 @@ def _cells(row: Row) -> tuple[Any, ...]:
         # The folder is the same for all; what protects a login is not.
         row["store"].rpartition(", ")[2] if status in _WITH_RECORD else None,
     )
-
-
-def _write_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    texts = [head, *(tuple(sanitize(cell or "-", 80) for cell in row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    for row in texts:
-        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+    return [cell or "-" for cell in cells]  # no column is ever empty, for awk and cut
 
 
 @app.cli.command()

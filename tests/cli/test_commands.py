@@ -177,7 +177,7 @@ class TestSignedIn:
     """Data on stdout, everything else on stderr."""
 
     def test_list_shows_the_login(self, signed_in: FakeServer) -> None:
-        head, row = invoke("list").expect(0).out.splitlines()
+        head, _, row = invoke("list").expect(0).out.splitlines()
         assert head.split()[:2] == ["Name", "Server"]
         assert signed_in.url in row
         assert "authenticated" in row
