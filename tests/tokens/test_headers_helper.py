@@ -347,10 +347,10 @@ class TestTheCommand:
         assert helper.runs == []
 
     @pytest.mark.parametrize("wrong", ['""', "5", '"it\'s"', '"a\\u0000b"'])
-    def test_what_is_no_command_is_told_with_its_line(self, tmp_path: Path, wrong: str) -> None:
+    def test_what_is_no_command_is_told_with_its_file(self, tmp_path: Path, wrong: str) -> None:
         file = tmp_path / "c.toml"
         file.write_text(f'[mcp_servers.x]\nurl = "https://x"\nhttp_headers_helper = {wrong}')
-        with pytest.raises(errors.ConfigError, match=r"c\.toml:3: .*helper has to be a command"):
+        with pytest.raises(errors.ConfigError, match=r"c\.toml: .*helper has to be a command"):
             read_configuration(file)
 
 
