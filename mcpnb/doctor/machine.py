@@ -82,7 +82,7 @@ _PARTS = {
 
 
 def unreachable(error: Exception | None, *, of: str = "reach", **words: str) -> Check:
-    """Tell why there is no response, from the errors that led to ours."""
+    """Return why there is no response, from the errors that led to ours."""
     kind, why = _cause(error) if isinstance(error, ServerUnreachable) else ("address", "")
     return check(f"reach/{kind}", of=of, error=error, why=why, **words)
 
@@ -281,7 +281,7 @@ def environment_check(place: Environment) -> Check:
 def way_back(
     place: Environment, config: ServerConfig | None, server: AuthorizationServer | None
 ) -> Check:
-    """Tell which callback a sign-in from here uses, why, and what else works.
+    """Return which callback a sign-in from here uses, why, and what else works.
 
     Args:
         place: Where this runs.

@@ -156,7 +156,7 @@ class Server:
         return next((f.document for f in self._findings if f.kind == kind and f.document), {})
 
     def _refused(self, kind: str, *members: str) -> str:
-        """Tell why a document, or one of these members, was refused; empty: it was not."""
+        """Return why a document, or one of these members, was refused; empty: it was not."""
         ours = (f for f in self._findings if f.kind == kind and f.error is not None)
         return " ".join(str(f.error) for f in ours if f.member in (members or ("",)))
 
@@ -552,7 +552,7 @@ class Server:
 
 
 def _difference(said: object, expected: str) -> str:
-    """Tell in what an address differs from the expected one."""
+    """Return in what an address differs from the expected one."""
     text = str(said)
     try:
         theirs, ours = urlsplit(text), urlsplit(expected)

@@ -244,7 +244,7 @@ class Trace(Observer):
         return check(finding, of=step, asked=sent, rule=rule, came=came)
 
     def _sent(self, exchange: Exchange) -> tuple[str, str]:
-        """Tell the step that a request belongs to, and what was in it."""
+        """Return the step that a request belongs to, and what was in it."""
         head = f"{exchange.method} {exchange.url}"
         if exchange.method == "GET":
             return "sign-in-discovery", head

@@ -1,4 +1,4 @@
-"""Registrations, kept per issuer and redirect and not made anew at each login."""
+"""Registered clients, stored per issuer and redirect URI and used again at the next sign-in."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Registrations:
         bound: tuple[str, ...],
         keep: bool,
     ) -> Registration:
-        """Give a registration that covers this redirect and these scopes.
+        """Return a registration that covers this redirect and these scopes.
 
         Args:
             method: How to come by one.

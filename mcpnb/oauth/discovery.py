@@ -88,8 +88,8 @@ class _Trail:
         self.refused: dict[str, tuple[str, Document]] = {}
         """By issuer, the first document that was not used, and its address."""
 
-    def note(self, request: str, answer: str, rule: str) -> None:
-        self.steps.append(Step(request, answer, rule))
+    def note(self, request: str, response: str, rule: str) -> None:
+        self.steps.append(Step(request, response, rule))
 
     def tell(self, kind: str, request: str, read: Any, document: Document | None = None) -> None:
         if self.sink is not None:
@@ -163,7 +163,7 @@ def discover(
             defect where it can, and raises the first one at the end.
 
     Raises:
-        ServerUnreachable: It does not answer.
+        ServerUnreachable: It does not response.
         DiscoveryError: It is no MCP server, or its metadata cannot be used.
         ProtocolError: Its metadata breaks a rule.
     """
@@ -194,32 +194,32 @@ def _asked_without_token(server: str, http: Http, trail: _Trail) -> Response:
     # A server of 2026-07-28 answers this without keeping anything, an older one refuses it like any
     # other request. Both say 401 where a sign-in is needed.
     content, headers = mcp_request("server/discover")
-    answer = http.probe("POST", server, content=content, headers=headers)
+    response = http.probe("POST", server, content=content, headers=headers)
     trail.note(
-        f"POST {server}", f"HTTP {answer.status}", "without a token, to hear what it asks for"
+        f"POST {server}", f"HTTP {response.status}", "without a token, to hear what it asks for"
     )
-    if answer.status in _ASK_AGAIN_WITH_GET:
+    if response.status in _ASK_AGAIN_WITH_GET:
         # Servers of the HTTP+SSE transport take POSTs at another address only.
-        answer = http.probe("GET", server, headers={"Accept": "text/event-stream"})
+        response = http.probe("GET", server, headers={"Accept": "text/event-stream"})
         trail.note(
-            f"GET {server}", f"HTTP {answer.status}", "older servers (HTTP+SSE) answer a GET"
+            f"GET {server}", f"HTTP {response.status}", "older servers (HTTP+SSE) response a GET"
         )
-    trail.tell("server", f"POST {server}", answer)
-    if 300 <= answer.status < 400:
+    trail.tell("server", f"POST {server}", response)
+    if 300 <= response.status < 400:
         raise DiscoveryError(
-            f"{quote(server)} redirects to {quote(answer.headers.get('location', ''))}; a "
+            f"{quote(server)} redirects to {quote(response.headers.get('location', ''))}; a "
             "redirect is not followed. If that is the server, use its address."
         )
-    if answer.status >= 500:
-        raise DiscoveryError(f"{quote(server)} answered HTTP {answer.status}. Try again later.")
-    return answer
+    if response.status >= 500:
+        raise DiscoveryError(f"{quote(server)} answered HTTP {response.status}. Try again later.")
+    return response
 
 
-def _require_mcp(server: str, answer: Response) -> None:
-    """Tell an open MCP server from an address that is none at all."""
-    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if answer.status in (404, 405, 410):
-        raise DiscoveryError(f"There is no MCP server at {quote(server)} (HTTP {answer.status}).")
+def _require_mcp(server: str, response: Response) -> None:
+    """Check that an open server speaks MCP."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.status in (404, 405, 410):
+        raise DiscoveryError(f"There is no MCP server at {quote(server)} (HTTP {response.status}).")
     if kind not in ("", "application/json", "text/event-stream", "text/plain"):
         raise DiscoveryError(
             f"{quote(server)} is not an MCP server: it answers with {quote(kind, 60)}. "
@@ -261,28 +261,28 @@ def _protected_resource(
 
 
 def _document(url: str, http: Http, trail: _Trail, rule: str) -> Document | None:
-    answer: Response = http.get(url)
-    trail.note(f"GET {url}", f"HTTP {answer.status}", rule)
-    return document_in(answer, url)
+    response: Response = http.get(url)
+    trail.note(f"GET {url}", f"HTTP {response.status}", rule)
+    return document_in(response, url)
 
 
-def document_in(answer: Response, url: str) -> Document | None:
-    """Give the metadata document that an answer is, or `None`: there is none at that address.
+def document_in(response: Response, url: str) -> Document | None:
+    """Return the metadata document of a response, or `None` if there is none at that address.
 
     Raises:
-        DiscoveryError: It is something else, or cannot be had just now.
+        DiscoveryError: It is not a document, or the server cannot send it now.
     """
     # threat: metadata-suppressed
-    if answer.status in _BUSY:
+    if response.status in _BUSY:
         # Not the same as absent: the next candidate, or none, could be somebody else's.
         raise DiscoveryError(
-            f"{quote(url)} cannot answer now (HTTP {answer.status}). Try again in a moment."
+            f"{quote(url)} cannot response now (HTTP {response.status}). Try again in a moment."
         )
-    if answer.status != 200:
+    if response.status != 200:
         return None
-    document = answer.json_object()
-    if document is None and "html" not in answer.headers.get("content-type", ""):
-        answer.json()  # raises, saying what it is
+    document = response.json_object()
+    if document is None and "html" not in response.headers.get("content-type", ""):
+        response.json()  # raises, saying what it is
         raise DiscoveryError(f"The metadata at {quote(url)} is not a JSON object.")
     return document  # a single-page site answers every address with its page: no document
 

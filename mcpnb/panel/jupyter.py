@@ -27,7 +27,7 @@ _PARTS = {
 }
 """What shows the panel, and the installed package that brings it."""
 _MARK = "placed-by-mcpnb"
-"""A file beside what was put there. What has none is somebody else's: pip's, with ``--user``."""
+"""Marks a folder as copied by mcpnb. A folder without it is another's: pip's with ``--user``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ def _own(package: str, part: Path) -> Path:
 def _copy(source: Path, target: Path) -> None:
     """Put a folder in the place of an earlier one; who reads meanwhile finds one of the two."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mcpnb-") as beside:
-        new, old = Path(beside) / "new", Path(beside) / "old"
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mcpnb-") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
         shutil.copytree(source, new)
         (new / _MARK).touch()
         if target.exists():
@@ -112,7 +112,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".mcpnb-", delete=False) as beside:
-        beside.write(content)
-    Path(beside.name).chmod(0o644)  # Jupyter may run as another user
-    Path(beside.name).replace(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".mcpnb-", delete=False) as temporary:
+        temporary.write(content)
+    Path(temporary.name).chmod(0o644)  # Jupyter may run as another user
+    Path(temporary.name).replace(path)

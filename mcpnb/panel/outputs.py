@@ -1,4 +1,4 @@
-"""Outputs beside the widget: the HTML fallback, and the address of a sign-in."""
+"""Outputs next to the widget: the HTML fallback, and the address of a sign-in."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ class Session(ProcessBound):
         """Start to sign in; returns at once. Returns the sign-in under way if there is one.
 
         Args:
-            scopes: Scopes to request beside those requested before. Left out: those that the
+            scopes: Scopes to add to those requested before. Left out: those that the
                 server wanted for a refused call, else the configured, else the discovered ones.
             device: Sign in on another device, for example a phone, where the server offers it: the
                 login's `url` and `user_code` say where and with what (RFC 8628).
