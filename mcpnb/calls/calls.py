@@ -198,8 +198,8 @@ class Calls:
         named: dict[str, Any],
         report: Progress | None,
     ) -> Operation[ToolResult]:
+        from mcpnb.calls.arguments import as_json
         from mcpnb.calls.client import require_usable
-        from mcpnb.calls.schema import as_json
 
         require_usable(self._config, tool)
         sent = as_json(tool, arguments or {}, named)

@@ -13,11 +13,11 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mcpnb.calls.arguments import Verbatim
 from mcpnb.calls.client import SignedInClient, connected
 from mcpnb.calls.errors import translate
 from mcpnb.calls.progress import Progress, Reports
 from mcpnb.calls.results import ToolResult, all_pages, tool_error
-from mcpnb.calls.schema import Verbatim
 from mcpnb.calls.tools import Listing
 from mcpnb.concurrency import ForkSafeLock
 from mcpnb.errors import CallError, CallTimeout, detached

@@ -21,8 +21,8 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from mcpnb.calls.arguments import Arguments, Parameter, python_names, read_schema
 from mcpnb.calls.results import ToolResult
-from mcpnb.calls.schema import Arguments, Parameter, python_names, read_schema
 from mcpnb.text import Grid, count, excerpt, page, paragraph, quote, sanitize
 
 if TYPE_CHECKING:

@@ -103,7 +103,7 @@ def call(
     # The SDK checks results with jsonschema. Where Jupyter is installed, jsonschema loads a grammar
     # for a format that is not checked here, which takes 1.2 s (measured). This process needs none.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # no such module
-    from mcpnb.calls.schema import Verbatim
+    from mcpnb.calls.arguments import Verbatim
 
     session = app.session_for(server, account, config)
     sent, by_name = _whole(whole), dict(map(_pair, pairs))

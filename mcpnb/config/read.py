@@ -13,7 +13,7 @@ from typing import Any
 
 from mcpnb.config.files import File, TooLarge, all_files, folder_of, project_files
 from mcpnb.config.parse import Broken, Parsed, parse
-from mcpnb.config.trust import Review, is_trusted, reviewed
+from mcpnb.config.trust import Review, counts, reviewed
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.text import quote, sanitize
@@ -139,9 +139,7 @@ def _read(file: File) -> tuple[Parsed, bool]:
             shown = sanitize(file.path, 1_000)
             warnings.warn(f"{shown} cannot be read: {error}. The file is left out.", stacklevel=2)
         return Parsed(), True
-    # threat: project-untrusted, project-shadows-a-name, audience-theft
-    # threat: project-runs-a-helper, repository-root-planted
-    trusted = file.kind != "project" or is_trusted(file.path, content)
+    trusted = counts(file, content)
     try:
         return parse(file, content, trusted=trusted), trusted
     except ConfigError as error:
@@ -163,6 +161,6 @@ def review(folder: Path | None = None) -> list[Review]:
             problem = f"{sanitize(file.path, 1_000)} cannot be read: {error}."
             found.append(Review(file.path, b"", (), problem))
             continue
-        if not is_trusted(file.path, content):
+        if not counts(file, content):
             found.append(reviewed(file, content, known))
     return found

@@ -36,7 +36,7 @@ from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.text import sanitize
 
-__all__ = ["Review", "is_trusted", "reviewed", "withdraw"]
+__all__ = ["Review", "counts", "is_trusted", "reviewed", "withdraw"]
 
 _MOST, _TAIL = 2_000, 600
 """Characters shown of one value, and how many of them are from the end of a longer one."""
@@ -45,6 +45,13 @@ _HEADERS = ("http_headers", "headers")
 _HELPERS = ("http_headers_helper", "headersHelper")
 _OWN_LINE = ("url", "type", *_HELPERS, "env_http_headers", "bearer_token_env_var")
 """Keys that have a line of their own. Every other key is shown as it is."""
+
+
+def counts(file: File, content: bytes) -> bool:
+    """Return whether the entries of a file count: a project's only once the person agreed."""
+    # threat: project-untrusted, project-shadows-a-name, audience-theft
+    # threat: project-runs-a-helper, repository-root-planted
+    return file.kind != "project" or is_trusted(file.path, content)
 
 
 def is_trusted(path: Path, content: bytes) -> bool:

@@ -21,8 +21,8 @@ from mcpnb.errors import (
 )
 from mcpnb.login import redirects
 from mcpnb.login.answers import AnswerInbox, Completion
-from mcpnb.login.device import DevicePoller
 from mcpnb.login.pending import PendingLogin
+from mcpnb.login.poller import DevicePoller
 from mcpnb.login.progress import Progress
 from mcpnb.login.redirects import Redirect
 from mcpnb.login.request import Deps, SignInRequest, authorization_request, device_request

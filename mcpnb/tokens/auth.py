@@ -19,7 +19,8 @@ from mcpnb.errors import McpnbError, detached
 from mcpnb.oauth.challenge import bearer_challenge
 from mcpnb.text import redact
 from mcpnb.tokens import AccessToken
-from mcpnb.tokens.source import FORBIDDEN, UNAUTHORIZED, Refusal, Tokens
+from mcpnb.tokens.rejections import FORBIDDEN, UNAUTHORIZED, Refusal
+from mcpnb.tokens.source import Tokens
 
 if TYPE_CHECKING:
     from mcpnb.tokens.static import HeadersHelper

@@ -23,7 +23,8 @@ from mcpnb.oauth.models import Header, Secret, ServerConfig
 from mcpnb.storage import TokenStore
 from mcpnb.text import quote, redact, sanitize
 from mcpnb.tokens.record import AccessToken, login_key
-from mcpnb.tokens.source import UNAUTHORIZED, Refusal, Tokens, TokenSource
+from mcpnb.tokens.rejections import UNAUTHORIZED, Refusal
+from mcpnb.tokens.source import Tokens, TokenSource
 
 __all__ = [
     "HeadersHelper",

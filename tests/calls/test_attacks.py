@@ -18,8 +18,8 @@ from mcp.client.session import ClientSession
 import mcpnb
 from mcpnb import errors
 from mcpnb.calls import limits
+from mcpnb.calls.arguments import python_names
 from mcpnb.calls.progress import ProgressLine
-from mcpnb.calls.schema import python_names
 from mcpnb.stores import FileStore
 from tests import figures
 from tests.fakes import mcp as answers

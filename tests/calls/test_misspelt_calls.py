@@ -10,7 +10,7 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.calls.schema import Verbatim
+from mcpnb.calls.arguments import Verbatim
 from tests.fakes import mcp as answers
 from tests.fakes.mcp import answer_method, tool_of
 from tests.fakes.people import connect, sign_in

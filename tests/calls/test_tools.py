@@ -17,8 +17,8 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from mcpnb.calls.arguments import read_schema
 from mcpnb.calls.results import ToolResult
-from mcpnb.calls.schema import read_schema
 from mcpnb.calls.tools import Tool, Tools
 
 # How long an example takes says something about the machine, and nothing about these rules.

@@ -22,8 +22,8 @@ from urllib.parse import urlencode
 import mcp_types as mcp
 import pytest
 
+from mcpnb.calls.arguments import read_schema
 from mcpnb.calls.results import ToolResult
-from mcpnb.calls.schema import read_schema
 from mcpnb.config.files import File
 from mcpnb.config.parse import parse
 from mcpnb.errors import McpnbError

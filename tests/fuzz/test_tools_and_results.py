@@ -9,8 +9,8 @@ from typing import Any
 import mcp_types as mcp
 from hypothesis import strategies as st
 
+from mcpnb.calls.arguments import read_schema
 from mcpnb.calls.results import ResourceContents, ToolResult, tool_error
-from mcpnb.calls.schema import read_schema
 from mcpnb.calls.tools import Tool, Tools
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
 from tests.fuzz.strategies import JSON, TEXT, URLS, documents, objects

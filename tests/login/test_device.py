@@ -124,7 +124,7 @@ def test_slow_down_is_obeyed(
     fake: FakeServer, phone: OtherDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five seconds more for each of them (shortened here)."""
-    monkeypatch.setattr("mcpnb.login.device._SLOWER", 0.6)
+    monkeypatch.setattr("mcpnb.login.poller._SLOWER", 0.6)
     phone.says = [Reply(400, {"error": "slow_down"})]
     phone.decision = "agreed"
 
