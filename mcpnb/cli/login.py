@@ -362,7 +362,7 @@ def logout(server: str | None, everywhere: bool, account: str | None, config: st
     mcpnb logout --all
     """
     if everywhere == (server is not None) or (everywhere and account):
-        raise click.UsageError("Give either SERVER or --all.")
+        raise click.UsageError("Give either SERVER, or --all.")
     return sign_out(app.session_for(server, account, config)) if server else _sign_out_everywhere()
 
 

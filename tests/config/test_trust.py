@@ -359,7 +359,7 @@ class TestTheCommand:
         (work / "mcpnb.toml").write_text(TEAM)
         assert "Trusted" in run("trust", "--yes").expect(0).err
         assert names() == ["team"]
-        assert "trusted already" in run("trust").expect(0).err
+        assert "already trusted" in run("trust").expect(0).err
         assert "no configuration" in run("trust", str(tmp_path)).expect(0).err
 
     @pytest.mark.slow
