@@ -35,7 +35,7 @@ def scrub_traceback(function: Callable[P, T]) -> Callable[P, T]:
     Where a secret has to be plain text, a local variable holds it: of mcpnb, of the SDK or of the
     HTTP library. Some tracebacks print those: IPython's ``%xmode Verbose``, rich, pytest. An error
     of mcpnb leaves without its cause. Of any other error the files and lines stay, and so do the
-    variables of frames that belong to the user, such as a progress listener's.
+    variables of what the user hands to a call, such as a progress listener.
     """
 
     @functools.wraps(function)
@@ -103,13 +103,17 @@ def _clear_frames(error: BaseException, outer: BaseException | None) -> None:
         if found is None or id(found) in seen:
             continue
         seen.add(id(found))
-        holds_secrets = True
+        holds_secrets, caller = True, ""
         at = found.__traceback__
         while at is not None:
             frame, at = at.tb_frame, at.tb_next
-            package = str(frame.f_globals.get("__name__")).partition(".")[0]
-            if package not in sys.stdlib_module_names:  # that works for whoever called it
-                holds_secrets = package in _HOLD_SECRETS
+            module = str(frame.f_globals.get("__name__"))
+            package = module.partition(".")[0]
+            if package in _HOLD_SECRETS:
+                holds_secrets, caller = True, module
+            elif package not in sys.stdlib_module_names:  # that works for whoever called it
+                # A listener of a call gets no secret; a store or transport of the user's own does.
+                holds_secrets = not caller.startswith(("mcpnb.calls.", "mcp."))
             # Until Python 3.13, to clear a suspended coroutine would end it.
             if holds_secrets and not frame.f_code.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
                 with contextlib.suppress(RuntimeError):  # it is running

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import click
 
 from mcpnb.cli import app
@@ -31,12 +33,14 @@ def relay(url: str, no_browser: bool, timeout: float | None) -> int:
     from mcpnb.login.relay import Relay
 
     ignored: set[str] = set()
+    telling = threading.Lock()  # each connection has a thread
 
     def tell(why: str) -> None:
         # Once for each reason: a web page can send a thousand wrong answers.
-        if why not in ignored:
-            ignored.add(why)
-            app.say(f"Note: An unexpected answer was ignored. {why}")
+        with telling:
+            if why not in ignored:
+                ignored.add(why)
+                app.say(f"Note: An unexpected answer was ignored. {why}")
 
     waiting = Relay(_read() if url == "-" else url, tell)
     with waiting:

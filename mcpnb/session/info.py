@@ -106,12 +106,15 @@ def look_at(config: ServerConfig, credential: Credential) -> SessionInfo:
     )
     try:
         credential.require_enabled()
-        if credential.is_known and (configured := credential.source.configured):
-            info = replace(info, status="bearer_token", token_source=configured)
-            credential.require_usable()
-            return info
     except ConfigError as error:
-        return replace(info, problem=error)
+        info = replace(info, problem=error)  # its login is shown, and can be signed out of
+    if credential.is_known and (configured := credential.source.configured):
+        info = replace(info, status="bearer_token", token_source=configured)
+        try:
+            credential.require_usable()
+        except ConfigError as error:
+            info = replace(info, problem=error)
+        return info
     source = credential.source if credential.is_known else credential.login
     try:
         record = source.record()

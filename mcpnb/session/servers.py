@@ -196,6 +196,8 @@ class _Listing:
         # Of the login: whether a headers helper gives a token is asked of those without one.
         login = replace(config, headers_helper=None, enabled=True)
         info = Session(login, self._store).info()
+        if isinstance(info.problem, ConfigError):
+            raise info.problem  # MCPNB_STORE_KEY is no key: no row would be true
         if not info.readable:
             locked = isinstance(info.problem, StoreLocked)
             status = "unreachable" if locked else "reauth_required"

@@ -105,10 +105,13 @@ class Session(ProcessBound):
             ConfigError: The headers helper failed.
         """
         self._credential.source  # noqa: B018  a headers helper runs first
+        return self._readable().status
+
+    def _readable(self) -> SessionInfo:
         info = self.info()
         if info.problem is not None and not info.readable:
             raise info.problem
-        return info.status
+        return info
 
     @property
     def signed_in(self) -> bool:
@@ -126,18 +129,18 @@ class Session(ProcessBound):
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The granted scopes."""
-        return self.info().scopes
+        """The granted scopes. Raises as `status`."""
+        return self._readable().scopes
 
     @property
     def issuer(self) -> str | None:
-        """The authorization server: of the login, else the configured one, else not known yet."""
-        return self.info().issuer
+        """The authorization server of the login, else the configured one. Raises as `status`."""
+        return self._readable().issuer
 
     @property
     def expires_at(self) -> float | None:
-        """When the access token expires, seconds since the epoch, where the server said so."""
-        return self.info().expires_at
+        """When the access token expires, seconds since the epoch, if known. Raises as `status`."""
+        return self._readable().expires_at
 
     @property
     def store(self) -> TokenStore:

@@ -172,13 +172,14 @@ class HeadersHelper:
         Raises:
             ValueError: It cannot be run, or takes too long.
         """
-        words = helper_words(self._command)
-        # Windows splits a command line itself; which program it starts is decided here.
-        word = first_word(words) if isinstance(words, str) else words[0]
-        program = program_path(word, self._folder)
-        if program is None:
-            raise ValueError(f"cannot be run: {sanitize(word, 80)} is not on the PATH")
         try:
+            words = helper_words(self._command)
+            # Windows splits a command line itself; which program it starts is decided here.
+            word = first_word(words) if isinstance(words, str) else words[0]
+            # A folder on the PATH that may not be entered raises, too.
+            program = program_path(word, self._folder)
+            if program is None:
+                raise ValueError(f"{sanitize(word, 80)} is not on the PATH")  # noqa: TRY301
             process = subprocess.Popen(  # noqa: S603  the person's own command, and no shell
                 words if isinstance(words, str) else [str(program), *words[1:]],
                 executable=str(program),
@@ -191,7 +192,7 @@ class HeadersHelper:
             )
         except (OSError, ValueError) as error:
             raise ValueError(f"cannot be run: {sanitize(error)}") from None
-        deadline = time.monotonic() + _LASTS
+        deadline, ended = time.monotonic() + _LASTS, False
         pipes = (
             _read(process.stdout, _MOST + 1, process.kill),
             _read(process.stderr, _QUOTED * 4),
@@ -199,10 +200,11 @@ class HeadersHelper:
         try:
             out, err = (pipe.result(deadline - time.monotonic()) for pipe in pipes)
             code = process.wait(deadline - time.monotonic())
+            ended = True
         except (TimeoutError, subprocess.TimeoutExpired):
             raise ValueError(f"did not end within {_LASTS:g} seconds") from None
         finally:
-            if process.returncode is None:
+            if not ended:  # also if only what it started still writes
                 _end(process)
         # If it printed too much, its exit code is that of our kill.
         return (0 if len(out) > _MOST else code), out, err

@@ -347,6 +347,20 @@ class TestSwitches:
                 use()
         assert fake.requests == []
 
+    def test_the_login_of_a_disabled_server_can_be_signed_out_of(
+        self, fake: FakeServer, config: Write
+    ) -> None:
+        store = MemoryStore()
+        sign_in(mcpnb.connect("team", config=config(), store=store))
+        session = mcpnb.connect("team", config=config("enabled = false"), store=store)
+
+        assert (session.status, session.scopes) == ("authenticated", ())
+        with pytest.raises(errors.ConfigError, match="You are signed in"):
+            session.keep_in("memory")
+        assert session.logout()
+        assert session.status == "none"
+        assert len(fake.asked("/revoke")) == 2
+
     def test_where_logins_rest_can_be_configured(self, config: Write, world: Path) -> None:
         """An argument still comes first."""
         file = config(top='mcp_oauth_credentials_store = "keyring"')

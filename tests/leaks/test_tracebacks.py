@@ -15,7 +15,7 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.stores import FileStore, MemoryStore
+from mcpnb.stores import FileStore, MemoryStore, RecordName
 from tests.fakes.helper import Helper
 from tests.fakes.kernels import change, disk_fills_up_at_refresh, make_expired
 from tests.fakes.people import answer_of, connect, sign_in, waiting
@@ -76,6 +76,23 @@ def test_a_renewal_that_fails(fake: FakeServer, folder: Path, fault: str) -> Non
     session = connect(fake.url, store=FileStore(folder))
     for act in (session.headers, session.access_token, lambda: session.call("echo", text="hi")):
         searched(Secrets(fake), act)
+
+
+class Vault(MemoryStore):
+    """A store of the person's own, which fails with a login in its hands."""
+
+    def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
+        record = self.read(key)
+        if key.kind == "login":
+            raise ZeroDivisionError(f"{len(record or ())} members, {leave_tombstone}")
+        super().delete(key)
+
+
+def test_a_store_of_the_persons_own_that_fails(fake: FakeServer) -> None:
+    """It is no part of mcpnb, and is handed tokens all the same."""
+    session = connect(fake.url, store=Vault())
+    sign_in(session)
+    searched(Secrets(fake), session.logout, ZeroDivisionError)
 
 
 @pytest.mark.slow

@@ -277,6 +277,17 @@ class TestFailures:
         with pipe.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # held until the grandchild, too, has gone
 
+    def test_a_path_that_cannot_be_searched_is_a_clear_error(
+        self, config: Write, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A folder that may not be entered raises the same kind of error as a name too long."""
+        monkeypatch.setenv("PATH", "/" + "x" * 300)
+        session = connect("team", config=config(command="give --x"))
+        with pytest.raises(errors.ConfigError, match="cannot be run"):
+            session.headers()
+        with pytest.raises(errors.ConfigError, match="cannot be run"):
+            session.status  # noqa: B018
+
     def test_a_program_that_is_not_there_is_named(self, config: Write) -> None:
         for command, said in (
             ("no-such-program-here --x", "no-such-program-here is not on the PATH"),
