@@ -313,7 +313,9 @@ def _is_short(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**18)
 
 
-def _annotation(schema: object, root: dict[str, Any], depth: int) -> Any:
+def _annotation(  # noqa: PLR0911  one for each kind
+    schema: object, root: dict[str, Any], depth: int
+) -> Any:
     """Return the Python type for a schema; `Any` where there is none or it goes too deep."""
     if not isinstance(schema, dict) or depth == 0:
         return Any
@@ -322,6 +324,8 @@ def _annotation(schema: object, root: dict[str, Any], depth: int) -> Any:
     choices = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(choices, list) and _are_literal(choices):
         return Literal[tuple(choices)]
+    if isinstance(whole := schema.get("allOf"), list) and len(whole) == 1:  # as pydantic 1 writes
+        return _annotation(whole[0], root, depth - 1)
     for members in (schema.get("anyOf"), schema.get("oneOf")):
         if isinstance(members, list):
             few = members if len(members) <= _MOST_MEMBERS else []

@@ -47,6 +47,9 @@ def start(function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
     return asyncio.run_coroutine_threadsafe(function(), _loop())
 
 
+_closing: set[Future[None]] = set()
+
+
 def _loop() -> asyncio.AbstractEventLoop:
     with _lock:
         loop = _loops.get(os.getpid())  # a fork has the parent's loop, without its thread
@@ -110,7 +113,9 @@ class LiveClient:
         # Without the lock: a finalizer may run in the thread that has it.
         loop = _loops.get(os.getpid())
         if self._owner is not None and loop is not None and self.process == os.getpid():
-            asyncio.run_coroutine_threadsafe(self._disconnect(), loop)
+            closing = asyncio.run_coroutine_threadsafe(self._disconnect(), loop)
+            _closing.add(closing)  # a loop alone would let it be collected half-way
+            closing.add_done_callback(_closing.discard)
 
     # Calls
 

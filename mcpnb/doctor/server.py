@@ -307,6 +307,10 @@ class Server:
 
     def _client(self, server: AuthorizationServer) -> Iterator[Check]:
         config, refused = self.config, self._refused("credentials")
+        if refused:  # every sign-in fails here, whatever way there is to a client id
+            yield self._check("registration/issuer", error=refused)
+            yield from self._authentication(server)
+            return
         try:
             method = registering.choose(config, server, redirect_known=True)
         except ClientIdRequired as error:
@@ -323,7 +327,7 @@ class Server:
         known, kind = self._is_registered(server, redirect), str(method)
         if method == "dcr":
             kind = "unsaid" if not server.url else "known" if known else "dcr"
-        elif not refused:
+        else:
             try:
                 # For these two methods nothing is requested and nothing written.
                 Registrations(config, self.store, self.http).obtain(
@@ -332,8 +336,6 @@ class Server:
             except McpnbError as error:
                 refused = str(error)
                 kind = "address" if isinstance(error, ConfigError) else "issuer"
-        else:
-            kind = "issuer"
         yield self._check(f"registration/{kind}", error=refused)
         yield from self._authentication(server)
         if method == "cimd":

@@ -24,6 +24,8 @@ PendingRequest = AuthorizationRequest | DeviceRequest
 
 _FORMAT = 1
 _LOCK_TIMEOUT = 10.0
+_CLAIM_TIMEOUT = 0.5
+"""Seconds: a sign-out of any server holds an idle lock file for a moment, as it removes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class PendingLogins:
         """
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(self._store.lock(self._exchange, 0))
+                held.enter_context(self._store.lock(self._exchange, _CLAIM_TIMEOUT))
             except StoreBusy:
                 yield False
                 return

@@ -163,7 +163,7 @@ def discover(
             defect where it can, and raises the first one at the end.
 
     Raises:
-        ServerUnreachable: It does not response.
+        ServerUnreachable: It does not respond.
         DiscoveryError: It is no MCP server, or its metadata cannot be used.
         ProtocolError: Its metadata breaks a rule.
     """
@@ -202,7 +202,7 @@ def _asked_without_token(server: str, http: Http, trail: _Trail) -> Response:
         # Servers of the HTTP+SSE transport take POSTs at another address only.
         response = http.probe("GET", server, headers={"Accept": "text/event-stream"})
         trail.note(
-            f"GET {server}", f"HTTP {response.status}", "older servers (HTTP+SSE) response a GET"
+            f"GET {server}", f"HTTP {response.status}", "older servers (HTTP+SSE) respond to a GET"
         )
     trail.tell("server", f"POST {server}", response)
     if 300 <= response.status < 400:
@@ -276,7 +276,7 @@ def document_in(response: Response, url: str) -> Document | None:
     if response.status in _BUSY:
         # Not the same as absent: the next candidate, or none, could be somebody else's.
         raise DiscoveryError(
-            f"{quote(url)} cannot response now (HTTP {response.status}). Try again in a moment."
+            f"{quote(url)} cannot respond now (HTTP {response.status}). Try again in a moment."
         )
     if response.status != 200:
         return None

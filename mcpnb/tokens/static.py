@@ -243,14 +243,16 @@ def _read(
 
     def read() -> None:
         found = b""
-        # Closed where it is read: elsewhere, closing would wait for whoever has the other end.
-        with pipe or contextlib.nullcontext() as open_pipe:
-            while open_pipe and (piece := os.read(open_pipe.fileno(), 4096)):
-                found += piece[: most - len(found)]
-                if len(found) == most and too_much is not None:
-                    too_much()
-                    break
-        content.set_result(found)
+        try:
+            # Closed where it is read: elsewhere, closing would wait for whoever has the other end.
+            with pipe or contextlib.nullcontext() as open_pipe:
+                while open_pipe and (piece := os.read(open_pipe.fileno(), 4096)):
+                    found += piece[: most - len(found)]
+                    if len(found) == most and too_much is not None:
+                        too_much()
+                        break
+        finally:
+            content.set_result(found)
 
     threading.Thread(target=read, name="mcpnb-helper", daemon=True).start()
     return content

@@ -10,10 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.house import PACKAGE
+
 __all__ = ["CALLBACK", "PANEL", "Site", "site"]
 
 HERE = Path(__file__).parent
-PANEL = HERE.parent.parent / "mcpnb" / "panel"
+PANEL = PACKAGE / "panel"
 CALLBACK = "/lab/extensions/mcpnb/callback.html"
 _FILES = {
     "/notebook": (HERE / "notebook.html", "text/html"),
