@@ -88,7 +88,7 @@ def test_the_relay_needs_the_paste_box_seldom(panel: Kernel) -> None:
     panel.state(waiting("page"))
     field = panel.panel.get_by_label("The whole address")
     expect(field).to_be_hidden()
-    panel.panel.get_by_text("No answer came back?").click()
+    panel.panel.get_by_text("Nothing came back?").click()
     panel.state(waiting("page"))
     expect(field).to_be_visible()
 
@@ -164,7 +164,7 @@ def test_it_can_be_read_without_being_seen(panel: Kernel) -> None:
             - listitem: login.harbour.example asks you to approve
             - listitem: /mcp.harbour.example “Harbour”, says the server “harbour”/
           - heading "Permissions" [level=4]
-          - paragraph: will be asked for
+          - paragraph: will be requested
           - list:
             - listitem:
               - code: berths:read
