@@ -102,7 +102,7 @@ class TestWithoutALogin:
         notebook.shows(0, "LoginRequired: Not signed in")
         notebook.shows(0, "Sign in with the panel below, then run this cell again.")
         assert "Traceback" not in notebook.text(0)
-        says(notebook.panel(0), "Nothing is contacted")
+        says(notebook.panel(0), "mcpnb contacts no server")
         notebook.run(1).shows(1, "Sign in with the panel above")
         expect(notebook.panel(1)).to_have_count(0)
 
@@ -217,7 +217,7 @@ class TestSignedIn:
         panel = notebook.front().panel(0)
         panel.locator("summary", has_text="Tools").click()
         says(panel, "harbour_traffic")
-        says(panel, "Give ships, cargo and waiting times")
+        says(panel, "Return ships, cargo and waiting times")
 
     def test_a_refused_call_offers_the_permissions_that_it_needed(
         self, window: Window, lab: Jupyter, demo: DemoServers

@@ -139,7 +139,7 @@ class TestAnotherEnvironment:
         notebook.page.context.route(f"{missing}*", serve)
         notebook.run(0)
         panel = notebook.panel(0)
-        says(panel, "Your Jupyter does not have mcpnb's page")
+        says(panel, "Your Jupyter does not serve mcpnb's page")
         panel.get_by_role("button", name="Install the page").click()
         sign_in(notebook)
         assert there.is_file()
