@@ -54,6 +54,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
     Subprocesses inherit all of it. `tmp_path` stays empty for the test.
     """
+    # What a test has hidden from messages is hidden for the rest of a process.
+    monkeypatch.setattr("mcpnb.text._secrets", ())
     for name in filter(_is_unwanted, list(os.environ)):
         monkeypatch.delenv(name)
     place = tmp_path_factory.mktemp("world")
