@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from mcpnb import errors
 from mcpnb.login.pending import PendingLogins
 from mcpnb.stores import FileStore
 from tests.fakes.kernels import disk_fills_up_at_refresh
-from tests.fakes.people import answer_of, connect, free_port, until, waiting
+from tests.fakes.people import answer_of, connect, until, waiting
 from tests.fakes.secrets import Secrets, files_in
 from tests.fakes.server import FakeServer
 from tests.leaks.planted import into_user_configuration
@@ -141,35 +140,3 @@ def test_programs_that_are_started_are_given_none(
     places = {"the helper": helped.read_text(), "the browser": opened.read_text()}
     secrets.absent_from(places)
     assert "http://127.0.0.1" in opened.read_text()
-
-
-@pytest.mark.slow
-@posix
-def test_an_answer_is_copied_by_a_pipe_and_not_by_an_argument(
-    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`ps` shows arguments to everybody on this machine."""
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    names = ("pbcopy", "wl-copy", "xclip", "xsel", "clip.exe")
-    notes = [noting(tools, name, stdin=True)[1] for name in names]
-    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    port = free_port()
-    login, url = waiting(connect(fake.url, callback_port=port), via="paste")
-    answer = answer_of(url)
-    try:
-        with Running("relay", url, "--no-browser", "--copy") as command:
-            command.says("Go on only if")
-            httpx2.get(answer, trust_env=False, timeout=10)
-            done = command.end().expect(0)
-    finally:
-        login.cancel()
-    found = [note.read_text().splitlines() for note in notes if note.exists()]
-    lines = [json.loads(line) for each in found for line in each]
-    assert lines
-    line = done.out.strip()
-    secrets = Secrets(fake)
-    for argv, environment, copied in lines:
-        assert copied.strip() == line
-        secrets.absent_from({"argv": repr(argv), "environment": repr(environment)})
-    secrets.absent_from({"stderr": done.err}, without=[url])

@@ -372,7 +372,7 @@ class TestAPageThatDoesNotHear:
         monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.13")
         with pytest.raises(errors.LoginRequired, match="then run this cell again") as caught:
             wait(session)
-        assert "in the panel" in str(caught.value)
+        assert "with the panel" in str(caught.value)
         assert [*notebook.prompts, *fake.requests] == []
 
 

@@ -49,6 +49,7 @@ class Survivor:
         self.fake = fake
         self.folder = folder
         self.killed: Counter[str] = Counter()
+        self._earlier = set(threading.enumerate())  # servers of earlier tests may still end
         assert fake.rotation == "strict"
         sign_in(connect(fake.url, store=FileStore(folder)))
 
@@ -91,7 +92,14 @@ class Survivor:
         # Connections are taken in their order: once this one is answered, a request that the dead
         # sent has a thread, or has been dealt with.
         httpx2.get(f"{self.fake.base}/nothing", trust_env=False)
-        until(lambda: not any("process_request" in t.name for t in threading.enumerate()))
+        until(
+            lambda: (
+                not any(
+                    "process_request" in thread.name
+                    for thread in set(threading.enumerate()) - self._earlier
+                )
+            )
+        )
 
     def _call(self, session: mcpnb.Session) -> None:
         with httpx2.Client(auth=session.auth, trust_env=False) as client:
