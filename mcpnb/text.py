@@ -16,7 +16,6 @@ __all__ = [
     "Grid",
     "Redactor",
     "add_secret",
-    "ago",
     "at",
     "block",
     "count",
@@ -150,17 +149,6 @@ def duration(seconds: float) -> str:
         if seconds > 0.99 * size:  # an hour is still an hour a moment after it began
             return count(round(seconds / size), unit)
     return count(max(round(seconds), 0), "second")
-
-
-def ago(moment: float, now: float | None = None) -> str:
-    """Return how far a moment is from now: ``5 minutes ago``, ``in 2 hours``.
-
-    Args:
-        moment: Seconds since the epoch.
-        now: Seconds since the epoch; `None` is the present.
-    """
-    passed = (time.time() if now is None else now) - moment
-    return f"{duration(passed)} ago" if passed >= 0 else f"in {duration(-passed)}"
 
 
 def at(moment: float) -> str:

@@ -34,7 +34,7 @@ from mcpnb.config.parse import document_of, is_ours, tables_of
 from mcpnb.config.schema import TOP
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
-from mcpnb.text import sanitize
+from mcpnb.text import MASK, sanitize
 
 __all__ = ["Review", "counts", "is_trusted", "reviewed", "withdraw"]
 
@@ -236,7 +236,7 @@ def _dict(table: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _masked(key: str, value: object) -> str:
-    return "*****" if "secret" in key.lower() and not key.endswith("_env_var") else _shown(value)
+    return MASK if "secret" in key.lower() and not key.endswith("_env_var") else _shown(value)
 
 
 def _shown(value: object) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, quote_plus, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from mcpnb.doctor.machine import unreachable
 from mcpnb.doctor.report import TABLE, Check, check
@@ -37,7 +37,7 @@ from mcpnb.oauth.authorization import AuthorizationRequest
 from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.http import Exchange, Http, Response
 from mcpnb.oauth.models import Secret
-from mcpnb.text import quote, sanitize
+from mcpnb.text import Redactor, quote, sanitize
 
 __all__ = ["Masks", "SignIn", "signed_in"]
 
@@ -45,9 +45,6 @@ SignIn = Callable[[Observer], Login[Any]]
 """Starts a sign-in with an observer, shows it to the person, and returns it; it may have ended."""
 
 _MASK = "…"
-_PIECE = 10
-"""Characters of a secret that give it away, also where a server repeats only a part of it."""
-_SHORTEST = 4
 _MOST_FIELDS = 20
 _MOST_TEXT = 10_000
 # Of everything else that is sent or comes back, only the name is shown.
@@ -83,16 +80,12 @@ class Masks:
     """
 
     def __init__(self) -> None:
-        self._pieces: set[str] = set()
+        self._redactor = Redactor()
 
     def add(self, *secrets: str | Secret | None) -> None:
         """Never show these from now on."""
         for secret in secrets:
-            text = secret.reveal() if isinstance(secret, Secret) else secret or ""
-            for form in {text, quote_plus(text)}:
-                if len(form) >= _SHORTEST:
-                    ends = range(max(len(form) - _PIECE, 0) + 1)
-                    self._pieces |= {form[at : at + _PIECE] for at in ends}
+            self._redactor.add(secret.reveal() if isinstance(secret, Secret) else secret or "")
 
     def add_login(self, record: LoginRecord | None) -> None:
         """Never show the secrets of a stored login."""
@@ -130,12 +123,7 @@ class Masks:
 
     def cover(self, text: str) -> str:
         """Return a text without the secrets."""
-        hidden = list(text)
-        for size in {len(piece) for piece in self._pieces}:
-            for at in range(len(text) - size + 1):
-                if text[at : at + size] in self._pieces:
-                    hidden[at : at + size] = "\0" * size
-        return re.sub("\0+", _MASK, "".join(hidden))
+        return self._redactor(text, _MASK)
 
     def covered(self, checks: Iterable[Check]) -> list[Check]:
         """Return checks without the secrets, whichever text they got into."""

@@ -16,7 +16,7 @@ from mcpnb.oauth.authorization import AuthorizationRequest, ValidatedResponse
 from mcpnb.oauth.credentials import LoginRecord, Registration, Tokens
 from mcpnb.oauth.models import Secret, ServerConfig
 from mcpnb.oauth.scopes import named
-from mcpnb.text import quote
+from mcpnb.text import MASK, quote
 
 if TYPE_CHECKING:
     from mcpnb.oauth.device import DeviceRequest
@@ -239,7 +239,7 @@ def grant_error(
     words = str(body.get("error_description") or code or f"HTTP {status}")
     for secret in sent:
         # threat: secret-in-an-error
-        code, words = code.replace(secret, "*****"), words.replace(secret, "*****")
+        code, words = code.replace(secret, MASK), words.replace(secret, MASK)
     return GrantError(
         f"{doing} was refused by the authorization server: {quote(words)}",
         error=code,

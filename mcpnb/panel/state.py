@@ -12,7 +12,7 @@ from mcpnb.environment import is_voila
 from mcpnb.errors import McpnbError, NoSignInNeeded
 from mcpnb.login.qr import modules
 from mcpnb.oauth.urls import host_of
-from mcpnb.text import redact, sanitize
+from mcpnb.text import duration, redact, sanitize
 
 if TYPE_CHECKING:
     from mcpnb.login import Login
@@ -113,7 +113,6 @@ _PHASES = {
     "exchanging": "exchanging",
 }
 _LONGEST_HOST = 60
-_HOUR, _DAY = 3600, 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,11 +321,7 @@ def _renews(info: SessionInfo) -> str:
 def _in(seconds: float) -> str:
     if seconds <= 0:
         return "now"
-    for size, unit in ((_DAY, "day"), (_HOUR, "hour"), (60, "minute")):
-        if seconds > 0.99 * size:  # a token of an hour is shown a moment after it came
-            number = round(seconds / size)
-            return f"in {number} {unit}{'' if number == 1 else 's'}"
-    return "in less than a minute"
+    return f"in {duration(seconds)}" if seconds >= 59 else "in less than a minute"
 
 
 def _jupyter(extras: Extras) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mcpnb.oauth.urls import canonical_server
 from mcpnb.scrub import scrub_traceback
 from mcpnb.session import Session
 from mcpnb.storage import RecordName, TokenStore, open_store
-from mcpnb.text import Grid, count, page, paragraph, redact, sanitize
+from mcpnb.text import MASK, Grid, count, page, paragraph, redact, sanitize
 
 __all__ = ["Row", "Servers", "ask", "entry", "overview", "servers"]
 
@@ -92,9 +92,6 @@ def _helped(config: ServerConfig) -> bool:
 
     helper = helper_of(config)
     return helper is not None and helper.authorization() is not None
-
-
-_MASK = "*****"
 
 
 def overview(
@@ -218,7 +215,7 @@ def _kept(store: TokenStore, key: RecordName) -> str:
 
 
 def _described(config: ServerConfig) -> Row:
-    given = {h.name: _MASK for h in config.headers if h.variable is None}
+    given = {h.name: MASK for h in config.headers if h.variable is None}
     named = {h.name: h.variable for h in config.headers if h.variable is not None}
     return {
         "name": config.name,

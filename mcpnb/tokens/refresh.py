@@ -21,7 +21,7 @@ from mcpnb.errors import (
 from mcpnb.oauth.credentials import LoginRecord, RefreshFailure, Registration, Tokens
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.storage import RecordName
-from mcpnb.text import quote
+from mcpnb.text import at, quote
 from mcpnb.tokens.expiry import CLOCKS_DIFFER, expired
 from mcpnb.tokens.record import LOCK_TIMEOUT, StoredLogin
 
@@ -244,7 +244,7 @@ class Refreshes:
         if failure is not None and failure.kind == "ended":
             return LoginRequired(
                 f"The authorization server {quote(record.issuer)} ended the login for {server} "
-                f"{_when(failure.at)} ({failure.message}). Sign in again.",
+                f"{at(failure.at)} ({failure.message}). Sign in again.",
                 server=server,
             )
         return LoginRequired(
@@ -269,19 +269,19 @@ class Refreshes:
         why += "" if why.endswith(".") else "."
         advice = ""
         if failure.retry_after - time.time() > 1:
-            advice = f"; try again {_when(failure.retry_after)}"
+            advice = f"; try again {at(failure.retry_after)}"
         elif "Try again" not in why:
             advice = "; try again"
         return (
             f"The login for {self._config.url} could not be refreshed "
-            f"{_when(failure.at)}: {why} It is kept{advice}."
+            f"{at(failure.at)}: {why} It is kept{advice}."
         )
 
     def _unknown_client(self, record: LoginRecord, failure: RefreshFailure) -> McpnbError:
         client, issuer = record.registration, quote(record.issuer)
         ended = client.secret_expires_at
         secret_ended = ended is not None and 0 < ended < time.time()
-        why = f"its secret ended {_when(ended or 0)}" if secret_ended else failure.message
+        why = f"its secret ended {at(ended or 0)}" if secret_ended else failure.message
         if client.method != "preregistered":
             return LoginRequired(
                 f"The authorization server {issuer} no longer knows this client ({why}). Sign in "
@@ -297,8 +297,8 @@ class Refreshes:
 
 def not_signed_in(server: str, login: StoredLogin) -> LoginRequired:
     """Return the error that nobody is signed in, and since when."""
-    at = login.store.deleted_at(login.key)
-    what = f"You signed out of {server} {_when(at)}." if at else f"Not signed in to {server}."
+    ended = login.store.deleted_at(login.key)
+    what = f"You signed out of {server} {at(ended)}." if ended else f"Not signed in to {server}."
     return LoginRequired(
         what, server=server, advice="Sign in first: session.login(), or mcpnb login."
     )
@@ -350,10 +350,3 @@ def _pause_if_not_processed(error: McpnbError) -> float | None:
         pause = error.retry_after if error.retry_after is not None else _RETRY_PAUSE
         return pause if pause <= _LONGEST_PAUSE else None
     return None
-
-
-def _when(moment: float) -> str:
-    """Return the time of a moment, and the day unless it is today."""
-    then, today = time.localtime(moment), time.localtime()
-    day = "" if then[:3] == today[:3] else time.strftime("on %Y-%m-%d ", then)
-    return day + time.strftime("at %H:%M:%S", then)
