@@ -72,7 +72,7 @@ class Image:
     """One picture of a result: `data` and `mime_type`, shown by a notebook, written by `save`."""
 
     def __init__(self, encoded: str, mime_type: str) -> None:
-        """Take the picture as MCP sends it.
+        """Hold a picture as MCP sends it.
 
         Args:
             encoded: The bytes in base64.

@@ -189,7 +189,7 @@ class Listing:
     """The tools that a server lists, by name, for checking calls: nothing is read unless needed."""
 
     def __init__(self, tools: Iterable[mcp_types.Tool], *, complete: bool) -> None:
-        """Take the tools.
+        """Hold the tools of one or more pages.
 
         Args:
             tools: As the SDK has them.

@@ -140,7 +140,7 @@ def _given(params: dict[str, Any]) -> str:
 
 
 def explain(error: errors.McpnbError, params: dict[str, Any] | None = None) -> None:
-    """Tell the person to run the doctor, if the error is about a server or the way to it."""
+    """Suggest the doctor if the error is about a server or the way to it."""
     if params is None:
         params = click.get_current_context().params
     if isinstance(error, errors.CallError):

@@ -96,7 +96,7 @@ def doctor(
 
 
 def _as_named(report: Report, session: Session) -> Report:
-    """Have the commands in a report name the server as this command line did."""
+    """Return a report whose commands name the server as this command line did."""
     usual, here = session.login_command.removeprefix("mcpnb login "), app.named(session.server)
 
     def renamed(text: str) -> str:

@@ -90,7 +90,7 @@ class Prompt:
 
     @contextmanager
     def interrupted(self, *, again: bool) -> Iterator[None]:
-        """Have messages written on lines of their own while a prompt may be open.
+        """Write messages inside on lines of their own: a prompt may be open.
 
         Args:
             again: Show the prompt again afterwards, because it still waits for a line.
