@@ -16,15 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, SupportsIndex,
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = [
-    "ForkSafeLock",
-    "Listeners",
-    "ProcessBound",
-    "file_lock",
-    "in_background",
-    "interrupt_in",
-]
-
 
 class ForkSafeLock:
     """A `threading.Lock` that is free in a forked child, where its holder does not exist."""

@@ -12,26 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = [
-    "ANYWIDGET",
-    "CALLBACK",
-    "WIDGET_MANAGER",
-    "Browser",
-    "Environment",
-    "Kind",
-    "Signal",
-    "comms_while_awaiting",
-    "current",
-    "data_folders",
-    "detect",
-    "frontend",
-    "installed",
-    "is_voila",
-    "kernel",
-    "stdin_allowed",
-    "user_data_folder",
-]
-
 Kind = Literal[
     "binder",
     "codespaces",

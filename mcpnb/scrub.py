@@ -13,8 +13,6 @@ from mcpnb.concurrency import interrupt_in
 from mcpnb.errors import McpnbError, detached
 from mcpnb.text import redact
 
-__all__ = ["redact_logs", "scrub_class", "scrub_traceback"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -11,26 +11,6 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "MASK",
-    "Grid",
-    "Redactor",
-    "add_secret",
-    "at",
-    "block",
-    "count",
-    "duration",
-    "excerpt",
-    "folded",
-    "json_excerpt",
-    "json_line",
-    "page",
-    "paragraph",
-    "quote",
-    "redact",
-    "sanitize",
-]
-
 # Letters and marks that nobody sees, although Python counts them as printable: fillers, variation
 # selectors (Unicode's Default_Ignorable_Code_Point; the latter smuggle text), and Braille's blank.
 # Two names that differ in them look alike. U+FE0E and U+FE0F stay: they choose between text and

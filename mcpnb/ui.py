@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-__all__ = ["UI", "default"]
-
 
 class UI(Protocol):
     """Shows sessions and their sign-ins."""

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-__all__ = ["NAMES", "add"]
-
 NAMES = (
     "attacks tried",
     "rules removed, and noticed",

@@ -12,28 +12,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = [
-    "DEMO",
-    "DOOR",
-    "FLOOR",
-    "HEAVY",
-    "HOMES",
-    "IN_TOUCH",
-    "OPTIONAL",
-    "OUTSIDE",
-    "PACKAGE",
-    "ROOT",
-    "SHIPPED_WITH",
-    "STARTED",
-    "imports",
-    "imports_of",
-    "libraries_of",
-    "parsed",
-    "place",
-    "room_of",
-    "rooms_known",
-]
-
 ROOT = Path(__file__).resolve().parent.parent
 _SPEC = find_spec("mcpnb")
 assert _SPEC is not None

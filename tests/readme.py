@@ -8,8 +8,6 @@ from functools import cache
 
 from tests.house import ROOT
 
-__all__ = ["Block", "blocks", "numbers_in", "section", "table"]
-
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (.*?)(?:\s{2,}#.*)?$", re.MULTILINE)
 

@@ -7,8 +7,6 @@ from functools import cache
 
 from tests.house import ROOT
 
-__all__ = ["is_there"]
-
 
 @cache
 def _names(path: str) -> frozenset[str]:

@@ -20,8 +20,6 @@ from unittest import mock
 
 from mcpnb.cli import app
 
-__all__ = ["Ended", "OnTerminal", "Running", "invoke", "run"]
-
 MCPNB = [sys.executable, "-m", "mcpnb"]
 ADDRESS = re.compile(r"^(http\S+/authorize\?\S+)$", re.MULTILINE)
 # Takes the terminal as its own, so that Ctrl-C reaches it as it would a person's shell job.

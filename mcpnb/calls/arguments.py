@@ -19,8 +19,6 @@ from typing import Any, Literal, Union, get_args, get_origin
 from mcpnb.errors import CallError
 from mcpnb.text import sanitize
 
-__all__ = ["Arguments", "Parameter", "Verbatim", "as_json", "python_names", "read_schema"]
-
 _LONGEST_NAME = 64
 
 

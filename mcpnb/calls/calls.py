@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mcpnb.tokens import Tokens
     from mcpnb.tokens.auth import BearerAuth
 
-__all__ = ["Calls", "Connection"]
 
 T = TypeVar("T")
 Operation = Callable[["SignedInClient"], Coroutine[Any, Any, T]]

@@ -30,8 +30,6 @@ from mcpnb.tokens.auth import BearerAuth, Outcome, current_outcome
 from mcpnb.tokens.static import HeadersHelper, helper_of
 from mcpnb.version import __version__
 
-__all__ = ["SignedInClient", "connected", "own_headers", "require_usable"]
-
 # The SDK logs what it also raises, with its traceback. Where nobody configured logging, Python
 # would print that into the cell. Whoever configures logging still gets every record.
 logging.getLogger("mcp").addHandler(logging.NullHandler())

@@ -14,8 +14,6 @@ from mcpnb.oauth.http import Unpacking
 from mcpnb.text import quote
 from mcpnb.tokens.auth import current_outcome
 
-__all__ = ["bounded", "bounded_validation", "no_leftovers"]
-
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Unpacked bytes of one response or one event of a stream; pictures and tables have far fewer."""
 _MOST_WORK: Final = 20_000_000

@@ -28,7 +28,6 @@ from mcpnb.tokens.auth import BearerAuth, Outcome, current_outcome
 if TYPE_CHECKING:
     import mcp_types
 
-__all__ = ["LiveClient", "result_of", "start"]
 
 T = TypeVar("T")
 Operation = Callable[[SignedInClient], Coroutine[Any, Any, T]]

@@ -13,8 +13,6 @@ import anyio
 from mcpnb.errors import CallError
 from mcpnb.text import sanitize
 
-__all__ = ["Progress", "ProgressLine", "Reports", "StoppedByListener"]
-
 T = TypeVar("T")
 Progress = Callable[[float, float | None, str | None], object]
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from mcpnb.calls.client import SignedInClient
 
-__all__ = ["Image", "ResourceContents", "ToolResult", "all_pages", "read_resource", "tool_error"]
 
 _IMAGES = 8
 _IMAGE_BYTES = 8_000_000

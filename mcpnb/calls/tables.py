@@ -9,8 +9,6 @@ from typing import Any
 from mcpnb.errors import CallError
 from mcpnb.text import quote
 
-__all__ = ["Table", "csv_frame", "find_table", "frame"]
-
 _MOST_EMPTY = 10_000_000
 # Names under which servers put their rows, next to a count or a cursor.
 _ROW_MEMBERS = ("rows", "data", "items", "records", "results")

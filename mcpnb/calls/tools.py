@@ -28,7 +28,6 @@ from mcpnb.text import Grid, count, excerpt, page, paragraph, quote, sanitize
 if TYPE_CHECKING:
     import mcp_types
 
-__all__ = ["AsyncCall", "Call", "Listing", "Tool", "Tools"]
 
 Call = Callable[[str, dict[str, Any]], ToolResult]
 AsyncCall = Callable[[str, dict[str, Any]], Awaitable[ToolResult]]

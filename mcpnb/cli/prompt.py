@@ -18,8 +18,6 @@ from typing import Any, Self
 
 import click
 
-__all__ = ["Prompt", "is_attended"]
-
 _ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 """Signals that by default end a program without a chance to tidy up."""
 

@@ -15,8 +15,6 @@ from mcpnb.oauth.models import Expanded, Secret, ServerConfig
 from mcpnb.oauth.urls import host_of, host_span
 from mcpnb.text import add_secret
 
-__all__ = ["SERVERS", "UnsetVariable", "converted", "is_http", "variables_in", "with_defaults"]
-
 SERVERS = "mcpServers"
 _HTTP = ("http", "sse", "streamable-http", "streamable_http", "streamableHttp")
 _NAMES = {"url": "url", "headers": "http_headers", "headersHelper": "http_headers_helper"}

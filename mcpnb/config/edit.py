@@ -12,8 +12,6 @@ from mcpnb.config.files import changing, config_folder, expanded, read_bytes, wr
 from mcpnb.errors import ConfigError
 from mcpnb.text import quote
 
-__all__ = ["add_server", "has_server", "remove_server", "user_file"]
-
 _SERVERS = "mcp_servers"
 
 

@@ -18,20 +18,6 @@ from mcpnb.errors import ConfigError
 from mcpnb.storage.atomic import write_file
 from mcpnb.text import sanitize
 
-__all__ = [
-    "File",
-    "TooLarge",
-    "all_files",
-    "changing",
-    "config_folder",
-    "expanded",
-    "folder_of",
-    "project_files",
-    "project_folders",
-    "read_bytes",
-    "write_whole",
-]
-
 _MOST = 1024 * 1024
 """Bytes of a configuration file. Real ones have a few kilobytes."""
 # threat: project-bomb

@@ -19,8 +19,6 @@ from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import Header, Secret, ServerConfig
 from mcpnb.text import sanitize
 
-__all__ = ["Broken", "Parsed", "document_of", "is_ours", "parse", "tables_of"]
-
 _OTHERWISE = ("oauth", "http_headers", "env_http_headers", "client_secret", "client_secret_env_var")
 """Keys that no field of `ServerConfig` takes as they are."""
 _MOST_PARTS = 64

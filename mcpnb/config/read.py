@@ -18,8 +18,6 @@ from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.text import quote, sanitize
 
-__all__ = ["Configuration", "read_configuration", "review"]
-
 
 @dataclass(frozen=True, slots=True)
 class Configuration:

@@ -15,20 +15,6 @@ from typing import Any
 from mcpnb.errors import ConfigError
 from mcpnb.text import sanitize
 
-__all__ = [
-    "CLAUDE",
-    "CLAUDE_OAUTH",
-    "FIELDS",
-    "OAUTH",
-    "SERVER",
-    "TOP",
-    "Checker",
-    "Keys",
-    "header_can_be_set",
-    "helper_words",
-]
-
-
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # These belong to the connection, not to what is sent over it.
 _NOT_OURS = frozenset(["host", "content-length", "transfer-encoding", "connection"])

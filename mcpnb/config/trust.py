@@ -36,8 +36,6 @@ from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.text import MASK, sanitize
 
-__all__ = ["Review", "counts", "is_trusted", "reviewed", "withdraw"]
-
 _MOST, _TAIL = 2_000, 600
 """Characters shown of one value, and how many of them are from the end of a longer one."""
 _MOST_VALUES = 50

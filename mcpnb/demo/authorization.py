@@ -19,17 +19,6 @@ from urllib.parse import parse_qs, urlencode
 
 from mcpnb.demo.clients import CODE, REDIRECTS, Client, OAuthError, fetched
 
-__all__ = [
-    "READ",
-    "SCOPES",
-    "WRITE",
-    "AuthorizationRequest",
-    "AuthorizationServer",
-    "Grant",
-    "Parameters",
-    "Token",
-]
-
 READ: Final = "data:read"
 WRITE: Final = "data:write"
 SCOPES: Final = {

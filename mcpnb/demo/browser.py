@@ -16,8 +16,6 @@ import httpx2
 
 from mcpnb.demo.clients import LOOPBACK_HOSTS
 
-__all__ = ["ConsentForm", "NoRedirectError", "approve", "enter_code", "status_of"]
-
 # A browser gives up after about twenty redirects; a sign-in needs four.
 STEPS = 12
 PROTOCOL = "2026-07-28"

@@ -9,8 +9,6 @@ from urllib.parse import SplitResult, urlsplit
 import httpx2
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-__all__ = ["CODE", "LOOPBACK_HOSTS", "REDIRECTS", "Client", "OAuthError", "fetched"]
-
 CODE: Final = "authorization_code"
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 # draft-ietf-oauth-client-id-metadata-document recommends a limit of 5 kB; this is twice that.

@@ -24,8 +24,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcpnb.demo.authorization import SCOPES, AuthorizationRequest, AuthorizationServer, Parameters
 from mcpnb.demo.clients import LOOPBACK_HOSTS, OAuthError
 
-__all__ = ["application"]
-
 # Forms and registrations have a few hundred bytes.
 _BODY_LIMIT = 64 * 1024
 # Undecided consent pages that are remembered. The oldest is forgotten first.

@@ -8,8 +8,6 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["HARBOURS", "HarbourMonth", "picture", "traffic"]
-
 YEAR: Final = 2025
 
 

@@ -23,8 +23,6 @@ from urllib.parse import urlsplit
 
 from mcpnb.demo.servers import DemoServers
 
-__all__ = ["FOLDER", "LIFETIME", "demo_servers"]
-
 FOLDER: Final = "MCPNB_DEMO_FOLDER"
 """Names the folder that `mcpnb demo` made; it ends this server by closing its standard input."""
 LIFETIME: Final = 15

@@ -17,8 +17,6 @@ from typing import Any, Final, Self
 
 from mcpnb.demo.in_jupyter import FOLDER
 
-__all__ = ["FIRST", "Lab", "LabError", "missing", "notebooks"]
-
 FIRST: Final = "01-sign-in.ipynb"
 NEEDED: Final = ("jupyterlab", "jupyter_server_proxy", "ipykernel", "pandas", "matplotlib")
 # Ten seconds on two busy cores. A computer that scans each file for viruses takes longer.

@@ -32,8 +32,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcpnb.demo import harbour
 from mcpnb.demo.authorization import READ, WRITE, AuthorizationServer
 
-__all__ = ["ResourceServer"]
-
 README = """\
 # The harbour office
 

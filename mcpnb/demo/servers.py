@@ -16,8 +16,6 @@ from mcpnb.demo.authorization import AuthorizationServer
 from mcpnb.demo.endpoints import application
 from mcpnb.demo.mcp_server import ResourceServer
 
-__all__ = ["Answer", "DemoServers", "Listening", "bind"]
-
 Answer = tuple[str, str, int]
 """Method, path and status of a response."""
 

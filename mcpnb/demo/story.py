@@ -18,8 +18,6 @@ from mcpnb.demo.servers import Answer, DemoServers
 from mcpnb.errors import LoginDenied, LoginRequired, McpnbError, ToolError
 from mcpnb.text import sanitize
 
-__all__ = ["run_story"]
-
 # Seconds: long enough for the calls before it ends, short enough to wait for.
 LIFETIME = 4
 LONG_LIFETIME = 3600

@@ -39,18 +39,6 @@ from mcpnb.storage.atomic import check_owner
 from mcpnb.storage.keyring import system_keyring
 from mcpnb.version import __version__
 
-__all__ = [
-    "callback_port",
-    "clock",
-    "clock_ahead",
-    "environment_check",
-    "front_end",
-    "port",
-    "software",
-    "unreachable",
-    "way_back",
-]
-
 # The first that fits: a refused certificate is a TLS error too, and all of these are OSErrors.
 _CAUSES = (
     (ssl.SSLCertVerificationError, "certificate"),

@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 from mcpnb.text import quote, sanitize
 
-__all__ = ["TABLE", "Check", "Report", "Side", "Verdict", "check", "date"]
-
 Verdict = Literal["ok", "warning", "problem", "unknown"]
 """``unknown``: only a sign-in, or a change somewhere, would tell."""
 Side = Literal["server operator", "your configuration", "this machine", "your login"]

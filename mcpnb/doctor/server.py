@@ -56,8 +56,6 @@ from mcpnb.tokens.expiry import expired
 from mcpnb.tokens.record import login_key
 from mcpnb.tokens.static import helper_of
 
-__all__ = ["Server", "address", "headers_helper", "shown_address"]
-
 _AUTH_METHODS = {"none", "client_secret_basic", "client_secret_post"}
 _PKCE = "code_challenge_methods_supported"
 _ENDPOINTS = ("authorization", "token", "registration", "revocation", "device_authorization")

@@ -39,8 +39,6 @@ from mcpnb.oauth.http import Exchange, Http, Response
 from mcpnb.oauth.models import Secret
 from mcpnb.text import Redactor, quote, sanitize
 
-__all__ = ["Masks", "SignIn", "signed_in"]
-
 SignIn = Callable[[Observer], Login[Any]]
 """Starts a sign-in with an observer, shows it to the person, and returns it; it may have ended."""
 

@@ -28,8 +28,6 @@ from mcpnb.oauth import client, token
 from mcpnb.oauth.authorization import AuthorizationRequest, ValidatedResponse, validate_response
 from mcpnb.oauth.credentials import Tokens
 
-__all__ = ["AnswerInbox", "Completion"]
-
 _MOST_IGNORED = 8
 """Reasons that are shown; they may quote the response."""
 

@@ -16,8 +16,6 @@ from mcpnb.oauth.scopes import covers
 from mcpnb.storage import RecordName, TokenStore
 from mcpnb.storage.base import Record
 
-__all__ = ["Registrations"]
-
 _LOCK_TIMEOUT = 2.0
 # A client secret that ends during the sign-in, or minutes after it, is of no use.
 _SECRET_MARGIN = 600.0

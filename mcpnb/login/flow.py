@@ -32,8 +32,6 @@ from mcpnb.oauth.discovery import discover
 from mcpnb.oauth.models import Discovery
 from mcpnb.text import quote
 
-__all__ = ["LOOK_AROUND", "ON_ANOTHER_DEVICE", "SignInFlow"]
-
 LOOK_AROUND = 0.5
 """Seconds between two looks at what other processes do."""
 ON_ANOTHER_DEVICE = "Or sign in on another device: login(device=True)"

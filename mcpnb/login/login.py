@@ -20,8 +20,6 @@ from mcpnb.oauth.models import Callback
 from mcpnb.scrub import scrub_class
 from mcpnb.ui import UI
 
-__all__ = ["Login"]
-
 OwnerT = TypeVar("OwnerT")
 _LAST_PAGE = 3.0
 """Seconds for the browser to fetch its last page from the listener."""

@@ -20,17 +20,6 @@ from urllib.parse import quote, urlsplit
 
 from mcpnb.errors import LoginError
 
-__all__ = [
-    "DEFAULT_PORT",
-    "HEADERS",
-    "BoundedServer",
-    "Deliver",
-    "LoopbackListener",
-    "Reply",
-    "is_navigation",
-    "page",
-]
-
 _HEADINGS = {
     "done": "Signed in",
     "failed": "Not signed in",

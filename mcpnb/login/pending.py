@@ -17,8 +17,6 @@ from mcpnb.oauth.models import Callback
 from mcpnb.oauth.registration import GRANT
 from mcpnb.storage import RecordName, TokenStore
 
-__all__ = ["PendingLogin", "PendingLogins", "PendingRequest"]
-
 PendingRequest = AuthorizationRequest | DeviceRequest
 
 

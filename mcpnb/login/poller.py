@@ -13,8 +13,6 @@ from mcpnb.oauth import client
 from mcpnb.oauth.credentials import Tokens
 from mcpnb.oauth.device import DeviceRequest
 
-__all__ = ["DevicePoller"]
-
 _SLOWER = 5.0
 """Seconds added to the interval by every ``slow_down`` (RFC 8628 section 3.5)."""
 _SLOWEST = 60.0

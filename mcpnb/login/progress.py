@@ -13,8 +13,6 @@ from mcpnb.login.pending import PendingLogin, PendingRequest
 from mcpnb.oauth.authorization import AuthorizationRequest
 from mcpnb.oauth.http import Exchange
 
-__all__ = ["Observer", "Progress", "State"]
-
 
 class Observer:
     """Sees every step of one sign-in, as it happens, in the thread that does it.

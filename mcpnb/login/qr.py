@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["as_text", "modules"]
-
 _MOST = 1200
 """Characters; a code of these has about 120 modules a side, as many columns of a terminal."""
 _QUIET = 4

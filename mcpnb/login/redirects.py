@@ -18,17 +18,6 @@ from mcpnb.oauth.models import AuthorizationServer, Callback, ServerConfig
 from mcpnb.oauth.urls import is_loopback_host
 from mcpnb.text import quote
 
-__all__ = [
-    "Redirect",
-    "address",
-    "choices",
-    "expected",
-    "listen_again",
-    "open_browser",
-    "require_callback_page",
-    "to_open",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Redirect:

@@ -20,8 +20,6 @@ from mcpnb.oauth.models import Secret
 from mcpnb.oauth.urls import is_loopback_host, origin_of
 from mcpnb.text import quote
 
-__all__ = ["CapturedResponse", "Relay"]
-
 _MAX_TEXT, _MAX_FIELDS = 16_384, 64
 """The other machine does not accept larger responses, either."""
 _NAMED = ("response_type", "state", "redirect_uri")

@@ -20,8 +20,6 @@ from mcpnb.oauth.scopes import chosen, union
 from mcpnb.oauth.urls import require_page, same_issuer
 from mcpnb.tokens import TokenSource
 
-__all__ = ["Deps", "SignInRequest", "authorization_request", "device_request"]
-
 
 @dataclass(frozen=True, slots=True)
 class SignInRequest:

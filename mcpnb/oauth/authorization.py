@@ -15,8 +15,6 @@ from mcpnb.oauth.credentials import Registration
 from mcpnb.oauth.models import AuthorizationServer, Secret
 from mcpnb.text import quote
 
-__all__ = ["AuthorizationRequest", "ValidatedResponse", "validate_response"]
-
 _LONGEST = 16_384
 _MOST_FIELDS = 64
 _SINGLE = ("code", "state", "iss", "error")

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from mcpnb.oauth.scopes import named
 
-__all__ = ["Challenge", "bearer_challenge", "parse_challenges"]
-
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  the grammar calls it so
 _SKIP = re.compile(r"[\s,]*")
 _PARAM = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^,\"]*))")

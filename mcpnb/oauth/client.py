@@ -20,9 +20,6 @@ from mcpnb.oauth.models import (
 )
 from mcpnb.scrub import scrub_traceback
 
-__all__ = ["begin_device", "exchange", "poll_device", "refresh", "register", "revoke"]
-
-
 _AGAIN = "Try again in a moment. If it stays so, that server is at fault."
 
 

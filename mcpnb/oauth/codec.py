@@ -15,8 +15,6 @@ from typing import Any, Literal, TypeVar
 
 from mcpnb.oauth.models import Secret
 
-__all__ = ["STORED_AS", "checked", "from_json", "to_json"]
-
 T = TypeVar("T")
 
 STORED_AS = "stored as"

@@ -9,16 +9,6 @@ from mcpnb.errors import NewerFormat, StoreError
 from mcpnb.oauth.codec import STORED_AS, checked, from_json, to_json
 from mcpnb.oauth.models import Secret
 
-__all__ = [
-    "AuthMethod",
-    "LoginRecord",
-    "RefreshFailure",
-    "Registration",
-    "RegistrationMethod",
-    "ReplacedLogin",
-    "Tokens",
-]
-
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 RegistrationMethod = Literal["preregistered", "cimd", "dcr"]
 

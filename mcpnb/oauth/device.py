@@ -16,8 +16,6 @@ from mcpnb.oauth.token import Request, authenticated
 from mcpnb.oauth.urls import require_endpoint
 from mcpnb.text import quote, sanitize
 
-__all__ = ["DeviceRequest", "begin", "endpoint_of", "poll", "read_begun"]
-
 _INTERVAL = 5.0
 """Seconds between two polls if the server names none (RFC 8628 section 3.2)."""
 _LIFETIME = 600.0

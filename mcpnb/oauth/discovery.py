@@ -36,8 +36,6 @@ from mcpnb.oauth.models import (
 from mcpnb.oauth.urls import canonical_server, require_endpoint, same_issuer
 from mcpnb.text import quote
 
-__all__ = ["Finding", "discover", "document_in", "mcp_request"]
-
 _META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},

@@ -27,8 +27,6 @@ from mcpnb.oauth.urls import may_connect, origin_of
 from mcpnb.scrub import redact_logs
 from mcpnb.text import quote
 
-__all__ = ["ACCEPTED", "MAX_BODY", "Exchange", "Http", "Response", "Unpacking", "reason"]
-
 ACCEPTED: Final = "gzip"
 """How a response may be compressed: the value for ``Accept-Encoding``."""
 MAX_BODY = 1024 * 1024

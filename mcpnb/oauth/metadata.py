@@ -13,15 +13,6 @@ from mcpnb.oauth.scopes import named
 from mcpnb.oauth.urls import require_endpoint, resource_covers, same_issuer
 from mcpnb.text import quote
 
-__all__ = [
-    "authorization_server",
-    "authorization_server_urls",
-    "legacy_endpoints",
-    "protected_resource",
-    "protected_resource_urls",
-    "require_pkce",
-]
-
 # Where documents are
 
 

@@ -11,20 +11,6 @@ from mcpnb.errors import ConfigError, NoSignInNeeded
 from mcpnb.oauth.urls import host_span
 from mcpnb.text import sanitize
 
-__all__ = [
-    "AuthorizationServer",
-    "Callback",
-    "Discovery",
-    "Expanded",
-    "Header",
-    "ProtectedResource",
-    "Secret",
-    "ServerConfig",
-    "Step",
-    "Via",
-    "callback_from",
-]
-
 Callback = Literal["auto", "page", "loopback", "paste", "device"]
 """How an authorization response comes back. ``auto``: the first of the next two that works.
 ``page``: the notebook's page hands it to a panel. ``loopback``: the browser sends it to a port of

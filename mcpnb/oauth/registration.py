@@ -13,18 +13,6 @@ from mcpnb.oauth.scopes import named
 from mcpnb.oauth.urls import is_loopback_host, require_document, same_issuer
 from mcpnb.text import quote
 
-__all__ = [
-    "CLIENT_NAME",
-    "GRANT",
-    "LOOPBACK_REDIRECTS",
-    "choose",
-    "from_response",
-    "metadata",
-    "metadata_document",
-    "preregistered",
-    "via_metadata_document",
-]
-
 CLIENT_NAME = "mcpnb"
 LOOPBACK_REDIRECTS = ("http://127.0.0.1:27182/callback",)
 """The redirect that can be registered beforehand: the fixed port."""

@@ -10,8 +10,6 @@ from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import AuthorizationServer
 from mcpnb.text import quote
 
-__all__ = ["as_option", "chosen", "covers", "named", "scopes_from", "union"]
-
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _MOST, _LONGEST = 200, 6_000
 """The most scopes that a server may name at once, and their length: they go into a URL."""

@@ -16,8 +16,6 @@ from mcpnb.errors import ProtocolError
 from mcpnb.oauth.urls import Address, may_connect, unwrapped
 from mcpnb.text import quote
 
-__all__ = ["ONCE", "PinnedTransport", "forbidden", "literal"]
-
 _MOST_ADDRESSES = 4
 ONCE = httpx.Limits(max_keepalive_connections=0)
 """Each connection carries one request. If a server sends more than its response, the library takes

@@ -21,17 +21,6 @@ from mcpnb.text import MASK, quote
 if TYPE_CHECKING:
     from mcpnb.oauth.device import DeviceRequest
 
-__all__ = [
-    "Request",
-    "authenticated",
-    "exchange",
-    "grant_error",
-    "login_record",
-    "read_tokens",
-    "refresh",
-    "revoke",
-    "secrets_sent",
-]
 
 Request = tuple[str, dict[str, str]]
 """A form body and the headers that go with it."""

@@ -10,23 +10,6 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from mcpnb.errors import ConfigError, DiscoveryError, ProtocolError
 from mcpnb.text import quote
 
-__all__ = [
-    "Address",
-    "canonical_server",
-    "host_of",
-    "host_span",
-    "is_loopback_host",
-    "may_connect",
-    "origin_of",
-    "require_callback",
-    "require_document",
-    "require_endpoint",
-    "require_page",
-    "resource_covers",
-    "same_issuer",
-    "unwrapped",
-]
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LONGEST = 2_000

@@ -18,8 +18,6 @@ from pathlib import Path
 from mcpnb.environment import user_data_folder
 from mcpnb.errors import ConfigError
 
-__all__ = ["Placed", "install", "remove"]
-
 _PAGE = Path("labextensions/mcpnb/callback.html")
 _PARTS = {
     "anywidget": Path("labextensions/anywidget"),

@@ -14,7 +14,6 @@ from mcpnb.environment import frontend
 if TYPE_CHECKING:
     from mcpnb.login import Login
 
-__all__ = ["Fallback", "show", "show_login_url"]
 
 _PATIENCE = 2.0
 """Seconds in which a page usually shows a panel; what stands there for less would only flicker."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mcpnb.login import Login
     from mcpnb.session import Session, SessionInfo
 
-__all__ = ["Extras", "described", "waiting"]
 
 _PASTE = (
     "After you approve, your browser may say this page can't be reached. That's expected. Copy the "

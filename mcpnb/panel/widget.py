@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mcpnb.login import Login
     from mcpnb.session import Session
 
-__all__ = ["Panel", "add", "is_responsive", "panels_of", "show_panel", "show_session"]
 
 _choosing = threading.Lock()
 _LISTED = 500

@@ -20,8 +20,6 @@ from mcpnb.text import sanitize
 
 _LAST_PORT = 65_535
 
-__all__ = ["allow_nested_asyncio", "connect", "discover", "resolve"]
-
 
 @scrub_traceback
 def connect(  # noqa: PLR0913  each an option of its own

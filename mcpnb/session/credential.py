@@ -16,8 +16,6 @@ from mcpnb.tokens.static import helper_of, source_of
 if TYPE_CHECKING:
     from mcpnb.tokens.auth import BearerAuth
 
-__all__ = ["Credential"]
-
 
 class Credential(ProcessBound):
     """The tokens of one session and all its views. Thread-safe.

@@ -12,8 +12,6 @@ from mcpnb.session.credential import Credential
 from mcpnb.storage import RecordName
 from mcpnb.tokens import login_key
 
-__all__ = ["SessionInfo", "look_at"]
-
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:

@@ -20,8 +20,6 @@ from mcpnb.session import Session
 from mcpnb.storage import RecordName, TokenStore, open_store
 from mcpnb.text import MASK, Grid, count, page, paragraph, redact, sanitize
 
-__all__ = ["Row", "Servers", "ask", "entry", "overview", "servers"]
-
 _PATIENCE = 5.0
 """Seconds for all servers together."""
 _AT_A_TIME = 64

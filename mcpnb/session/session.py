@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from mcpnb.login import Login, Observer, SignInRequest
     from mcpnb.tokens.auth import BearerAuth
 
-__all__ = ["Session"]
-
 
 class _LatestLogin:
     """The sign-in of a session that was started last; its views share it."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mcpnb.login import Login
     from mcpnb.session.session import Session
 
-__all__ = ["SignInWait"]
 
 _POLL = 0.25
 _PATIENCE = 8.0

@@ -9,8 +9,6 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["TEMPORARY", "check_owner", "check_private", "read_file", "remove_file", "write_file"]
-
 TEMPORARY = ".new-"
 """Prefix of a file that is being written. A killed writer leaves it behind."""
 _MOST = 4 * 1024 * 1024

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Record", "RecordName", "TokenStore"]
-
 Record = dict[str, Any]
 """A JSON object. It holds secrets: a store keeps it in memory or encrypted, never otherwise."""
 

@@ -29,8 +29,6 @@ from mcpnb.storage.base import Record, RecordName
 from mcpnb.storage.keys import KeyChoice, StoreKey, StoreKeys
 from mcpnb.text import sanitize
 
-__all__ = ["FileStore"]
-
 _FORMAT = 1
 _SUFFIX, _LOCK_SUFFIX = ".mcpnb", ".lock"
 _KEY_LOCK_TIMEOUT = 10.0

@@ -23,7 +23,6 @@ from mcpnb.text import sanitize
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
-__all__ = ["SERVICE", "SystemKeyring", "decoded", "no_keyring", "system_keyring"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

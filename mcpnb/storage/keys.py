@@ -16,8 +16,6 @@ from mcpnb.errors import ConfigError, StoreError, StoreLocked
 from mcpnb.storage.atomic import read_file, write_file
 from mcpnb.storage.keyring import SERVICE, SystemKeyring, decoded, no_keyring, system_keyring
 
-__all__ = ["KeyChoice", "StoreKey", "StoreKeys"]
-
 KeyChoice = Literal["auto", "keyring", "file"]
 
 _KEY_BYTES = 32

@@ -16,8 +16,6 @@ from mcpnb.concurrency import ForkSafeLock, ProcessBound
 from mcpnb.errors import StoreBusy, StoreError
 from mcpnb.storage.base import Record, RecordName
 
-__all__ = ["MemoryStore"]
-
 
 class MemoryStore(ProcessBound):
     """A store in this process only: nothing is written anywhere."""

@@ -15,8 +15,6 @@ from mcpnb.storage.files import FileStore
 from mcpnb.storage.keys import KeyChoice
 from mcpnb.storage.memory import MemoryStore
 
-__all__ = ["open_store"]
-
 
 def open_store(choice: str | TokenStore) -> TokenStore:
     """Return the store that a word names: one per folder and process.

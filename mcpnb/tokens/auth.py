@@ -25,7 +25,6 @@ from mcpnb.tokens.source import Tokens
 if TYPE_CHECKING:
     from mcpnb.tokens.static import HeadersHelper
 
-__all__ = ["BearerAuth", "Outcome", "current_outcome", "replayable"]
 
 _PORTS = {"https": 443, "http": 80}
 _log = logging.getLogger(__name__)

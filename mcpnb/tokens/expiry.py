@@ -8,8 +8,6 @@ from functools import lru_cache
 
 from mcpnb.oauth.credentials import LoginRecord
 
-__all__ = ["CLOCKS_DIFFER", "expired", "fresh_from", "fresh_until", "stale"]
-
 CLOCKS_DIFFER = 120.0
 """Seconds by which the clocks of two machines that share a home folder may differ."""
 

@@ -19,8 +19,6 @@ from mcpnb.scrub import scrub_traceback
 from mcpnb.storage import RecordName, TokenStore
 from mcpnb.tokens.expiry import fresh_from, fresh_until
 
-__all__ = ["LOCK_TIMEOUT", "AccessToken", "StoredLogin", "login_key"]
-
 _log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60.0

@@ -25,8 +25,6 @@ from mcpnb.text import at, quote
 from mcpnb.tokens.expiry import CLOCKS_DIFFER, expired
 from mcpnb.tokens.record import LOCK_TIMEOUT, StoredLogin
 
-__all__ = ["Refreshes", "in_backoff", "not_signed_in"]
-
 _log = logging.getLogger(__name__)
 
 _RETRY_PAUSE = 0.5

@@ -13,8 +13,6 @@ from mcpnb.text import quote
 from mcpnb.tokens.record import StoredLogin
 from mcpnb.tokens.refresh import not_signed_in
 
-__all__ = ["FORBIDDEN", "UNAUTHORIZED", "Refusal", "Rejections"]
-
 UNAUTHORIZED, FORBIDDEN = 401, 403
 
 

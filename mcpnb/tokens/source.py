@@ -21,8 +21,6 @@ from mcpnb.tokens.record import LOCK_TIMEOUT, AccessToken, StoredLogin, login_ke
 from mcpnb.tokens.refresh import Refreshes, in_backoff, not_signed_in
 from mcpnb.tokens.rejections import Refusal, Rejections
 
-__all__ = ["TokenSource", "Tokens"]
-
 T = TypeVar("T")
 
 

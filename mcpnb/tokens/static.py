@@ -26,15 +26,6 @@ from mcpnb.tokens.record import AccessToken, login_key
 from mcpnb.tokens.rejections import UNAUTHORIZED, Refusal
 from mcpnb.tokens.source import Tokens, TokenSource
 
-__all__ = [
-    "HeadersHelper",
-    "StaticToken",
-    "first_word",
-    "helper_of",
-    "program_path",
-    "source_of",
-]
-
 _WINDOWS = os.name == "nt"
 _ENDINGS = ".COM;.EXE;.BAT;.CMD"
 

@@ -13,8 +13,6 @@ import mcpnb
 from tests.bench import click, compare, overhead, refreshes, requests, times, together
 from tests.bench.table import Table, printed
 
-__all__ = ["MEASUREMENTS", "main"]
-
 MEASUREMENTS: dict[str, tuple[Callable[[int], list[Table]], int]] = {
     "overhead": (overhead.run, 20),
     "requests": (requests.to_sign_in, 1),

@@ -13,8 +13,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-__all__ = ["Answer", "Authorization", "Grant"]
-
 SCOPES = ("read", "admin")
 
 

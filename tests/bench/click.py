@@ -18,8 +18,6 @@ from tests.peers.browsers import Chromium
 from tests.peers.jupyter import Jupyter, jupyter
 from tests.peers.jupyter_page import Notebook
 
-__all__ = ["run"]
-
 TARGET, OWN_TARGET = 0.8, 0.150
 # Where a moment is taken: in the page itself, whose clock all tabs share. What Playwright sees, it
 # sees when it looks.

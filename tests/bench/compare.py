@@ -10,8 +10,6 @@ from tests.bench.compare_contenders import CONTENDERS, Contender
 from tests.bench.compare_questions import QUESTIONS, Answer, Candidate, Question, asked
 from tests.bench.table import Grid, Row, Table
 
-__all__ = ["run"]
-
 
 def run(rounds: int) -> list[Table]:  # noqa: ARG001 - what is asked here has no noise
     """Ask everybody everything: a table for each question, and one that sums them up."""

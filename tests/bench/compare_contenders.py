@@ -24,8 +24,6 @@ from tests.bench.compare_lab import Place, place
 from tests.bench.compare_process import NoAnswer, Process
 from tests.fakes.people import answer_of
 
-__all__ = ["CONTENDERS", "Contender", "NotOffered", "Way"]
-
 Way = Callable[[Place], None]
 ADDRESS = re.compile(r"^(http\S+/authorize\?\S+)$", re.MULTILINE)
 PEERS = Path(os.environ.get("MCPNB_PEERS") or "/nowhere")

@@ -22,8 +22,6 @@ from tests.bench import ROOT
 from tests.fakes.server import AS_METADATA, FakeServer, Grant
 from tests.fakes.wire import Reply, Request
 
-__all__ = ["PATIENCE", "Lab", "Place", "lab", "place"]
-
 PATIENCE = 40
 TOGETHER = 20
 """Seconds that the first of a crowd waits at the server for the last."""

@@ -14,8 +14,6 @@ from typing import Any, Self, TypeVar
 
 from tests.bench.compare_lab import PATIENCE, Place
 
-__all__ = ["NoAnswer", "Process"]
-
 T = TypeVar("T")
 
 

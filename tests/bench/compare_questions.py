@@ -17,8 +17,6 @@ from tests.bench.compare_driver import ANSWERED
 from tests.bench.compare_lab import PATIENCE, Lab, Place, lab, place
 from tests.bench.compare_process import NoAnswer
 
-__all__ = ["QUESTIONS", "Answer", "Candidate", "Question"]
-
 ELSEWHERE = "https://elsewhere.example"
 CROWD = 8
 SHORT = 1

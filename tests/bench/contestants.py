@@ -19,8 +19,6 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAu
 
 import mcpnb
 
-__all__ = ["FASTMCP", "MCPNB", "SDK", "Peer", "Stored", "peers", "sdk"]
-
 PATIENCE = 30
 
 

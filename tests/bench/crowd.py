@@ -24,8 +24,6 @@ import mcpnb
 from mcpnb.stores import FileStore
 from tests.bench import processes
 
-__all__ = ["ANSWERED", "CROWDS", "SIDE_BY_SIDE", "Crowd", "Kind", "let_expire"]
-
 ANSWERED = "answered"
 SIDE_BY_SIDE = 100
 """Connections of one process: a refused request keeps its own until the token is renewed."""

@@ -16,8 +16,6 @@ from tests.bench.server import remote
 from tests.bench.table import Row, Table
 from tests.fakes.people import sign_in
 
-__all__ = ["rotated", "run"]
-
 STATIC = "static header"
 PARALLEL = 50
 DELAY_MS = 50

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tests.bench import ROOT
 
-__all__ = ["call", "environment", "finish", "sign_in"]
-
 PATIENCE = 60
 
 SIGN_IN = """

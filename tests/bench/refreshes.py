@@ -15,8 +15,6 @@ from tests.bench.server import Remote, remote
 from tests.bench.table import Row, Table
 from tests.fakes.people import sign_in
 
-__all__ = ["run"]
-
 ONE = 1
 IN_VAIN = 2
 """The first is worth a try; a second may be under way when that turns out to be of no use."""

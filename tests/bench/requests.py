@@ -17,8 +17,6 @@ from tests.bench.server import Remote, Seen, remote
 from tests.bench.table import Row, Table
 from tests.fakes.people import sign_in
 
-__all__ = ["after_a_restart", "to_sign_in"]
-
 LIST_TOOLS = {
     "jsonrpc": "2.0",
     "id": 1,

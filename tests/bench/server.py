@@ -20,11 +20,10 @@ from urllib.parse import parse_qsl
 import httpx2
 from mcp.server import MCPServer
 
+from mcpnb.demo.servers import bind
 from tests.bench import ROOT
 from tests.bench.authorization import Answer, Authorization
-from tests.peers.served import App, Receive, Scope, Send, free_socket, served
-
-__all__ = ["BenchServer", "Remote", "Seen", "remote", "serving"]
+from tests.peers.served import App, Receive, Scope, Send, served
 
 PATIENCE = 20
 """Seconds that a held call waits for its siblings, and a client for this server."""
@@ -209,7 +208,7 @@ async def _send(send: Send, answer: Answer) -> None:
 @contextlib.contextmanager
 def serving() -> Iterator[BenchServer]:
     """Run the server in a thread of this process."""
-    bound = free_socket()
+    bound = bind()
     # Inherited by each connection: asyncio sets it only where a socket was made with the protocol's
     # number. Without it an answer in two pieces waits 40 ms for the client's ACK (measured).
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -17,8 +17,6 @@ from tests.bench.server import remote
 from tests.bench.table import Row, Table, limited
 from tests.fakes.people import sign_in
 
-__all__ = ["startup", "stored"]
-
 IMPORT = """
 import importlib, sys, time
 started = time.perf_counter()

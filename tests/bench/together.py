@@ -27,8 +27,6 @@ from tests.bench.server import Remote, Seen, remote
 from tests.bench.table import Row, Table
 from tests.fakes.people import sign_in
 
-__all__ = ["TOO_SLOW", "run"]
-
 STATIC = "static header"
 TWICE = "static header, refused once"
 ALONE, STATIC_ALONE = YARDSTICKS = ("alone", "static alone")

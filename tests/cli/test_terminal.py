@@ -15,10 +15,8 @@ from mcpnb.stores import FileStore
 from tests.fakes.people import answer_of, until
 from tests.fakes.server import FakeServer
 from tests.login.test_device import OtherDevice
-from tests.login.test_relay import CODE, STATE, authorization, browse, callback
+from tests.login.test_relay import CODE, STATE, authorization, browse
 from tests.terminal import OnTerminal, invoke
-
-__all__ = ["callback"]
 
 pytestmark = [
     pytest.mark.slow,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["BEYOND_THE_SDK", "NOT_ON_THIS_WIRE", "REFUSED", "SCENARIOS"]
-
 _AUTH_2025 = (
     "auth/metadata-default",
     "auth/metadata-var1",

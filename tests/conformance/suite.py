@@ -11,8 +11,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Outcome", "node_modules", "run", "scored"]
-
 HERE = Path(__file__).resolve().parent
 CLIENT = HERE / "client.py"
 TIMEOUT_MS = 60_000

@@ -14,8 +14,6 @@ import httpx2
 from mcpnb.demo.browser import ConsentForm, approve
 from mcpnb.demo.servers import DemoServers
 
-__all__ = ["MODERN", "READ", "REDIRECT", "WRITE", "Flow", "Switch", "structured"]
-
 REDIRECT = "http://127.0.0.1:27182/callback"
 READ, WRITE = "data:read", "data:write"
 MODERN = "2026-07-28"

@@ -17,18 +17,6 @@ from mcpnb.demo.browser import approve
 from mcpnb.demo.in_jupyter import demo_servers
 from mcpnb.demo.servers import DemoServers
 
-__all__ = [
-    "NOTEBOOKS",
-    "NOT_RUN",
-    "ROOT",
-    "Demo",
-    "demo_in",
-    "executed",
-    "sign_in",
-    "started",
-    "text_of",
-]
-
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NOT_RUN = "not-run-by-tests"

@@ -11,8 +11,6 @@ from playwright.sync_api import Page, expect
 from tests.demo.running import ROOT
 from tests.fakes.panels import approve, sign_in_link, signed_in
 
-__all__ = ["FIRST", "LOADING", "run_all", "walk_through", "with_demo", "with_notebook"]
-
 FIRST = "01-sign-in.ipynb"
 LOADING = 60_000
 """Milliseconds for JupyterLab's scripts and a kernel, on two busy cores."""

@@ -12,8 +12,6 @@ from tests.fakes.people import free_port
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply, html, redirect
 
-__all__ = ["BROKEN", "Broken", "assert_only_looked_at", "everything", "wrong"]
-
 ELSEWHERE = "https://elsewhere.example"
 SIDES = {"configuration": "your configuration", "machine": "this machine"}
 VERDICTS = {"x": "problem", "!": "warning"}

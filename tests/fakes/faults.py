@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from tests.fakes.faulty import Answer, Exchange, Fault
 
-__all__ = ["FAULTS", "PATIENCE", "Kind"]
-
 PATIENCE = 0.5
 """Seconds that the client waits for an answer where a fault has it wait for longer than that."""
 IN_TIME = 0.2

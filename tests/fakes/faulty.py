@@ -21,8 +21,6 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-__all__ = ["Answer", "Door", "Exchange", "Fault", "FaultyProxy"]
-
 _IDLE = 30.0
 # Answers are read to their end here, and a server's own stream has none. It need not offer one.
 _NO_STREAM = b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n"

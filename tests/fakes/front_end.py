@@ -12,8 +12,6 @@ import mcpnb
 from mcpnb.panel import Panel
 from tests.fakes.people import answer_of
 
-__all__ = ["HUB", "LAB", "FrontEnd", "State", "open_panel", "page_at", "say"]
-
 State = dict[str, Any]
 LAB = "http://127.0.0.1:8888/lab/extensions/mcpnb/callback.html"
 """Where a Jupyter on this computer serves the page."""

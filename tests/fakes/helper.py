@@ -12,8 +12,6 @@ from tests.fakes.mcp import answer_to
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 
-__all__ = ["Helper", "wanting"]
-
 # Notes each run, then prints what the file beside it says.
 SCRIPT = """
 import pathlib, sys

@@ -16,15 +16,6 @@ from mcpnb.stores import FileStore, RecordName
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 
-__all__ = [
-    "Kernel",
-    "change",
-    "disk_fills_up_at_refresh",
-    "make_expired",
-    "make_stale",
-    "stored",
-]
-
 Kernel = Callable[..., mcpnb.Session]
 """Opens a session as a kernel of its own would."""
 

@@ -10,7 +10,6 @@ from tests.fakes.wire import Reply, Request
 if TYPE_CHECKING:
     from tests.fakes.server import FakeServer
 
-__all__ = ["answer_method", "answer_to", "tool_of"]
 
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}}
 TOOLS = [

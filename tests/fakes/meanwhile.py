@@ -10,8 +10,6 @@ from typing import Any
 from mcpnb import errors
 from mcpnb.stores import MemoryStore, RecordName
 
-__all__ = ["Meanwhile"]
-
 
 class Meanwhile(MemoryStore):
     """A store in which another kernel does something at a moment of the test's choosing."""

@@ -15,8 +15,6 @@ import pytest
 from mcpnb.panel import Panel
 from tests.fakes.front_end import LAB, FrontEnd
 
-__all__ = ["Notebook"]
-
 
 class Notebook:
     """What `mcpnb.environment` looks at, and what stands in for the page and the person."""

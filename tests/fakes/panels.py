@@ -6,8 +6,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.peers.jupyter_page import Notebook
 
-__all__ = ["PORTS", "approve", "connected", "says", "sign_in", "sign_in_link", "signed_in"]
-
 PORTS = """
 import psutil
 sockets = psutil.Process().net_connections("tcp")

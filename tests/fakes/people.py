@@ -19,22 +19,6 @@ from mcpnb.stores import MemoryStore
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 
-__all__ = [
-    "HeldRoute",
-    "answer_of",
-    "browse",
-    "connect",
-    "fails_before_the_browser",
-    "free_port",
-    "listened_on",
-    "query_of",
-    "refresh_tokens",
-    "sign_in",
-    "sign_in_and_call",
-    "until",
-    "waiting",
-]
-
 
 def connect(server: str, **given: Any) -> mcpnb.Session:
     """Connect with a store and a callback port of the test's own, unless it gives others."""

@@ -27,21 +27,6 @@ from urllib.parse import urlsplit
 import mcpnb
 from mcpnb.stores import FileStore, RecordName, TokenStore
 
-__all__ = [
-    "EXPIRED",
-    "NEAR_ITS_END",
-    "STALE",
-    "age",
-    "call_after_the_end",
-    "call_once",
-    "calling",
-    "keep_calling",
-    "message",
-    "refresh_for_ever",
-    "refresh_once",
-    "start",
-]
-
 STALE, NEAR_ITS_END, EXPIRED = 60.0, 5.0, -1.0
 """Seconds that an aged token still has to live, of a thousand."""
 PAUSE = 0.1

@@ -17,8 +17,6 @@ from urllib.parse import quote, quote_plus
 from tests import figures
 from tests.fakes.server import FakeServer
 
-__all__ = ["Secrets", "files_in", "forms"]
-
 _PIECE = 12
 """Characters of its beginning or its end that give away a longer one."""
 _SHORTEST = 6

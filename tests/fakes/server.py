@@ -19,8 +19,6 @@ from urllib.parse import unquote_plus, urlencode
 from tests.fakes.mcp import answer_to, tool_of
 from tests.fakes.wire import Reply, Request, Wire, html, redirect
 
-__all__ = ["FakeServer", "Grant"]
-
 DEFAULT = "default"
 AS_METADATA = "/.well-known/oauth-authorization-server"
 PRM = "/.well-known/oauth-protected-resource/mcp"

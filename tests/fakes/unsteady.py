@@ -31,20 +31,6 @@ from tests.fakes.faulty import FaultyProxy
 from tests.fakes.people import answer_of, connect, free_port, query_of
 from tests.fakes.server import PRM, FakeServer
 
-__all__ = [
-    "LIMIT",
-    "Behind",
-    "NotMade",
-    "Problems",
-    "bounded",
-    "demo_behind",
-    "fake_behind",
-    "granted",
-    "impatient",
-    "signed_in",
-    "unclear",
-]
-
 LIMIT = 20.0
 """Seconds after which something hangs: far beyond every time-out that is in force here."""
 _OF_LIBRARIES = re.compile(

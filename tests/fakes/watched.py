@@ -12,8 +12,6 @@ from mcpnb.login import SignInRequest
 from tests.fakes.people import answer_of, connect
 from tests.fakes.server import FakeServer
 
-__all__ = ["Answer", "by_doing", "by_pasting", "watched"]
-
 Answer = Callable[[str], str]
 Act = Callable[[Any], object]
 

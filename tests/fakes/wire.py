@@ -14,8 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["Reply", "Request", "Wire", "html", "redirect"]
-
 
 @dataclass(frozen=True)
 class Request:

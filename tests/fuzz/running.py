@@ -23,8 +23,6 @@ from hypothesis.strategies import SearchStrategy
 from mcpnb.errors import McpnbError
 from tests import figures
 
-__all__ = ["LARGE", "PROPERTIES", "Property", "fit_to_show", "fuzzed", "only_ours"]
-
 _LONGER = 6
 """How many times more examples a soak has."""
 _LONGEST_MESSAGE = 3_000

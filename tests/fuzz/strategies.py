@@ -10,19 +10,6 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-__all__ = [
-    "ANY_BYTES",
-    "JSON",
-    "JSON_TEXT",
-    "NUMBERS",
-    "SCALARS",
-    "TEXT",
-    "URLS",
-    "deep",
-    "documents",
-    "objects",
-]
-
 _NASTY = (
     "\x00",
     "\x1b[2J",

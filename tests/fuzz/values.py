@@ -9,21 +9,6 @@ from mcpnb.oauth.authorization import AuthorizationRequest
 from mcpnb.oauth.credentials import Registration
 from mcpnb.oauth.models import AuthorizationServer, Secret, ServerConfig
 
-__all__ = [
-    "CALLBACK",
-    "CONFIG",
-    "ISSUER",
-    "METADATA",
-    "REGISTRATION",
-    "RESOURCE_METADATA",
-    "SECRETS",
-    "SERVER",
-    "STATE",
-    "URL",
-    "VERIFIER",
-    "request_for",
-]
-
 ISSUER = "https://as.example"
 URL = "https://mcp.example/mcp"
 CALLBACK = "http://127.0.0.1:27182/callback"

@@ -13,8 +13,6 @@ from mcpnb import concurrency
 from mcpnb.calls import live
 from tests.house import PACKAGE, parsed
 
-__all__ = ["Crash", "crashes_at", "functions_of"]
-
 _OURS = str(mcpnb.__file__).removesuffix("__init__.py")
 # Left out: what holds a lock would hold it for ever, and what a thread begins with takes it down.
 _NOT_HERE = ("concurrency.py", "scrub.py")

@@ -14,8 +14,6 @@ from mcpnb.config import review
 from tests.fakes.server import PRM, FakeServer
 from tests.fakes.wire import Reply, Request
 
-__all__ = ["into_the_environment", "into_the_project", "into_user_configuration", "parrot"]
-
 
 def into_the_environment(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
     """Set variables; what an earlier test had redacted is no business of this one."""

@@ -16,8 +16,6 @@ import rich.console
 import rich.traceback
 from IPython.core.ultratb import VerboseTB
 
-__all__ = ["Overheard", "told", "told_quickly"]
-
 
 def told(error: BaseException) -> dict[str, str]:
     """Give all that the usual tools print of an error, each with variables and without limits."""

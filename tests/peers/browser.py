@@ -9,8 +9,6 @@ from urllib.parse import urljoin
 
 import httpx2
 
-__all__ = ["Browser", "Page"]
-
 MOST_STEPS = 25
 
 

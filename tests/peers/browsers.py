@@ -25,8 +25,6 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-__all__ = ["Chromium", "Window", "missing"]
-
 MOST_MS = 40_000
 """No step of a browser test takes as long, on two busy cores, unless something is stuck."""
 expect.set_options(timeout=MOST_MS)

@@ -19,8 +19,6 @@ from playwright.sync_api import Page
 from tests.fakes.people import free_port, listened_on, until
 from tests.peers.said import Saying, bare_environment, started
 
-__all__ = ["EXPOSED", "TOKEN", "Jupyter", "folders", "jupyter", "settings"]
-
 TOKEN = "token-of-the-jupyter-server"
 EXPOSED = (
     *("--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"),

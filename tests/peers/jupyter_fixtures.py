@@ -24,8 +24,6 @@ from tests.peers.jupyter_hub import Hub, hub
 from tests.peers.machines import Machine, machine, reaching
 from tests.peers.voila import voila
 
-__all__ = ["IPYKERNELS", "Far", "ipykernel"]
-
 ROOT = Path(__file__).resolve().parents[2]
 IPYKERNELS = ("6.31", "7.3", "7.4")
 """They differ in what reaches a kernel while a cell runs. The last is the environment's own."""

@@ -18,8 +18,6 @@ from tests.peers.jupyter import EXPOSED, Jupyter, folders
 from tests.peers.oidc import node_modules
 from tests.peers.said import bare_environment, started
 
-__all__ = ["PERSON", "Hub", "hub"]
-
 PERSON, PASSWORD = "ada", "password-of-the-hub"
 SERVICE = "token-of-the-hubs-service-0123456789"
 _CONFIG = """

@@ -16,8 +16,6 @@ from playwright.sync_api import BrowserContext, Locator, Page
 from tests.peers.browsers import MOST_MS
 from tests.peers.jupyter import Jupyter
 
-__all__ = ["Notebook"]
-
 _SCRIPT = Path(__file__).with_suffix(".js")
 _LOADING_MS = 60_000
 """The application's 10 MB of scripts, and a kernel: 6 s when nobody else works on this machine."""

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Kernel", "Kernels"]
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 KERNEL = """
 import json, logging, os, subprocess, sys

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 
 import pytest
 
-__all__ = ["Machine", "machine", "reaching"]
-
 CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 

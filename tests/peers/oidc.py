@@ -16,8 +16,6 @@ from urllib.parse import parse_qs
 import httpx2
 import pytest
 
-__all__ = ["OidcProvider", "node_modules", "oidc_provider"]
-
 SCOPES = ["openid", "offline_access", "mcp:read", "mcp:write", "mcp:admin"]
 INSPECTOR = ("inspector", "inspector-secret")
 HERE = Path(__file__).resolve().parent

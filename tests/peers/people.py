@@ -10,8 +10,6 @@ import mcpnb
 from tests.fakes.people import query_of
 from tests.peers.browser import Browser
 
-__all__ = ["refused_now", "sign_in"]
-
 
 def sign_in(browser: Browser, session: mcpnb.Session, *, scopes: Any = None) -> str:
     """Sign in by pasting the address that the browser ended at; give the authorization URL."""

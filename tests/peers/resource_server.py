@@ -19,9 +19,8 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import AnyHttpUrl
 
-from tests.peers.served import App, Receive, Scope, Send, free_socket, served
-
-__all__ = ["Gate", "ResourceServer", "resource_server"]
+from mcpnb.demo.servers import bind
+from tests.peers.served import App, Receive, Scope, Send, served
 
 # What the tool with a scope of its own needs beyond the scope every call needs.
 TOOL_SCOPES = {"publish": "mcp:write", "rule": "mcp:admin"}
@@ -194,7 +193,7 @@ def resource_server(
     `slash` lets its metadata name the issuer with a slash too many, as the SDK writes it for a
     server whose author made a URL object of it (measured, mcp 2.3.0).
     """
-    bound = free_socket()
+    bound = bind()
     base = f"http://127.0.0.1:{bound.getsockname()[1]}"
     path = "/mcp" if transport == "http" else "/sse"
     verifier = Verifier(issuer)

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Saying", "bare_environment", "started"]
-
 STOPPING = 10
 """Seconds that it may take to shut down when asked."""
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "SYSTEMROOT", "TEMP", "TMP")

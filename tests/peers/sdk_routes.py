@@ -32,10 +32,9 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
+from mcpnb.demo.servers import bind
 from tests.peers.resource_server import tools
-from tests.peers.served import App, Receive, Scope, Send, free_socket, served
-
-__all__ = ["Memory", "SdkServer", "sdk_server"]
+from tests.peers.served import App, Receive, Scope, Send, served
 
 SCOPES = ["notes:read", "notes:write"]
 
@@ -168,7 +167,7 @@ def sdk_server(
     *, transport: Literal["http", "sse"] = "http", register: bool = True
 ) -> Iterator[SdkServer]:
     """Run the SDK's server with its own authorization routes."""
-    bound = free_socket()
+    bound = bind()
     base = f"http://127.0.0.1:{bound.getsockname()[1]}"
     path = "/mcp" if transport == "http" else "/sse"
     memory = Memory()

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from secretstorage import Collection
     from secretstorage import Item as Entry
 
-__all__ = ["Item", "SecretService", "State", "commands_at_hand"]
 
 State = Literal[
     "unlocked",

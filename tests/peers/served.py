@@ -8,9 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from mcpnb.demo.servers import Listening
-from mcpnb.demo.servers import bind as free_socket
-
-__all__ = ["App", "Receive", "Scope", "Send", "free_socket", "served"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,6 +17,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @contextlib.contextmanager
 def served(app: App, bound: socket.socket) -> Iterator[None]:
-    """Serve `app` on a socket from `free_socket` until the block ends."""
+    """Serve `app` on a socket from `mcpnb.demo.servers.bind` until the block ends."""
     with Listening(app, bound, "served"):
         yield

@@ -11,8 +11,6 @@ from tests.fakes.people import free_port, listened_on, until
 from tests.peers.jupyter import TOKEN, Jupyter, folders
 from tests.peers.said import bare_environment, started
 
-__all__ = ["render", "voila"]
-
 render = "voila/render/{}".format
 """Where a notebook is shown: `server.enter(page, render("a.ipynb"))`."""
 

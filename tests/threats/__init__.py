@@ -12,8 +12,6 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PROMISES", "THREATS", "Threat"]
-
 
 @dataclass(frozen=True)
 class Threat:

@@ -9,8 +9,6 @@ from functools import cache
 
 from tests.house import ROOT
 
-__all__ = ["who_tries"]
-
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from tests.house import PACKAGE
 
-__all__ = ["Rule", "rules", "without"]
-
 _MARK = re.compile(r"threat: ([a-z0-9-]+(?:, [a-z0-9-]+)*)")
 _READ = {".py", ".js", ".css", ".html"}
 _HARMLESS = {

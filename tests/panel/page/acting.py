@@ -9,8 +9,6 @@ from playwright.sync_api import Locator, Page
 from tests.panel.page.site import Site
 from tests.panel.page.states import State
 
-__all__ = ["Kernel", "opened"]
-
 
 class Kernel:
     """The kernel's side of a panel, and the person's eyes on it."""

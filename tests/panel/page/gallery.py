@@ -17,8 +17,6 @@ from playwright.sync_api import Page
 from tests.panel.page.site import CALLBACK, Site
 from tests.panel.page.states import STATES
 
-__all__ = ["SCENES", "Scene", "callback_pictures", "paint"]
-
 WIDTHS = (720, 300)
 THEMES = ("light", "dark")
 

@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 
 from tests.house import PACKAGE
 
-__all__ = ["CALLBACK", "PANEL", "Site", "site"]
-
 HERE = Path(__file__).parent
 PANEL = PACKAGE / "panel"
 CALLBACK = "/lab/extensions/mcpnb/callback.html"

@@ -9,8 +9,6 @@ from typing import Any
 
 from mcpnb.login import qr
 
-__all__ = ["STATES", "State", "fresh", "login", "state", "wait", "waiting"]
-
 State = dict[str, Any]
 
 HOST = "mcp.harbour.example"
