@@ -195,8 +195,8 @@ async def _helped(helper: HeadersHelper) -> dict[str, Secret]:
     # It ran before the connection was made. Where it did not, it must not run on the loop.
     given = helper.known
     if given is None:
-        given = await asyncio.to_thread(helper.headers)
-    return {name: value for name, value in given.items() if name.lower() != "authorization"}
+        given = await asyncio.to_thread(helper.printed)
+    return {n: value for n, value in given.headers.items() if n.lower() != "authorization"}
 
 
 # Connecting

@@ -52,8 +52,7 @@ from mcpnb.oauth.urls import (
 )
 from mcpnb.storage import RecordName, TokenStore
 from mcpnb.text import quote, redact, sanitize
-from mcpnb.tokens.expiry import expired
-from mcpnb.tokens.record import login_key
+from mcpnb.tokens.record import expired, login_key
 from mcpnb.tokens.static import helper_of
 
 _AUTH_METHODS = {"none", "client_secret_basic", "client_secret_post"}
@@ -98,10 +97,10 @@ def headers_helper(config: ServerConfig) -> tuple[list[Check], ServerConfig]:
     if helper is None:
         return [check(f"headers/{'mcpnb' if config.enabled else 'off'}", source=source)], config
     try:
-        names = ", ".join(sanitize(name, 80) for name in helper.headers()) or "no header"
+        names = ", ".join(sanitize(name, 80) for name in helper.printed().headers) or "no header"
     except ConfigError as error:
         return [check("headers/fails", source=source, error=error)], config
-    token, variable = helper.authorization(), config.bearer_token_env_var
+    token, variable = helper.printed().authorization, config.bearer_token_env_var
     kind = "ok" if token is None else "token" if variable is None else "second"
     if kind == "token":
         kept = tuple(h for h in config.headers if h.name.lower() != "authorization")

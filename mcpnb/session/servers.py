@@ -89,7 +89,7 @@ def _helped(config: ServerConfig) -> bool:
     from mcpnb.tokens.static import helper_of
 
     helper = helper_of(config)
-    return helper is not None and helper.authorization() is not None
+    return helper is not None and helper.printed().authorization is not None
 
 
 def overview(

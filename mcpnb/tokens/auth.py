@@ -8,8 +8,8 @@ import logging
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
 import httpx2
@@ -18,13 +18,9 @@ from mcpnb.concurrency import ProcessBound, in_background
 from mcpnb.errors import McpnbError, detached
 from mcpnb.oauth.challenge import bearer_challenge
 from mcpnb.text import redact
-from mcpnb.tokens import AccessToken
-from mcpnb.tokens.rejections import FORBIDDEN, UNAUTHORIZED, Refusal
-from mcpnb.tokens.source import Tokens
-
-if TYPE_CHECKING:
-    from mcpnb.tokens.static import HeadersHelper
-
+from mcpnb.tokens import AccessToken, Tokens
+from mcpnb.tokens.source import FORBIDDEN, UNAUTHORIZED, Refusal
+from mcpnb.tokens.static import HeadersHelper
 
 _PORTS = {"https": 443, "http": 80}
 _log = logging.getLogger(__name__)
@@ -112,7 +108,7 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         if not self._is_ours(request):
             yield request
             return
-        printed = helper.generation if helper else 0
+        printed = helper.known if helper else None
         sent = source.cached()
         if sent is None:
             sent = yield from self._found(request, source.lookup_async())
@@ -120,21 +116,21 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         refusal = self._refusal(request, response)
         if helper and printed and refusal and refusal.in_call and refusal.replayable:
             # The request hooks of a call put on what the helper has printed last.
-            rerun = in_background(helper.rerun, printed)
+            rerun = in_background(helper.rerun, printed.generation)
             if (yield from self._found(request, rerun, response)):
                 response = yield request
             refusal = self._refusal(request, response)
         if sent and refusal:
-            asked = in_background(source.should_refresh, sent.generation, refusal)
-            if (yield from _result(asked)):
-                rejected = in_background(source.rejected, sent.generation)
-                newer = yield from self._found(request, rejected, response)
-                if newer is None:
-                    return
-                if newer != sent and refusal.replayable:
-                    response = yield _with(newer, request)
-                refusal = self._refusal(request, response, not_resent=not refusal.replayable)
-                sent = newer
+            another = in_background(source.after, sent, refusal)
+            newer = yield from self._found(request, another, response)
+            if newer is None:
+                return
+            if newer != sent and refusal.replayable:
+                response = yield _with(newer, request)
+                refusal = self._refusal(request, response)
+            elif newer != sent:
+                refusal = replace(refusal, not_resent=True)
+            sent = newer
         yield from self._report(response, sent, refusal)
 
     def _is_ours(self, request: Any) -> bool:
@@ -145,7 +141,7 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         # threat: token-to-another-origin
         return (url.scheme, url.raw_host, port) == self._origin
 
-    def _refusal(self, request: Any, response: Any, *, not_resent: bool = False) -> Refusal | None:
+    def _refusal(self, request: Any, response: Any) -> Refusal | None:
         if response.status_code not in (UNAUTHORIZED, FORBIDDEN):
             return None
         if not self._is_ours(response.request):
@@ -159,7 +155,6 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
             replayable=replayable(request),
             in_call=outcome is not None,
             call_failed=outcome is not None and outcome.error is not None,
-            not_resent=not_resent,
         )
 
     def _found(self, request: Any, future: Future[Any], response: Any = None) -> _Steps:

@@ -1,15 +1,17 @@
-"""One stored login, read again only after it was written."""
+"""One stored login, read again only after it was written, and how old its token is."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mcpnb.concurrency import ForkSafeLock
 from mcpnb.errors import StoreError
@@ -17,12 +19,13 @@ from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.models import Secret
 from mcpnb.scrub import scrub_traceback
 from mcpnb.storage import RecordName, TokenStore
-from mcpnb.tokens.expiry import fresh_from, fresh_until
 
 _log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60.0
-"""Seconds to wait for a sibling that refreshes; its request may take half of that."""
+"""Seconds to wait for a sibling that refreshes; its requests take less."""
+CLOCKS_DIFFER = 120.0
+"""Seconds by which the clocks of two machines that share a home folder may differ."""
 _SAVE_AGAIN = 5.0
 _COMMIT_TIMEOUT = 10.0
 
@@ -47,14 +50,49 @@ class AccessToken:
         return f"{self.scheme}{self.token.reveal()}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    """A token, and what shows without a lock that it is fresh."""
+# How old a token is, scaled to its lifetime: fresh, stale (use it and refresh it), expired.
 
-    version: object
-    begins: float
-    ends: float
-    value: AccessToken
+
+def _usable_until(record: LoginRecord) -> float:
+    """Return when the token must no longer be sent, a margin before its end.
+
+    A call takes time, clocks differ, and servers count in whole seconds; some delete the refresh
+    token when an expired access token is merely presented (measured). The margin is a twentieth of
+    the lifetime, from one to ten seconds.
+    """
+    expires, lifetime = record.tokens.expires_at, record.tokens.lifetime
+    if expires is None or lifetime is None:
+        return float("inf")  # the server did not say: only a 401 tells
+    return expires - min(10.0, max(0.05 * lifetime, min(1.0, lifetime / 2)))
+
+
+def fresh_until(record: LoginRecord) -> float:
+    """Return when the token gets stale: time to refresh it, while it can still be used.
+
+    It differs a little between processes: the first one refreshes, the others find its token.
+    """
+    end, lifetime = _usable_until(record), record.tokens.lifetime or 0.0
+    if record.tokens.refresh_token is None:
+        return end
+    return end - min(300.0, 0.2 * lifetime) * (1.0 - 0.5 * _jitter(os.getpid()))
+
+
+@lru_cache(maxsize=2)
+def _jitter(process: int) -> float:  # noqa: ARG001  the key: a fork has a jitter of its own
+    return int.from_bytes(os.urandom(4)) / 2**32
+
+
+def fresh(record: LoginRecord) -> bool:
+    """Whether the token can be used and need not be refreshed.
+
+    A token from the future means that the clock was set back since: when it ends is unknown.
+    """
+    return record.tokens.obtained_at - CLOCKS_DIFFER <= time.time() < fresh_until(record)
+
+
+def expired(record: LoginRecord) -> bool:
+    """Whether the token is too near its end to be sent."""
+    return time.time() >= _usable_until(record)
 
 
 def login_key(server: str, account: str | None) -> RecordName:
@@ -80,25 +118,25 @@ class StoredLogin:
         self.key = key
         self.store = store
         self._ended_elsewhere = ended_elsewhere
-        self._commit = RecordName("commit", key.name)
         self._lock = ForkSafeLock()
-        self._version: object = object()
-        self._record: LoginRecord | None = None
+        self._last: tuple[object, LoginRecord | None] = object(), None
+        """The version that was last read or written, and its record. Replaced as one."""
         self._unsaved = False
-        self._cached: _Cached | None = None
 
     def cached(self) -> AccessToken | None:
         """Return the token if it is fresh and nobody wrote since. Takes no lock, reads no record.
 
         Every request asks here first, also on an event loop.
         """
-        cached = self._cached
+        version, record = self._last
         if (
-            cached is not None
-            and cached.begins <= time.time() < cached.ends
-            and self.store.version(self.key) == cached.version
+            record is not None
+            and version is not None
+            and not self._unsaved
+            and fresh(record)
+            and self.store.version(self.key) == version
         ):
-            return cached.value
+            return AccessToken.of(record)
         return None
 
     @scrub_traceback
@@ -111,13 +149,14 @@ class StoredLogin:
         version = self.store.version(self.key)
         gone: LoginRecord | None = None
         with self._lock:
-            if version != self._version or version is None:
+            last, record = self._last
+            if version != last or version is None:
                 stored = self.store.read(self.key) if version is not None else None
                 found = LoginRecord.from_dict(stored) if stored else None
-                if self._unsaved and self._record is not None and not _older(found, self._record):
-                    gone, self._unsaved = (self._record if found is None else None), False
-                self._take(version, self._record if self._unsaved else found)
-            record = self._record
+                if self._unsaved and record is not None and not _older(found, record):
+                    gone, self._unsaved = (record if found is None else None), False
+                record = record if self._unsaved else found
+                self._last = version, record
         if gone is not None:
             self._ended_elsewhere(gone)
         return record
@@ -129,7 +168,7 @@ class StoredLogin:
             StoreError: It cannot be read.
         """
         with self._lock:
-            self._version = object()
+            self._last = object(), self._last[1]
         return self.record()
 
     @scrub_traceback
@@ -142,8 +181,7 @@ class StoredLogin:
         self.store.write(self.key, record.to_dict())
         version = self.store.version(self.key)
         with self._lock:
-            self._unsaved = False
-            self._take(version, record)
+            self._unsaved, self._last = False, (version, record)
 
     def writing(self) -> AbstractContextManager[None]:
         """Hold the lock of all writes: for a read and a write that belong together.
@@ -151,7 +189,7 @@ class StoredLogin:
         Raises:
             StoreBusy: Somebody holds it for longer than a write takes.
         """
-        return self.store.lock(self._commit, _COMMIT_TIMEOUT)
+        return self.store.lock(RecordName("commit", self.key.name), _COMMIT_TIMEOUT)
 
     def replace(self, marked: LoginRecord, record: LoginRecord) -> bool:
         """Store a login in place of exactly `marked`, and of nothing newer; return whether it was.
@@ -191,8 +229,7 @@ class StoredLogin:
         _log.warning("The refreshed login is kept in memory only: %s", error)
         version = self.store.version(self.key)
         with self._lock:
-            self._unsaved = True
-            self._take(version, record)
+            self._unsaved, self._last = True, (version, record)
         threading.Thread(target=self._save_in_time, name="mcpnb-save", daemon=True).start()
         atexit.register(self._save)
 
@@ -213,14 +250,6 @@ class StoredLogin:
                     self.write(record)
         except StoreError as error:
             _log.warning("The refreshed login is still kept in memory only: %s", error)
-
-    def _take(self, version: object, record: LoginRecord | None) -> None:
-        self._version, self._record = version, record
-        if record is None or version is None or self._unsaved:
-            self._cached = None
-        else:
-            token = AccessToken.of(record)
-            self._cached = _Cached(version, fresh_from(record), fresh_until(record), token)
 
 
 def _older(found: LoginRecord | None, ours: LoginRecord) -> bool:

@@ -22,14 +22,16 @@ from mcpnb.oauth.credentials import LoginRecord, RefreshFailure, Registration, T
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.storage import RecordName
 from mcpnb.text import at, quote
-from mcpnb.tokens.expiry import CLOCKS_DIFFER, expired
-from mcpnb.tokens.record import LOCK_TIMEOUT, StoredLogin
+from mcpnb.tokens.record import CLOCKS_DIFFER, LOCK_TIMEOUT, StoredLogin, expired
 
 _log = logging.getLogger(__name__)
 
 _RETRY_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
 """Seconds that a refresh waits for its own second try, while everybody else waits for it."""
+_RETRY_WITHIN = 20.0
+"""Seconds from the first request to the second one, at most. A request may take 30 seconds, and
+siblings wait for the lock for no longer than `LOCK_TIMEOUT`."""
 _LONGEST_WAIT = 3600.0
 _LATER = 30.0
 """Seconds until a failed refresh is tried again while the token can still be used, at most."""
@@ -53,13 +55,7 @@ class Refreshes:
     def __init__(
         self, config: ServerConfig, login: StoredLogin, is_rejected: Callable[[int], bool]
     ) -> None:
-        """Do nothing yet.
-
-        Args:
-            config: The server.
-            login: What to refresh.
-            is_rejected: Whether the server has rejected a generation, whatever its expiry says.
-        """
+        """Do nothing yet; `is_rejected` tells what the server has rejected before its expiry."""
         self._config = config
         self._login = login
         self._is_rejected = is_rejected
@@ -98,7 +94,7 @@ class Refreshes:
         if record.tokens.refresh_token is None:
             if lives:
                 return record
-            raise self.ended(record)
+            raise self._ended(record)
         earlier = record.refresh_failure
         if earlier and self._stands(earlier, record, since, lives=lives):
             if lives:
@@ -151,12 +147,13 @@ class Refreshes:
         registration = _with_configured_secret(self._config, record.registration)
         record = replace(record, registration=registration)
         http = Http(self._config.url, allow_private=self._config.allow_private_network)
+        latest = time.monotonic() + _RETRY_WITHIN
         with contextlib.closing(http):
             try:
                 return oauth_client.refresh(record, http)
             except (GrantError, ServerUnreachable) as error:
                 pause = _pause_if_not_processed(error)
-                if pause is None:
+                if pause is None or time.monotonic() + pause > latest:
                     raise
                 threading.Event().wait(pause)
                 return oauth_client.refresh(record, http)
@@ -171,7 +168,7 @@ class Refreshes:
         try:
             if not self._login.replace(marked, refreshed):
                 # Somebody who did not wait for the lock has signed out meanwhile.
-                self.revoke_later(refreshed)
+                in_background(self.revoke, refreshed)
                 return self._newer()
         except StoreError as error:
             self._login.keep_in_memory(refreshed, error)
@@ -212,12 +209,8 @@ class Refreshes:
             )
         raise ServerUnreachable(message, sent=failure.kind == "unknown")
 
-    def revoke_later(self, record: LoginRecord) -> None:
-        """Revoke a login that nobody uses any more, in the background."""
-        in_background(self.revoke, record)
-
     def revoke(self, record: LoginRecord) -> bool:
-        """Revoke a login's tokens at the server, and those of the logins that it replaced.
+        """Revoke a login's tokens, and those of the logins that it replaced.
 
         Returns:
             Whether the server confirmed all of it.
@@ -236,24 +229,24 @@ class Refreshes:
 
     # What to tell a person
 
-    def ended(self, record: LoginRecord) -> LoginRequired:
+    def _ended(self, record: LoginRecord) -> LoginRequired:
         """Return the error that the login has ended: who ended it, and when."""
         server, failure = self._config.url, record.refresh_failure
         if failure is not None and failure.kind == "ended":
-            return LoginRequired(
+            what = (
                 f"The authorization server {quote(record.issuer)} ended the login for {server} "
-                f"{at(failure.at)} ({failure.message}). Sign in again.",
-                server=server,
+                f"{at(failure.at)} ({failure.message})."
             )
-        return LoginRequired(
-            f"The login for {server} has ended: its token expired or was rejected, and the server "
-            "issued no refresh token. Sign in again.",
-            server=server,
-        )
+        else:
+            what = (
+                f"The login for {server} has ended: its token expired or was rejected, and the "
+                "server issued no refresh token."
+            )
+        return LoginRequired(f"{what} Sign in again.", server=server)
 
     def _as_error(self, record: LoginRecord, failure: RefreshFailure) -> McpnbError:
         if failure.kind == "ended":
-            return self.ended(record)
+            return self._ended(record)
         if failure.error == "invalid_client":
             return self._unknown_client(record, failure)
         message = self._not_now(failure)

@@ -8,77 +8,80 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
 
 from mcpnb.concurrency import ForkSafeLock, ProcessBound, in_background
-from mcpnb.errors import McpnbError, StoreError, detached
+from mcpnb.errors import CallError, LoginRequired, McpnbError, ScopeRefused, StoreError, detached
 from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.models import ServerConfig
-from mcpnb.storage import RecordName, TokenStore
-from mcpnb.text import redact
-from mcpnb.tokens.expiry import expired, stale
-from mcpnb.tokens.record import LOCK_TIMEOUT, AccessToken, StoredLogin, login_key
+from mcpnb.oauth.scopes import covers
+from mcpnb.storage import TokenStore
+from mcpnb.text import quote, redact
+from mcpnb.tokens.record import LOCK_TIMEOUT, AccessToken, StoredLogin, expired, fresh, login_key
 from mcpnb.tokens.refresh import Refreshes, in_backoff, not_signed_in
-from mcpnb.tokens.rejections import Refusal, Rejections
 
-T = TypeVar("T")
+UNAUTHORIZED, FORBIDDEN = 401, 403
 
 
-class Tokens(Protocol):
-    """What the ``Authorization`` header for one server comes from: a login, or configuration.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A 401 or 403 of the server, with all that decides what follows."""
 
-    On an event loop, use only `cached`, `lookup_async`, `require` and `accepted`. Others may run a
-    command, or read the store, which takes seconds where a system keyring has to be unlocked.
-    """
+    status: int
+    scopes: tuple[str, ...] = ()
+    """From the challenge (RFC 6750 section 3); empty where it names none."""
+    lacks_scope: bool = False
+    """The challenge says ``insufficient_scope``."""
+    replayable: bool = True
+    """The request can be sent once more."""
+    in_call: bool = False
+    """The request belongs to a call through the MCP SDK."""
+    call_failed: bool = False
+    """An earlier request of this call has met an error already."""
+    not_resent: bool = False
+    """There is a newer token, with which the request could not be sent once more."""
 
-    server: str
-    key: RecordName
-    """Names the login's record, also of one that is not used."""
 
-    @property
-    def configured(self) -> str | None:
-        """What configures the token, in a few words; `None` for a login that a person makes."""
+@dataclass
+class _Memory:
+    """What the server has responded to the tokens of one login, as far as this process knows."""
 
-    def cached(self) -> AccessToken | None:
-        """Return the token if it is known without reading, running or waiting."""
-
-    def lookup_async(self) -> Future[AccessToken | Future[AccessToken]]:
-        """Look the token up in another thread: it, or the refresh that has to be waited for."""
-
-    def get(self, *, eager: bool = False) -> AccessToken:
-        """Return a usable token, refreshed if needed. Raises an `McpnbError` if there is none."""
-
-    async def require(self) -> None:
-        """Raise if a call cannot succeed: there is a login, and it cannot be refreshed."""
-
-    def record(self) -> LoginRecord | None:
-        """Return the stored login; always `None` where configuration gives the token."""
-
-    @property
-    def wanted(self) -> tuple[str, ...] | None:
-        """Scopes a call was refused for since the last sign-in; empty: none were named."""
-
-    def forget(self) -> bool:
-        """Forget the stored login; return whether the server confirmed its revocation."""
-
-    def should_refresh(self, generation: int, refusal: Refusal) -> bool:
-        """Whether another token may help after this refusal."""
-
-    def rejected(self, generation: int) -> Future[AccessToken]:
-        """Start to get another token; the same generation again means that there is none."""
-
-    def accepted(self, generation: int) -> None:
-        """Note that the server has just accepted this generation."""
-
-    def verdict(self, generation: int | None, refusal: Refusal) -> McpnbError | None:
-        """Return what to tell of a final refusal; `generation` is `None` without a token."""
+    rejected: set[int] = field(default_factory=set)
+    """Generations: their expiry no longer counts."""
+    accepted: int | None = None
+    did_not_help: dict[tuple[int, frozenset[str]], float] = field(default_factory=dict)
+    """When a refresh did not help, by the generation that was rejected after it, and scopes."""
+    refused_at: dict[int, float] = field(default_factory=dict)
+    """Of which sign-in a token was first refused with a status."""
+    wanted: tuple[float, tuple[str, ...]] | None = None
+    """The scopes that a call was refused for, after the sign-in of this time."""
 
 
 _SIGN_OUT_PATIENCE = 5.0
+_REJECTION_LASTS = 60.0
+"""Seconds in which a login whose refresh did not help against a 401 is not refreshed for a 401
+again, by any process."""
+_NOTE_PATIENCE = 5.0
+"""Seconds to wait with a note of what the server said, and drop it. Whoever holds the record's lock
+for longer is refreshing: then the note is about a generation that is stored no more. If that
+refresh fails instead, each sibling finds out by itself, at the cost of one refresh."""
 
 
 class TokenSource(ProcessBound):
-    """The tokens of one login (see `Tokens`). Thread-safe; processes share it by the store."""
+    """The tokens of one login. Thread-safe; processes share it by the store.
+
+    It is the one place that counts 401s: was this token rejected, and is another try worth it? What
+    the server says of a token is stored with the login, so that siblings share it: when it rejected
+    one, and when a refresh after that did not help. A response is judged in this order:
+
+    - 401 or 403 with ``insufficient_scope``: sign in again for more scopes. A refresh cannot widen
+      a login (RFC 6749 section 6). Refused for good if those scopes were asked for already.
+    - 401 within a minute of a refresh that did not help, here or in a sibling: final. Whether the
+      server rejects everything, or one tool says 401 for too little scope (measured), another token
+      changes nothing.
+    - Any other 401: refresh, or adopt a sibling's token, and send the request once more.
+    - Final: the login has ended, or if it is that of a fresh sign-in, the server is at fault.
+    """
 
     configured = None
 
@@ -89,7 +92,7 @@ class TokenSource(ProcessBound):
         self._config = config
         self._lock = ForkSafeLock()
         self.rest_in(store)
-        self._running: dict[str, tuple[int, Future[Any]]] = {}
+        self._lookup: tuple[int, Future[AccessToken | Future[AccessToken]]] | None = None
         self._refresh: tuple[tuple[int, int, bool], Future[AccessToken]] | None = None
 
     def __repr__(self) -> str:
@@ -98,12 +101,9 @@ class TokenSource(ProcessBound):
     def rest_in(self, store: TokenStore) -> None:
         """Keep the next login in `store`. A login that exists stays where it is, unused."""
         self.store = store
-        config = self._config
-        self._first = login_key(config.url, config.account) if config.hidden else None
-        self._former = self._first
+        self._memory = _Memory()
         self._login = StoredLogin(self.key, store, self._revoke_later)
-        self._rejections = Rejections(config.url, self._login)
-        self._refreshes = Refreshes(config, self._login, self._rejections.is_rejected)
+        self._refreshes = Refreshes(self._config, self._login, self._is_rejected)
 
     # What is stored
 
@@ -113,8 +113,6 @@ class TokenSource(ProcessBound):
         Raises:
             StoreError: It cannot be read.
         """
-        if self._former is not None:
-            self._adopt(self._former)
         return self._login.record()
 
     def load_or_none(self) -> LoginRecord | None:
@@ -125,7 +123,7 @@ class TokenSource(ProcessBound):
             return None
 
     def cached(self) -> AccessToken | None:
-        """See `Tokens.cached`."""
+        """Return the token if it is known without reading or waiting."""
         return self._login.cached()
 
     def usable(self) -> AccessToken | None:
@@ -135,7 +133,8 @@ class TokenSource(ProcessBound):
         record = self.record()
         if record is None or expired(record):
             return None
-        if stale(record) and not (in_backoff(record) or self._refreshes.unwritable):
+        stale = record.tokens.refresh_token is not None and not fresh(record)
+        if stale and not (in_backoff(record) or self._refreshes.unwritable):
             self.refresh(record.generation)
         return AccessToken.of(record)
 
@@ -161,30 +160,29 @@ class TokenSource(ProcessBound):
         return token
 
     def lookup_async(self) -> Future[AccessToken | Future[AccessToken]]:
-        """See `Tokens.lookup_async`; looked up once for all who ask meanwhile."""
-        return self._once("lookup", lambda: self.usable() or self.refresh())
+        """Look the token up in another thread: it, or the refresh that has to be waited for.
+
+        It is looked up once for all who ask meanwhile.
+        """
+        # No lock: at the end of the process the work is done right here. At worst it is done twice.
+        last = self._lookup
+        if last is None or last[0] != os.getpid() or last[1].done():
+            looking = in_background(lambda: self.usable() or self.refresh())
+            self._lookup = last = os.getpid(), looking
+        return last[1]
 
     async def require(self) -> None:
-        """See `Tokens.require`; an open server needs no login."""
+        """Raise if there is a login, and it cannot be refreshed; an open server needs none."""
         if self.cached() is not None:
             return
-        # Shielded: a caller that is cancelled cancels nobody else's look or refresh.
-        look = self._once("require", self._refresh_if_spent)
-        refresh = await asyncio.shield(asyncio.wrap_future(look))
-        if refresh is not None:
-            await asyncio.shield(asyncio.wrap_future(refresh))
-
-    def _refresh_if_spent(self) -> Future[AccessToken] | None:
-        spent = self.record() is not None and self.usable() is None
-        return self.refresh() if spent else None
-
-    def _once(self, name: str, work: Callable[[], T]) -> Future[T]:
-        # No lock: at the end of the process the work is done right here. At worst it is done twice.
-        process, running = self._running.get(name, (0, None))
-        if running is None or process != os.getpid() or running.done():
-            running = in_background(work)
-            self._running[name] = (os.getpid(), running)
-        return running
+        try:
+            # Shielded: a caller that is cancelled cancels nobody else's look or refresh.
+            found = await asyncio.shield(asyncio.wrap_future(self.lookup_async()))
+            if isinstance(found, Future):
+                await asyncio.shield(asyncio.wrap_future(found))
+        except LoginRequired:
+            if await asyncio.to_thread(self.load_or_none) is not None:
+                raise
 
     # Refreshing
 
@@ -195,19 +193,17 @@ class TokenSource(ProcessBound):
             generation: What the caller has; a newer one is adopted instead. `None`: what is stored.
         """
         record = self.record()
-        future: Future[AccessToken]
+        future: Future[AccessToken] = Future()
         if record is None:
-            future = Future()
             future.set_exception(not_signed_in(self.server, self._login))
             return future
         newer = generation is None or record.generation > generation
         if newer and not expired(record):
-            future = Future()
             future.set_result(AccessToken.of(record))
             return future
         # The process: a fork has its parent's futures, and no thread that would finish them. The
         # rejection: a refresh begun before it may end with the very token that is rejected.
-        seen = (os.getpid(), record.generation, self._rejections.is_rejected(record.generation))
+        seen = (os.getpid(), record.generation, self._is_rejected(record.generation))
         with self._lock:
             if self._refresh is None or self._refresh[0] != seen or self._refresh[1].done():
                 future = in_background(self._refreshed, record.generation, time.time())
@@ -226,30 +222,144 @@ class TokenSource(ProcessBound):
 
     # What the server says of a token
 
-    def should_refresh(self, generation: int, refusal: Refusal) -> bool:
-        """See `Rejections.should_refresh`."""
-        return self._rejections.should_refresh(generation, refusal)
+    def _is_rejected(self, generation: int) -> bool:
+        return generation in self._memory.rejected
 
-    def rejected(self, generation: int) -> Future[AccessToken]:
-        """After a 401, adopt a sibling's newer token, else start the one refresh.
+    def after(self, sent: AccessToken, refusal: Refusal) -> AccessToken | Future[AccessToken]:
+        """Return the token to try after a refusal: a sibling's newer one, or that of a refresh.
 
-        Ask `should_refresh` first: a server that rejects everything would be asked without end.
+        Returns:
+            The token; `sent` itself if no other one may help.
+
+        Raises:
+            StoreError: The login cannot be read.
         """
-        self._rejections.reject(generation)
-        return self.refresh(generation)
+        if not self._may_help(sent.generation, refusal):
+            return sent
+        self._memory.rejected.add(sent.generation)
+        return self.refresh(sent.generation)
+
+    def _may_help(self, generation: int, refusal: Refusal) -> bool:
+        """Whether a refresh may help: else a server that rejects everything is asked for ever."""
+        if (
+            refusal.status != UNAUTHORIZED
+            or (refusal.lacks_scope and refusal.scopes)
+            # The SDK tries an older handshake after a refusal (measured). If the response to the
+            # refresh was lost, this call would present the same refresh token again.
+            or refusal.call_failed
+            or self._lately_in_vain(generation, refusal.scopes)
+        ):
+            return False
+        record = self.record()
+        if record is None or record.generation != generation:
+            return True
+        # Refreshed after a rejection, here or by a sibling, and never accepted since?
+        unproven = generation != self._memory.accepted and _lately(record.rejected_at or 0.0)
+        return not (unproven or _lately(record.refresh_failed_at))
 
     def accepted(self, generation: int) -> None:
-        """See `Rejections.accepted`."""
-        self._rejections.accepted(generation)
+        """Note that the server has just accepted this generation; returns at once."""
+        if generation != self._memory.accepted:
+            self._memory.accepted = generation
+            self._memory.refused_at.pop(UNAUTHORIZED, None)
+            in_background(self._note, generation, rejected_at=None)
 
     def verdict(self, generation: int | None, refusal: Refusal) -> McpnbError | None:
-        """See `Rejections.verdict`."""
-        return self._rejections.verdict(generation, refusal)
+        """Return what to tell of a final refusal; `generation` is `None` without a token.
+
+        Raises:
+            StoreError: The login cannot be read.
+        """
+        server, scopes = self.server, refusal.scopes
+        if refusal.status == FORBIDDEN:
+            return self._insufficient(scopes) if refusal.lacks_scope else None
+        if generation is None:
+            return LoginRequired(f"{server} wants a sign-in.", server=server, scopes=scopes)
+        if refusal.not_resent:
+            return LoginRequired(
+                f"{server} rejected the token. It has been refreshed, but the body of this "
+                "request cannot be sent twice: send the request again.",
+                server=server,
+            )
+        if not self._lately_in_vain(generation, scopes):
+            now = time.time()
+            self._memory.did_not_help[generation, frozenset(scopes)] = now
+            self._note(generation, refresh_failed_at=now)  # before anybody can try again
+        record = self.record()
+        beyond = record is not None and not set(scopes) <= set(record.tokens.scopes)
+        if refusal.lacks_scope or beyond:
+            return self._insufficient(scopes)
+        self._memory.accepted = None
+        if self._refused_before(UNAUTHORIZED):
+            return CallError(
+                f"{server} rejects the token although you have just signed in. Its audience "
+                "or its clock may be wrong; `mcpnb discover` shows what the server asks for.",
+                code=None,
+            )
+        return LoginRequired(
+            f"{server} no longer accepts this login. Sign in again.", server=server
+        )
 
     @property
     def wanted(self) -> tuple[str, ...] | None:
-        """See `Rejections.wanted`."""
-        return self._rejections.wanted()
+        """Scopes a call was refused for since the last sign-in; empty: none were named."""
+        if self._memory.wanted is None:
+            return None
+        signed_in_at, scopes = self._memory.wanted
+        record = self.load_or_none()
+        return scopes if record is not None and record.signed_in_at == signed_in_at else None
+
+    def _insufficient(self, scopes: tuple[str, ...]) -> McpnbError:
+        """Return which scopes a call needs; permanently refused if they were asked for already.
+
+        The specification demands such a memory: step-up must not go on forever.
+        """
+        record = self.record()
+        if record is None:
+            error = not_signed_in(self.server, self._login)
+            error.scopes = scopes
+            return error
+        named = quote(" ".join(scopes)) if scopes else ""
+        # threat: step-up-without-end
+        if covers(record.requested_scopes, scopes) if scopes else self._refused_before(FORBIDDEN):
+            return ScopeRefused(
+                f"{self.server} refuses this call because a permission is missing"
+                + (f" ({named})" if named else "")
+                + ", although you signed in asking for it. Your account there may lack the right.",
+                scopes=scopes,
+            )
+        missing = tuple(s for s in scopes if s not in record.tokens.scopes) or scopes
+        self._memory.wanted = (record.signed_in_at, missing)
+        return LoginRequired(
+            f"{self.server} wants more permission for this call"
+            + (f": {named}." if named else "."),
+            server=self.server,
+            scopes=missing,
+            advice="Sign in again to add it: session.login(scopes=...), or mcpnb login --scopes.",
+        )
+
+    def _lately_in_vain(self, generation: int, scopes: tuple[str, ...]) -> bool:
+        # Not `_lately`: a second rejection in this minute does not extend it.
+        began = self._memory.did_not_help.get((generation, frozenset(scopes)), 0.0)
+        return time.time() < began + _REJECTION_LASTS
+
+    def _refused_before(self, status: int) -> bool:
+        """Whether the server refused with this status at an earlier sign-in, too."""
+        record = self.record()
+        now = record.signed_in_at if record else 0.0
+        return self._memory.refused_at.setdefault(status, now) < now
+
+    def _note(self, generation: int, **facts: float | None) -> None:
+        """Store what the server said of a generation, for siblings."""
+        # If this fails, they find it out by themselves.
+        with contextlib.suppress(McpnbError):
+            record = self.record()
+            if record is None or all(getattr(record, name) == facts[name] for name in facts):
+                return
+            with self.store.lock(self.key, _NOTE_PATIENCE):
+                record = self.record()
+                if record is not None and record.generation == generation:
+                    self._login.write(replace(record, **facts))  # type: ignore[arg-type]
 
     # Signing in and out
 
@@ -291,13 +401,11 @@ class TokenSource(ProcessBound):
                 locks.enter_context(self.store.lock(self.key, _SIGN_OUT_PATIENCE))
             record = self.load_or_none()
             # Forgotten before it is revoked: whatever the network does, this machine no longer has
-            # it. And first the one that could not be read here and so not be moved: a process that
-            # can read it may be moving it just now.
-            for delete in (self._forget_former, self._login.delete):
-                try:
-                    delete()
-                except StoreError as error:
-                    failure = error
+            # it.
+            try:
+                self._login.delete()
+            except StoreError as error:
+                failure = error
         # threat: store-rolled-back
         revoked = record is not None and self._refreshes.revoke(record)
         if failure is not None:
@@ -305,20 +413,10 @@ class TokenSource(ProcessBound):
         return revoked
 
     def _revoke_later(self, record: LoginRecord) -> None:
-        self._refreshes.revoke_later(record)
+        in_background(self._refreshes.revoke, record)
 
-    def _forget_former(self) -> None:
-        if self._first is not None:
-            self.store.delete(self._first)
 
-    def _adopt(self, former: RecordName) -> None:
-        """Move a login to its name from its first name, which has the secret in clear."""
-        if self.store.version(former) is not None and self.store.read(former) is not None:
-            # Not the lock of the new name: the caller may hold it. The lock of its writes is free,
-            # or soon is.
-            with self.store.lock(former, LOCK_TIMEOUT), self._login.writing():
-                found, ended = self.store.read(former), self.store.deleted_at(self.key)
-                if found is not None and ended is None and self.store.read(self.key) is None:
-                    self.store.write(self.key, found)
-                self.store.delete(former)
-        self._former = None
+def _lately(moment: float) -> bool:
+    # A moment in the future means that the clock was set back since: it would last forever.
+    # threat: rejected-token-replay
+    return 0.0 <= time.time() - moment < _REJECTION_LASTS

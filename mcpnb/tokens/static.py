@@ -10,10 +10,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from mcpnb.concurrency import ForkSafeLock, ProcessBound, in_background
 from mcpnb.config.files import folder_of
@@ -23,8 +24,7 @@ from mcpnb.oauth.models import Header, Secret, ServerConfig
 from mcpnb.storage import TokenStore
 from mcpnb.text import quote, redact, sanitize
 from mcpnb.tokens.record import AccessToken, login_key
-from mcpnb.tokens.rejections import UNAUTHORIZED, Refusal
-from mcpnb.tokens.source import Tokens, TokenSource
+from mcpnb.tokens.source import UNAUTHORIZED, Refusal, TokenSource
 
 _WINDOWS = os.name == "nt"
 _ENDINGS = ".COM;.EXE;.BAT;.CMD"
@@ -46,14 +46,13 @@ def program_path(
 ) -> Path | None:
     """Find a program: a path as it is or below `folder`, a bare name in the folders of the PATH.
 
+    The working folder has no say. `None` for a bare name that no absolute folder of the PATH has.
+
     Args:
         word: What the command begins with.
-        folder: What a relative path is relative to; the working folder has no say.
-        environ: Has ``PATH``, and on Windows ``PATHEXT`` and ``USERPROFILE``.
+        folder: What a relative path is relative to.
+        environ: Has ``PATH``, and on Windows ``PATHEXT``.
         windows: Whether to use the rules of Windows.
-
-    Returns:
-        Its path, or `None` for a bare name that no absolute folder of the PATH has.
     """
     program = os.path.expanduser(word)  # noqa: PTH111  a bare name stays one
     if any(mark in program for mark in ("/\\:" if windows else "/")):
@@ -84,46 +83,46 @@ _IN_VAIN = 60.0
 _WITHIN = "MCPNB_WITHIN_HEADERS_HELPER"
 
 
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The headers that a command printed."""
+
+    headers: Mapping[str, Secret]
+    generation: int
+    """How often it has printed other headers than before, from 1."""
+
+    @property
+    def authorization(self) -> Secret | None:
+        """The ``Authorization`` header, if there is one."""
+        found = (v for name, v in self.headers.items() if name.lower() == "authorization")
+        return next(found, None)
+
+
 class HeadersHelper:
     """The command of one configured server, and what it printed. Thread-safe."""
 
     def __init__(self, config: ServerConfig) -> None:
         """Take the command; nothing is run."""
-        self.server = config.url
         self.where = f"http_headers_helper in {config.source}"
-        self.generation = 0
-        """How often it has printed other headers than before; 0: it has not run."""
+        self.known: Printed | None = None
+        """What it printed last, if it ran. Replaced as a whole: its parts belong together."""
         self._command = config.headers_helper or ""
         self._folder = folder_of(Path(str(config.source)).absolute())
         self._lock = ForkSafeLock()
-        self._printed: Mapping[str, Secret] | None = None
         self._in_vain = 0.0
 
-    @property
-    def known(self) -> Mapping[str, Secret] | None:
-        """What it printed, if it ran; nothing is run for it."""
-        return self._printed
-
-    def headers(self) -> Mapping[str, Secret]:
-        """Return the headers; the command is run unless it has.
+    def printed(self) -> Printed:
+        """Return what it prints; the command is run unless it has.
 
         Raises:
             ConfigError: It cannot be run, fails, takes too long, or prints something else.
         """
-        if self._printed is None:
-            with self._lock:
-                if self._printed is None:
-                    self._printed, self.generation = self._run(), self.generation + 1
-        return self._printed
-
-    def authorization(self) -> Secret | None:
-        """Return the ``Authorization`` header that it prints, if any.
-
-        Raises:
-            ConfigError: As `headers`.
-        """
-        found = (v for name, v in self.headers().items() if name.lower() == "authorization")
-        return next(found, None)
+        if (known := self.known) is not None:
+            return known
+        with self._lock:
+            if self.known is None:
+                self.known = Printed(self._run(), 1)
+            return self.known
 
     def rerun(self, refused: int) -> bool:
         """Run the command once more after the server refused what it had printed.
@@ -135,18 +134,18 @@ class HeadersHelper:
             Whether there are other headers now, which are worth another try.
 
         Raises:
-            ConfigError: As `headers`; the earlier headers are kept.
+            ConfigError: As `printed`; the earlier headers are kept.
         """
         with self._lock:
-            if self.generation != refused:
+            if self.known is None or self.known.generation != refused:
                 return True
             if time.monotonic() < self._in_vain:
                 return False
             self._in_vain = time.monotonic() + _IN_VAIN
-            printed = self._run()
-            if printed == self._printed:
+            headers = self._run()
+            if headers == self.known.headers:
                 return False
-            self._printed, self.generation = printed, self.generation + 1
+            self.known = Printed(headers, refused + 1)
             self._in_vain = 0.0
             return True
 
@@ -184,10 +183,7 @@ class HeadersHelper:
         except (OSError, ValueError) as error:
             raise ValueError(f"cannot be run: {sanitize(error)}") from None
         deadline, ended = time.monotonic() + _LASTS, False
-        pipes = (
-            _read(process.stdout, _MOST + 1, process.kill),
-            _read(process.stderr, _QUOTED * 4),
-        )
+        pipes = (_read(process.stdout, _MOST + 1), _read(process.stderr, _QUOTED * 4, rest=True))
         try:
             out, err = (pipe.result(deadline - time.monotonic()) for pipe in pipes)
             code = process.wait(deadline - time.monotonic())
@@ -197,8 +193,7 @@ class HeadersHelper:
         finally:
             if not ended:  # also if only what it started still writes
                 _end(process)
-        # If it printed too much, its exit code is that of our kill.
-        return (0 if len(out) > _MOST else code), out, err
+        return (0 if len(out) > _MOST else code), out, err  # it met a closed pipe: too much
 
 
 def _headers_in(code: int, out: bytes, err: bytes) -> Mapping[str, Secret]:
@@ -226,22 +221,18 @@ def _headers_in(code: int, out: bytes, err: bytes) -> Mapping[str, Secret]:
     return {name: Secret(value) for name, value in found.items()}
 
 
-def _read(
-    pipe: IO[bytes] | None, most: int, too_much: Callable[[], object] | None = None
-) -> Future[bytes]:
-    """Read a pipe to its end, in a thread that holds up no exit; return at most so many bytes."""
+def _read(pipe: IO[bytes] | None, most: int, *, rest: bool = False) -> Future[bytes]:
+    """Read so many bytes, in a thread that holds up no exit; then read on, or close the pipe."""
     content: Future[bytes] = Future()
 
     def read() -> None:
         found = b""
         try:
             # Closed where it is read: elsewhere, closing would wait for whoever has the other end.
-            with pipe or contextlib.nullcontext() as open_pipe:
-                while open_pipe and (piece := os.read(open_pipe.fileno(), 4096)):
-                    found += piece[: most - len(found)]
-                    if len(found) == most and too_much is not None:
-                        too_much()
-                        break
+            with cast("IO[bytes]", pipe) as open_pipe:
+                found = open_pipe.read(most)
+                while rest and open_pipe.read(_MOST):
+                    pass
         finally:
             content.set_result(found)
 
@@ -284,7 +275,7 @@ def _is_mcpnb(command: str) -> bool:
 
 
 class StaticToken(ProcessBound):
-    """A token that configuration gives, or that a headers helper prints (see `Tokens`).
+    """A token that configuration gives, or that a headers helper prints.
 
     It is neither stored nor refreshed. The environment is read each time: a token that is set
     later, or changed, is used. A helper is run once more when the server refuses what it printed.
@@ -333,10 +324,10 @@ class StaticToken(ProcessBound):
             ConfigError: There is none.
         """
         del eager
-        value = self._value().strip()
+        value, generation = self._value()
+        value = value.strip()
         if not (value.isascii() and value.isprintable()):
             raise ConfigError(f"{self.configured} has characters that no token has.")
-        generation = self._helper.generation if self._helper else 0
         if self._config.bearer_token_env_var is not None:
             return AccessToken(Secret(value), generation)
         scheme, _, token = value.partition(" ")
@@ -344,21 +335,22 @@ class StaticToken(ProcessBound):
         # Sent as it is written, spaces included; a scheme of its own is no bearer token.
         return AccessToken(Secret(token or value), generation, value.removesuffix(token or value))
 
-    def _value(self) -> str:
-        header, variable = self._header, self._header.variable
+    def _value(self) -> tuple[str, int]:
+        header, variable, generation = self._header, self._header.variable, 0
         if self._helper is not None:
-            printed = self._helper.authorization()
-            value = printed.reveal() if printed else ""
+            printed = self._helper.printed()
+            secret, generation = printed.authorization, printed.generation
             problem = f"{self.configured} no longer prints an Authorization header."
         else:
-            value = header.value.reveal() if header.value else os.environ.get(variable or "", "")
+            secret = header.value or Secret(os.environ.get(variable or "", ""))
             problem = (
                 f"The environment variable {variable} is not set: {self._config.source} takes the "
                 f"token for {self.server} from it."
             )
+        value = secret.reveal() if secret else ""
         if not value.strip():
             raise ConfigError(problem)
-        return value
+        return value, generation
 
     def lookup_async(self) -> Future[AccessToken | Future[AccessToken]]:
         """Return the same, from another thread: a helper may have to run."""
@@ -384,20 +376,16 @@ class StaticToken(ProcessBound):
             )
         return login.forget()
 
-    def should_refresh(self, generation: int, refusal: Refusal) -> bool:
-        """Whether the helper may print another token."""
-        del generation
-        return self._helper is not None and refusal.replayable
+    def after(self, sent: AccessToken, refusal: Refusal) -> AccessToken:
+        """Return what the helper prints when it is run once more.
 
-    def rejected(self, generation: int) -> Future[AccessToken]:
-        """Run the helper once more; return what it prints now."""
-
-        def run_again() -> AccessToken:
-            if self._helper is not None:
-                self._helper.rerun(generation)
-            return self.get()
-
-        return in_background(run_again)
+        Raises:
+            ConfigError: It fails.
+        """
+        if self._helper is None or not refusal.replayable:
+            return sent
+        self._helper.rerun(sent.generation)
+        return self.get()
 
     def accepted(self, generation: int) -> None:
         """Do nothing: a configured token needs no record of that."""
@@ -414,6 +402,14 @@ class StaticToken(ProcessBound):
         return CallError(f"{self.server} {what}")
 
 
+Tokens = TokenSource | StaticToken
+"""What the ``Authorization`` header for one server comes from: a login, or configuration.
+
+On an event loop, use only `cached`, `lookup_async`, `require` and `accepted`. Others may run a
+command, or read the store, which takes seconds where a system keyring has to be unlocked.
+"""
+
+
 def source_of(config: ServerConfig, store: TokenStore, helper: HeadersHelper | None) -> Tokens:
     """Return what the tokens for a server come from; the helper is run to see if it gives one.
 
@@ -421,6 +417,6 @@ def source_of(config: ServerConfig, store: TokenStore, helper: HeadersHelper | N
         ConfigError: The helper failed.
     """
     header = config.authorization
-    if helper and not config.bearer_token_env_var and helper.authorization():
+    if helper and not config.bearer_token_env_var and helper.printed().authorization:
         return StaticToken(config, store, Header("Authorization"), helper)
     return StaticToken(config, store, header) if header else TokenSource(config, store)

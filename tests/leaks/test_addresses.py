@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,11 +16,10 @@ from mcpnb.config import claude, review
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.oauth.urls import host_span
 from mcpnb.session.connect import resolve, sign_out_everywhere
-from mcpnb.stores import FileStore, MemoryStore, RecordName
+from mcpnb.stores import FileStore, MemoryStore
 from mcpnb.text import redact, sanitize
 from tests.fakes.mcp import answer_to
-from tests.fakes.meanwhile import Meanwhile
-from tests.fakes.people import answer_of, connect, sign_in, waiting
+from tests.fakes.people import connect, sign_in
 from tests.fakes.server import PRM, FakeServer
 from tests.fakes.wire import Reply, Request
 from tests.leaks.planted import into_the_environment, into_the_project
@@ -325,25 +323,6 @@ class TestStored:
         assert connect("team", store=store).signed_in
         assert connect(keyed.url, store=store).signed_in, "by its address, too"
 
-    def test_one_from_before_is_found_and_loses_the_secret(
-        self, keyed: FakeServer, write: Write, world: Path
-    ) -> None:
-        """Records had the whole address for a name once."""
-        store = FileStore(world / "mcpnb")
-        sign_in(connect(keyed.url, store=store))
-        (former,) = store.keys("login")
-        assert former == RecordName("login", keyed.url)
-        write(template(keyed))
-
-        session = connect("team", store=store)
-
-        assert session.signed_in
-        assert session.call("echo", text="hi").text == "hi"
-        (key,) = store.keys("login")
-        assert SECRET not in key.name
-        assert not any(SECRET.encode() in p.read_bytes() for p in (world / "mcpnb").iterdir())
-        assert connect("team", store=FileStore(world / "mcpnb")).signed_in
-
     @pytest.mark.parametrize("known", [True, False], ids=["configured", "not any more"])
     def test_it_can_be_ended_with_all_others(
         self, keyed: FakeServer, write: Write, monkeypatch: pytest.MonkeyPatch, *, known: bool
@@ -373,94 +352,6 @@ class TestStored:
 
         assert row["auth_status"] == "authenticated"
         assert row["url"].startswith(f"{template(keyed)}#")
-
-
-class TestUnderTheFormerName:
-    """Records had the whole address for a name once, and some programs write such ones still."""
-
-    @pytest.fixture
-    def record(self, keyed: FakeServer) -> dict[str, Any]:
-        """Give the login that such a program stored."""
-        store = MemoryStore()
-        sign_in(connect(keyed.url, store=store))
-        found = store.read(RecordName("login", keyed.url))
-        assert found is not None
-        return found
-
-    def test_signing_out_deletes_it_though_its_key_is_out_of_reach(
-        self, keyed: FakeServer, write: Write, world: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Else it would be back as soon as the key is."""
-        sign_in(connect(keyed.url, store=FileStore(world / "mcpnb")))
-        write(template(keyed))
-        with monkeypatch.context() as without:
-            without.setenv("MCPNB_STORE_KEY", "no key at all")
-            (world / "mcpnb" / "key").rename(world / "key")
-            session = connect("team", store=FileStore(world / "mcpnb"))
-            with pytest.raises(errors.StoreError):
-                _ = session.signed_in
-            session.logout()
-        (world / "key").rename(world / "mcpnb" / "key")
-
-        assert not connect("team", store=FileStore(world / "mcpnb")).signed_in
-        assert not connect(keyed.url, store=FileStore(world / "mcpnb")).signed_in
-        assert not any(SECRET.encode() in p.read_bytes() for p in (world / "mcpnb").iterdir())
-
-    def test_it_does_not_come_back_after_a_sign_out(
-        self, keyed: FakeServer, write: Write, record: dict[str, Any]
-    ) -> None:
-        """Signed out of under the new name, where the former one could not be deleted."""
-        write(template(keyed))
-        store = MemoryStore()
-        session = connect("team", store=store)
-        sign_in(session)
-        session.logout()
-        store.write(RecordName("login", keyed.url), record)
-
-        again = connect("team", store=store)
-        assert not again.signed_in
-        assert not again.signed_in
-        assert store.keys("login") == []
-
-    @pytest.mark.parametrize("which", ["former", "new"])
-    def test_nor_does_who_can_read_it_bring_it_back_meanwhile(
-        self, keyed: FakeServer, write: Write, record: dict[str, Any], which: str
-    ) -> None:
-        """Another kernel has its key, and looks before one of a sign-out's two deletions."""
-        write(template(keyed))
-        store, former = Meanwhile(), RecordName("login", keyed.url)
-        session, other = (connect("team", store=store) for _ in range(2))
-        store.write(former, record)
-        store.locked_away = former
-        key = former if which == "former" else session._credential.source.key  # noqa: SLF001
-        store.then("delete", key, lambda: other.signed_in)
-        session.logout()
-        store.join()
-
-        assert store.at is None, "it happened"
-        assert not other.signed_in
-        assert store.keys("login") == []
-
-    def test_a_newer_login_is_not_overwritten_with_it(
-        self, keyed: FakeServer, write: Write, record: dict[str, Any]
-    ) -> None:
-        """Another kernel signs in just when this one has seen that nobody has."""
-        write(template(keyed))
-        store = Meanwhile()
-        session, other = (connect("team", store=store) for _ in range(2))
-        login, url = waiting(other)
-        answer = answer_of(url)
-        store.write(RecordName("login", keyed.url), record)
-        store.then("read", session._credential.source.key, lambda: login.submit(answer))  # noqa: SLF001
-
-        assert session.signed_in
-        store.join()
-        assert login.wait(10).signed_in
-        newer = other.access_token()
-        assert newer != record["tokens"]["access_token"]
-        assert session.access_token() == newer
-        (key,) = store.keys("login")
-        assert SECRET not in key.name
 
 
 class TestTheHost:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore, RecordName
+from mcpnb.tokens.source import Refusal
 from tests.fakes.people import connect, refresh_tokens, sign_in
 from tests.fakes.server import FakeServer
 
@@ -158,7 +160,8 @@ class TestReadOnly:
 
 def _rejected(session: mcpnb.Session) -> object:
     source = session._credential.source  # noqa: SLF001  what a 401 leads to, without the threads of a client
-    return source.rejected(source.get().generation).result(20)
+    found = source.after(source.get(), Refusal(401))
+    return found.result(20) if isinstance(found, Future) else found
 
 
 class TestFullDisk:

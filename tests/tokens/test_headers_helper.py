@@ -18,6 +18,7 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.config import read_configuration, review
+from mcpnb.oauth.models import Secret
 from mcpnb.stores import FileStore, MemoryStore
 from mcpnb.tokens import static
 from tests.fakes.helper import Helper, wanting
@@ -209,6 +210,30 @@ class TestARefusal:
         helper.says(Authorization="Bearer two")
         with httpx2.Client(auth=session.auth, trust_env=False) as client:
             assert client.post(fake.url, json={"method": "ping"}).status_code == 202
+
+    def test_a_token_keeps_its_generation_though_the_command_runs_again_just_then(
+        self, fake: FakeServer, config: Write, helper: Helper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else the refused token would count as what is printed now, and not be replaced by it."""
+        helper.says(Authorization="Bearer one")
+        wanting(fake, "authorization", "Bearer two")
+        session = connect("team", config=config())
+        source = session._credential.source  # noqa: SLF001
+        helper.says(Authorization="Bearer two")
+        reveal, shared = Secret.reveal, static.helper_of(session._config)  # noqa: SLF001
+
+        def run_meanwhile(secret: Secret) -> str:
+            monkeypatch.setattr(Secret, "reveal", reveal)
+            assert shared is not None
+            assert shared.rerun(1)
+            return reveal(secret)
+
+        monkeypatch.setattr(Secret, "reveal", run_meanwhile)
+        first = source.get()
+
+        assert (first.token.reveal(), first.generation) == ("one", 1)
+        assert session.call("echo", text="x").text == "x"
+        assert len(helper.runs) == 2
 
 
 class TestFailures:

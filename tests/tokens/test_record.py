@@ -20,7 +20,7 @@ from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.stores import FileStore, MemoryStore, RecordName
 from mcpnb.tokens import TokenSource
-from mcpnb.tokens.expiry import fresh_until
+from mcpnb.tokens.record import fresh_until
 from tests.fakes.kernels import Kernel, change, make_expired, make_stale, stored
 from tests.fakes.people import refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
@@ -75,7 +75,7 @@ class TestTime:
         record = LoginRecord.from_dict(stored(folder))
         here = fresh_until(record)
         code = (
-            "import sys, json; from mcpnb.tokens.expiry import fresh_until; "
+            "import sys, json; from mcpnb.tokens.record import fresh_until; "
             "from mcpnb.oauth.credentials import LoginRecord; "
             "print(fresh_until(LoginRecord.from_dict(json.load(sys.stdin))))"
         )

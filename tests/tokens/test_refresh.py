@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
+from mcpnb.oauth import http
 from mcpnb.stores import FileStore
-from mcpnb.tokens import AccessToken, TokenSource
+from mcpnb.tokens import AccessToken, TokenSource, record, refresh
 from tests.fakes.kernels import (
     Kernel,
     change,
@@ -102,19 +104,19 @@ class TestOutcomeUnknown:
         make_stale(folder)
         fake.expire()
         fake.drop_after_refresh = 1
-        waits, honest, rejected = threading.Event(), fake.routes["/token"], TokenSource.rejected
+        waits, honest, rejected = threading.Event(), fake.routes["/token"], TokenSource.after
 
         def late(request: Request) -> Reply:
             assert waits.wait(10)
             return honest(request)
 
-        def noted(source: TokenSource, generation: int) -> Future[AccessToken]:
-            refresh = rejected(source, generation)
+        def noted(source: TokenSource, *refused: Any) -> AccessToken | Future[AccessToken]:
+            refresh = rejected(source, *refused)
             waits.set()
             return refresh
 
         fake.routes["/token"] = late
-        monkeypatch.setattr(TokenSource, "rejected", noted)
+        monkeypatch.setattr(TokenSource, "after", noted)
         session = kernel()
 
         with pytest.raises(errors.ServerUnreachable, match="It is kept"):
@@ -183,6 +185,22 @@ class TestTurnedAway:
             assert all(f.result(timeout=30) for f in failing)
 
         assert len(refresh_tokens(fake)) <= 2  # a kernel may have come only after the first failure
+
+    def test_it_is_tried_once_more_only_while_siblings_wait_for_the_lock(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two requests of thirty seconds, and the pause, were longer than they wait."""
+        sign_in(kernel())
+        for within, requests in ((60.0, 2), (0.0, 3)):
+            monkeypatch.setattr(refresh, "_RETRY_WITHIN", within)
+            make_expired(folder)
+            fake.script("/token", Reply(503))
+            with suppress(errors.GrantError):
+                kernel().access_token()
+            assert len(refresh_tokens(fake)) == requests
+        assert kernel().signed_in
+        monkeypatch.undo()
+        assert refresh._RETRY_WITHIN + http._TOTAL < record.LOCK_TIMEOUT - 5  # noqa: SLF001
 
     def test_nothing_is_given_away_that_could_not_be_replaced(
         self, fake: FakeServer, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch

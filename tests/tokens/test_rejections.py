@@ -53,7 +53,7 @@ def test_an_outage_that_has_passed_is_forgotten_after_a_while(
     fake: FakeServer, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rejected, refreshed, rejected again; then accepted, and rejected for good reason."""
-    monkeypatch.setattr("mcpnb.tokens.rejections._REJECTION_LASTS", 0.3)
+    monkeypatch.setattr("mcpnb.tokens.source._REJECTION_LASTS", 0.3)
     session = kernel()
     sign_in(session)
     fake.always("/mcp", Reply(401, headers={"WWW-Authenticate": "Bearer"}))
