@@ -5,11 +5,13 @@ Codex, mcp-remote and huggingface_hub are looked for in the folder that `MCPNB_P
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import importlib.util
 import json
 import os
 import re
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,19 +22,15 @@ from typing import Any
 import mcpnb
 from tests.bench import ROOT
 from tests.bench.compare_driver import ANSWERED, KEY
-from tests.bench.compare_lab import Place, place
-from tests.bench.compare_process import NoAnswer, Process
+from tests.bench.compare_lab import NoAnswer, Place, Process, place
 from tests.fakes.people import answer_of
 
 Way = Callable[[Place], None]
+Caller = AbstractContextManager[Callable[[], str]]
 ADDRESS = re.compile(r"^(http\S+/authorize\?\S+)$", re.MULTILINE)
 PEERS = Path(os.environ.get("MCPNB_PEERS") or "/nowhere")
 NPM = "npm install --prefix $MCPNB_PEERS @openai/codex mcp-remote"
 PIP = "pip install --target $MCPNB_PEERS/python huggingface_hub"
-
-
-class NotOffered(Exception):
-    """It has nothing of the kind; the message says how that was found out."""
 
 
 class Contender:
@@ -48,6 +46,8 @@ class Contender:
     """Where it takes the key from that its files are encrypted with, if it can."""
     needs_key = False
     """Whether it cannot do without."""
+    storage_is_yours = False
+    """Whether it keeps nothing by itself."""
 
     @property
     def version(self) -> str | None:
@@ -55,32 +55,44 @@ class Contender:
         raise NotImplementedError
 
     def sign_in(self, here: Place) -> str:
-        """Sign in with the browser, in a process of its own; give its last words."""
+        """Sign in with the browser, in a process of its own; return its last words."""
         with self.caller(here) as call:
             return call()
 
-    @contextmanager
-    def caller(self, here: Place) -> Iterator[Callable[[], str]]:
+    def caller(self, here: Place) -> Caller:
         """Start a process that calls a tool when it is told to, and says how that went."""
         raise NotImplementedError
 
     def ways(self) -> Mapping[str, Way]:
-        """Give the ways to sign in where the browser cannot reach this machine."""
+        """Return the ways to sign in where the browser cannot reach this machine."""
         return {}
 
-    def sign_out(self, here: Place) -> None:  # noqa: ARG002
+    def sign_out(self, here: Place) -> None:
         """Sign out."""
-        raise NotOffered("its storage is yours to write")
+        raise NotImplementedError
 
-    def token(self, here: Place) -> list[str]:  # noqa: ARG002
-        """Give the command that prints an access token for other programs."""
-        raise NotOffered("a library")
+    def give_key(self, here: Place) -> None:
+        """Let its processes in there have a key that is nowhere in its files."""
+        key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        here.variables[self.key_variable] = key
+
+    @contextmanager
+    def signed_in(self, lifetime: int | None = None, *, keyed: bool = False) -> Iterator[Place]:
+        """Have a home with a login in it, and nothing counted yet."""
+        with place(self, keyed=keyed) as here:
+            here.server.lifetime = lifetime or self.lives
+            told = self.sign_in(here)
+            if not here.server.access:
+                raise NoAnswer(f"the sign-in ended with: {told}")
+            here.server.lifetime = self.lives
+            here.server.forget()
+            yield here
 
 
 @contextmanager
 def _driven(here: Place, role: str, **environment: str) -> Iterator[Callable[[], str]]:
     command = [sys.executable, "-m", "tests.bench.compare_driver", role, here.server.url]
-    with Process(here, command, environment) as process:
+    with Process(here, command, **environment) as process:
         process.wait_for(lambda text: re.search(r"^ready$", text, re.MULTILINE))
 
         def use() -> str:
@@ -108,10 +120,8 @@ class Mcpnb(Contender):
             process.ended()
             return process.last()
 
-    @contextmanager
-    def caller(self, here: Place) -> Iterator[Callable[[], str]]:
-        with _driven(here, "mcpnb") as use:
-            yield use
+    def caller(self, here: Place) -> Caller:
+        return _driven(here, "mcpnb")
 
     def ways(self) -> Mapping[str, Way]:
         return {"paste": self._paste, "device": self._device, "relay": self._relay}
@@ -119,9 +129,6 @@ class Mcpnb(Contender):
     def sign_out(self, here: Place) -> None:
         with Process(here, self._command("logout", here.server.url)) as process:
             _finish(process)
-
-    def token(self, here: Place) -> list[str]:
-        return self._command("token", here.server.url)
 
     def _paste(self, here: Place) -> None:
         with Process(here, self._command("login", here.server.url, "--no-browser")) as process:
@@ -136,7 +143,7 @@ class Mcpnb(Contender):
         with Process(here, self._command("login", here.server.url, "--begin")) as begun:
             _finish(begun)
             url = ADDRESS.search(begun.text)
-        with place(here.server) as there:
+        with place(self) as there:
             assert url, begun.text
             with Process(there, self._command("relay", "-")) as relay:
                 relay.say(url[1])
@@ -199,13 +206,6 @@ class Codex(Contender):
         with Process(here, [self.program, "mcp", "logout", "lab"]) as process:
             _finish(process)
 
-    def token(self, here: Place) -> list[str]:
-        with Process(here, [self.program, "mcp", "--help"]) as process:
-            process.ended()
-        commands = re.findall(r"^  (\w+) ", process.text, re.MULTILINE)
-        assert "token" not in commands, commands
-        raise NotOffered(f"`codex mcp` has {', '.join(commands)}")
-
     def _configure(self, here: Place) -> None:
         folder = here.home / ".codex"
         folder.mkdir()
@@ -219,15 +219,14 @@ class Sdk(Contender):
     """The MCP SDK's `OAuthClientProvider`, over a storage that keeps JSON in a file."""
 
     name = "MCP SDK"
+    storage_is_yours = True
 
     @property
     def version(self) -> str | None:
         return importlib.metadata.version("mcp")
 
-    @contextmanager
-    def caller(self, here: Place) -> Iterator[Callable[[], str]]:
-        with _driven(here, "sdk") as use:
-            yield use
+    def caller(self, here: Place) -> Caller:
+        return _driven(here, "sdk")
 
 
 class FastMcp(Contender):
@@ -243,10 +242,8 @@ class FastMcp(Contender):
         found = importlib.util.find_spec("fastmcp")
         return importlib.metadata.version("fastmcp") if found else None
 
-    @contextmanager
-    def caller(self, here: Place) -> Iterator[Callable[[], str]]:
-        with _driven(here, "fastmcp") as use:
-            yield use
+    def caller(self, here: Place) -> Caller:
+        return _driven(here, "fastmcp")
 
     def sign_out(self, here: Place) -> None:
         with _driven(here, "fastmcp-clear") as use:
@@ -264,10 +261,8 @@ class McpRemote(Contender):
     def version(self) -> str | None:
         return _of_package("mcp-remote")
 
-    @contextmanager
-    def caller(self, here: Place) -> Iterator[Callable[[], str]]:
-        with self._proxy(here) as use:
-            yield use
+    def caller(self, here: Place) -> Caller:
+        return self._proxy(here)
 
     def ways(self) -> Mapping[str, Way]:
         return {"device": self._device}
@@ -280,10 +275,6 @@ class McpRemote(Contender):
     def sign_out(self, here: Place) -> None:
         # What its documentation advises.
         shutil.rmtree(here.home / ".mcp-auth")
-
-    def token(self, here: Place) -> list[str]:  # noqa: ARG002
-        package = json.loads((PEERS / "node_modules/mcp-remote/package.json").read_text())
-        raise NotOffered(f"its programs are {', '.join(package['bin'])}")
 
     @contextmanager
     def _proxy(self, here: Place, *flags: str) -> Iterator[Callable[[], str]]:
@@ -322,10 +313,8 @@ class Hub(Contender):
         with self._driven(here, "hub-login") as use:
             return use()
 
-    @contextmanager
-    def caller(self, here: Place) -> Iterator[Callable[[], str]]:
-        with self._driven(here, "hub-call") as use:
-            yield use
+    def caller(self, here: Place) -> Caller:
+        return self._driven(here, "hub-call")
 
     def ways(self) -> Mapping[str, Way]:
         return {"device": lambda here: None if self.sign_in(here) == ANSWERED else _fail()}
@@ -334,11 +323,7 @@ class Hub(Contender):
         with self._driven(here, "hub-logout") as use:
             use()
 
-    def token(self, here: Place) -> list[str]:
-        environment = [f"{name}={value}" for name, value in self._environment(here).items()]
-        return ["env", *environment, str(PEERS / "python/bin/hf"), "auth", "token"]
-
-    def _driven(self, here: Place, role: str) -> AbstractContextManager[Callable[[], str]]:
+    def _driven(self, here: Place, role: str) -> Caller:
         return _driven(here, role, **self._environment(here))
 
     def _environment(self, here: Place) -> dict[str, str]:

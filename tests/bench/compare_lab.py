@@ -6,22 +6,31 @@ own, no keyring, and a “browser” that agrees by itself: a script, found wher
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import secrets
+import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from tests.bench import ROOT
 from tests.fakes.server import AS_METADATA, FakeServer, Grant
 from tests.fakes.wire import Reply, Request
 
+if TYPE_CHECKING:
+    from tests.bench.compare_contenders import Contender
+
+T = TypeVar("T")
 PATIENCE = 40
 TOGETHER = 20
 """Seconds that the first of a crowd waits at the server for the last."""
@@ -76,15 +85,10 @@ class Lab(FakeServer):
             issuer=issuer,
             device_authorization_endpoint=f"{issuer}/device",
             grant_types_supported=[*self.metadata["grant_types_supported"], DEVICE_CODE],
-            **{
-                f"{name}_endpoint": f"{issuer}/{path}"
-                for name, path in (
-                    ("authorization", "authorize"),
-                    ("token", "token"),
-                    ("registration", "register"),
-                    ("revocation", "revoke"),
-                )
-            },
+            authorization_endpoint=f"{issuer}/authorize",
+            token_endpoint=f"{issuer}/token",
+            registration_endpoint=f"{issuer}/register",
+            revocation_endpoint=f"{issuer}/revoke",
         )
         self._own_mcp = self.routes["/mcp"]
         self.routes |= {
@@ -112,27 +116,13 @@ class Lab(FakeServer):
     @property
     def asked_to_refresh(self) -> int:
         """How often a renewal was asked for."""
-        return sum(
-            request.form.get("grant_type") == ["refresh_token"]
-            for request in self._at_the_token_endpoint()
-        )
+        sent = [*self.asked("/as/token"), *self.asked("/oauth/token")]
+        return sum(request.form.get("grant_type") == ["refresh_token"] for request in sent)
 
     @property
-    def exchanged(self) -> bool:
-        """Whether a code was sent to the token endpoint."""
-        return any("code" in request.form for request in self._at_the_token_endpoint())
-
-    def secrets(self) -> dict[str, str]:
-        """Everything issued or presented that nobody may see, with what it is."""
-        found = dict.fromkeys(self.access, "access token")
-        found |= dict.fromkeys([*self.refresh, *self.rotated], "refresh token")
-        for request in self._at_the_token_endpoint():
-            for name in ("code", "code_verifier", "device_code"):
-                found |= dict.fromkeys(request.form.get(name, []), name.replace("_", " "))
-        return found
-
-    def _at_the_token_endpoint(self) -> list[Request]:
-        return [*self.asked("/as/token"), *self.asked("/oauth/token")]
+    def tokens(self) -> list[str]:
+        """Every access and refresh token that was issued."""
+        return [*self.access, *self.refresh, *self.rotated]
 
     def forget(self) -> None:
         """Start counting anew."""
@@ -140,7 +130,7 @@ class Lab(FakeServer):
         self.answered.clear()
 
     def reply_to(self, request: Request) -> Reply:
-        """Give the answer to one request, and note its status."""
+        """Return the answer to one request, and note its status."""
         reply = super().reply_to(request)
         self.answered.append((request, reply.status))
         return reply
@@ -239,11 +229,11 @@ class Place:
         log = self._bin / "opened"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
-    def environment(self, inherited: dict[str, str]) -> dict[str, str]:
-        """Give what a process in here gets: nothing of this person's."""
+    def environment(self) -> dict[str, str]:
+        """Return what a process in here gets: nothing of this person's."""
         return {
             "HOME": str(self.home),
-            "PATH": f"{self._bin}:{inherited.get('PATH', '')}",
+            "PATH": f"{self._bin}:{os.environ.get('PATH', '')}",
             "BROWSER": str(self._bin / "www-browser"),
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(ROOT),
@@ -253,12 +243,12 @@ class Place:
         }
 
     def files(self) -> list[Path]:
-        """Give all files in here but the browser's."""
+        """Return all files in here but the browser's."""
         found = (path for path in self.home.rglob("*") if path.is_file())
         return sorted(path for path in found if self._bin not in path.parents)
 
     def holding(self, *wanted: str) -> list[Path]:
-        """Give the files in here that contain one of these, in clear."""
+        """Return the files in here that contain one of these, in clear."""
         needles = [each.encode() for each in wanted]
         return [
             path
@@ -266,23 +256,139 @@ class Place:
             if any(needle in content for content in [path.read_bytes()] for needle in needles)
         ]
 
-    def shown(self) -> Counter[str]:
-        """Count what was written and should have stayed unseen."""
-        # Without spaces: a log that is laid out for a terminal breaks long words.
-        text = "".join("".join(self.said).split())
-        return Counter(what for secret, what in self.server.secrets().items() if secret in text)
-
 
 @contextmanager
-def lab() -> Iterator[Lab]:
-    """Serve."""
-    with Lab() as server:
-        yield server
-
-
-@contextmanager
-def place(server: Lab) -> Iterator[Place]:
-    """Have a home for one question."""
+def place(contender: Contender, *, keyed: bool = False) -> Iterator[Place]:
+    """Have a home and a server for one question to one contender."""
     # What was killed may write a last file while the folder is taken away.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        yield Place(Path(folder), server)
+    with Lab() as server, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        server.lifetime = contender.lives
+        here = Place(Path(folder), server)
+        if keyed or contender.needs_key:
+            contender.give_key(here)
+        yield here
+
+
+class NoAnswer(Exception):
+    """A process did not say in time what it was waited for."""
+
+
+class Process:
+    """One process in a place. What is still there when the ``with`` block ends is killed."""
+
+    def __init__(self, home: Place, command: Sequence[str], **environment: str) -> None:
+        """Start it, with more variables than the place's own."""
+        self.text = ""
+        self._more = threading.Condition()
+        self._home = home
+        self._process = subprocess.Popen(
+            command,
+            cwd=home.home,
+            env=home.environment() | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        pipes = [pipe for pipe in (self._process.stdout, self._process.stderr) if pipe]
+        self._readers = [
+            threading.Thread(target=self._read, args=(pipe,), daemon=True) for pipe in pipes
+        ]
+        self._open = len(pipes)
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What it started goes with it: npm's programs are scripts around others.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join(1)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()
+
+    def _read(self, pipe: Any) -> None:
+        try:
+            for line in pipe:
+                with self._more:
+                    self.text += line
+                    self._home.said.append(line.rstrip())
+                    self._more.notify_all()
+        except ValueError:
+            pass  # closed after the process was killed
+        with self._more:
+            self._open -= 1
+            self._more.notify_all()
+
+    def say(self, line: str) -> None:
+        """Write a line to it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def wait_for(self, found: Callable[[str], T | None], seconds: float = PATIENCE) -> T:
+        """Wait until something is found in what it said.
+
+        Raises:
+            NoAnswer: It ended before, or did not say it in time.
+        """
+        deadline = time.monotonic() + seconds
+        with self._more:
+            while True:
+                if (result := found(self.text)) is not None:
+                    return result
+                left = deadline - time.monotonic()
+                if not self._open or left <= 0:
+                    raise NoAnswer(self.last())
+                self._more.wait(left)
+
+    def ended(self, seconds: float = PATIENCE) -> int:
+        """Wait for its end, and return its exit code.
+
+        Raises:
+            NoAnswer: It goes on.
+        """
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise NoAnswer(self.last()) from None
+        for reader in self._readers:
+            reader.join(5)
+        return code
+
+    def last(self) -> str:
+        """Return its last words, or the last that speak of an error."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        errors = [line for line in lines if "rror" in line]
+        return (errors or lines or [""])[-1][:200]
+
+    def ask(self, number: int, method: str, parameters: object, seconds: float = PATIENCE) -> Any:
+        """Send a JSON-RPC request on a line, and wait for the line that answers it.
+
+        Raises:
+            NoAnswer: There is none in time.
+        """
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
+        try:
+            self.say(json.dumps(message))
+        except BrokenPipeError:
+            raise NoAnswer(self.last()) from None
+        return self.wait_for(lambda text: _answer(text, number), seconds)
+
+
+def _answer(text: str, number: int) -> Any:
+    for line in text.splitlines():
+        if line.startswith("{"):
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue
+            if message.get("id") == number and "method" not in message:
+                return message
+    return None

@@ -10,8 +10,10 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -22,7 +24,10 @@ import httpx2
 
 import mcpnb
 from mcpnb.stores import FileStore
-from tests.bench import processes
+from tests.bench import environment
+from tests.bench.table import Row, Table
+from tests.fakes.people import connect, sign_in
+from tests.fakes.server import FakeServer
 
 ANSWERED = "answered"
 SIDE_BY_SIDE = 100
@@ -72,18 +77,17 @@ def let_expire(store: FileStore) -> None:
 class Crowd:
     """The processes of one crowd, from the outside. Those still there at the end are killed."""
 
-    def __init__(self, kind: Kind, server: str, store: Path, address: str = "") -> None:
+    def __init__(self, kind: Kind, server: str, store: Path) -> None:
         """Prepare them; the ``with`` statement starts them and waits until each is ready.
 
         Args:
             kind: Who.
             server: The MCP server that somebody is signed in to.
             store: The folder of the `FileStore` that holds this login.
-            address: Where `auth` and `headers` send their requests, if not to the server itself.
         """
         self.kind = kind
         self._store = store
-        self._order = json.dumps([asdict(kind), server, str(store), address or server])
+        self._order = json.dumps([asdict(kind), server, str(store)])
         self._children: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
@@ -99,7 +103,7 @@ class Crowd:
     def _started(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.bench.crowd", self._order],
-            env=processes.environment(self._store),
+            env=environment(self._store),
             cwd=self._store,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -152,15 +156,45 @@ class Crowd:
         return line.strip()
 
 
+def refreshes(rounds: int) -> list[Table]:
+    """Count those that are sent when a crowd meets a token that is over; the worst of the rounds.
+
+    Who comes first is for the processes to settle.
+    """
+    tables = []
+    for what in ("an expired token", "a 401"):
+        rows = []
+        for kind in CROWDS:
+            counts, outcomes = list[int](), Counter[str]()
+            for _ in range(rounds):
+                with FakeServer() as fake, tempfile.TemporaryDirectory() as folder:
+                    store = FileStore(folder)
+                    sign_in(connect(fake.url, store=store))
+                    fake.expire()
+                    if what != "a 401":
+                        let_expire(store)
+                    with Crowd(kind, fake.url, store.folder) as crowd:
+                        outcomes.update(crowd.all())
+                    counts.append(fake.refreshes)
+            worst = max(counts, key=lambda count: abs(count - 1))
+            lost = outcomes.total() - outcomes.pop(ANSWERED)
+            note = (
+                f"{lost} calls failed: {', '.join(outcomes)}" if lost else f"{kind.calls:,} calls"
+            )
+            met = worst == 1 and not lost
+            rows.append(Row(f"mcpnb, {kind.name}", str(worst), target="1", met=met, note=note))
+        tables.append(Table(f"refreshes when all meet {what} at once", "refreshes", "", rows))
+    return tables
+
+
 # What runs in each of the processes
 
 
 class _Member:
     """One process: its threads and its coroutines share one session."""
 
-    def __init__(self, kind: Kind, server: str, store: str, address: str) -> None:
+    def __init__(self, kind: Kind, server: str, store: str) -> None:
         self.kind = kind
-        self.address = address
         self.session = mcpnb.connect(server, store=FileStore(store))
         if kind.through == "call":
             import mcp  # noqa: F401  half a second, which would keep them from meeting
@@ -197,17 +231,19 @@ class _Member:
                 if self.kind.through == "call":
                     told = (await self.session.acall("echo", text=ANSWERED)).text
                 else:
-                    told = _told(await client.post(self.address, json=CALL, auth=self.auth))
+                    told = _told(await client.post(self.session.server, json=CALL, auth=self.auth))
             except Exception as error:  # noqa: BLE001  whatever it is, it is the outcome
                 told = _named(error)
             outcomes.append(told)
         return outcomes
 
     def _by_auth(self) -> str:
-        return _told(self.client.post(self.address, json=CALL, auth=self.auth))
+        return _told(self.client.post(self.session.server, json=CALL, auth=self.auth))
 
     def _by_headers(self) -> str:
-        return _told(self.client.post(self.address, json=CALL, headers=self.session.headers()))
+        return _told(
+            self.client.post(self.session.server, json=CALL, headers=self.session.headers())
+        )
 
     def _by_call(self) -> str:
         return self.session.call("echo", text=ANSWERED).text

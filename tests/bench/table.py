@@ -37,18 +37,8 @@ class Table:
     rows: Sequence[Row]
 
 
-@dataclass(frozen=True)
-class Grid(Table):
-    """Several questions to several contestants, the first line being the head."""
-
-    cells: Sequence[Sequence[str]] = ()
-
-
 def printed(table: Table) -> str:
-    """Lay a table out for a terminal; a grid as Markdown, which a README can take."""
-    if isinstance(table, Grid):
-        first, *others = [f"| {' | '.join(line)} |" for line in table.cells]
-        return "\n".join([table.title, "", first, f"|{'---|' * len(table.cells[0])}", *others])
+    """Lay a table out for a terminal."""
     head = ["", table.unit, f"vs {table.reference}" if table.reference else "", "target", ""]
     cells = [head]
     for row in table.rows:

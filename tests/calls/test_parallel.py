@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
 import mcpnb
 from mcpnb.errors import LoginRequired
-from tests.bench.server import BenchServer, serving
-from tests.fakes.people import sign_in
+from tests.fakes.mcp import tool_of
+from tests.fakes.people import connect, sign_in
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply, Request
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -25,18 +29,37 @@ Through = Callable[[mcpnb.Session], AbstractAsyncContextManager[Call]]
 
 
 @pytest.fixture
-def server() -> Iterator[BenchServer]:
-    """An MCP server of the SDK that agrees to every sign-in."""
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def session(server: BenchServer) -> mcpnb.Session:
+def session(fake: FakeServer) -> mcpnb.Session:
     """Somebody signed in there, with the scope `read`."""
-    made = mcpnb.connect(server.url, store="memory", callback_port=0)
-    sign_in(made)
+    made = connect(fake.url)
+    sign_in(made, scopes=("read",))
     return made
+
+
+def held(fake: FakeServer, expired: Callable[[str], bool]) -> list[int]:
+    """Answer no call before 50 have come; the first token has expired for calls with some texts.
+
+    Returns:
+        The status of each call, as they are answered.
+    """
+    honest, first, statuses = fake.routes["/mcp"], set(fake.access), list[int]()
+    numbers, all_here = itertools.count(1), threading.Event()
+
+    def answer(request: Request) -> Reply:
+        if tool_of(request.json) is None:
+            return honest(request)
+        if next(numbers) >= SIDE_BY_SIDE:
+            all_here.set()
+        assert all_here.wait(20)
+        if request.bearer in first and expired(request.json["params"]["arguments"]["text"]):
+            reply = Reply(401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        else:
+            reply = honest(request)
+        statuses.append(reply.status)
+        return reply
+
+    fake.routes["/mcp"] = answer
+    return statuses
 
 
 @asynccontextmanager
@@ -44,8 +67,7 @@ async def through_acall(session: mcpnb.Session) -> AsyncIterator[Call]:
     """Call on the session's own kept-alive client."""
 
     async def call(tool: str, text: str) -> str:
-        given = {} if tool == "administer" else {"text": text}
-        return (await session.acall(tool, given)).text
+        return (await session.acall(tool, text=text)).text
 
     yield call
 
@@ -56,8 +78,7 @@ async def through_client(session: mcpnb.Session) -> AsyncIterator[Call]:
     async with session.client() as client:
 
         async def call(tool: str, text: str) -> str:
-            given = {} if tool == "administer" else {"text": text}
-            result = await client.call_tool(tool, given)
+            result = await client.call_tool(tool, {"text": text})
             return "".join(getattr(part, "text", "") for part in result.content)
 
         yield call
@@ -69,14 +90,12 @@ ways = pytest.mark.parametrize("through", [through_acall, through_client])
 @pytest.mark.slow
 @ways
 def test_one_refused_and_one_expired_of_a_hundred_leave_98_alone(
-    server: BenchServer,
-    session: mcpnb.Session,
-    through: Through,
+    fake: FakeServer, session: mcpnb.Session, through: Through
 ) -> None:
     """98 answers as if nothing had been, one after one refresh, one `LoginRequired`."""
-    server.hold = SIDE_BY_SIDE
-    server.expired_for = {"late"}
-    tools = ["echo"] * (CALLS - 2) + ["late", "administer"]
+    fake.tool_scopes = {"publish": "admin"}
+    statuses = held(fake, lambda text: text == f"{CALLS - 2}")
+    tools = ["echo"] * (CALLS - 1) + ["publish"]
 
     async def everything() -> list[str | BaseException]:
         async with through(session) as call:
@@ -89,26 +108,22 @@ def test_one_refused_and_one_expired_of_a_hundred_leave_98_alone(
     refused = results[-1]
     assert isinstance(refused, LoginRequired)
     assert refused.scopes == ("admin",)
-    assert server.authorization.granted["refresh_token"] == 1
-    calls = [seen for seen in server.seen if seen.rpc == "tools/call"]
-    assert Counter(seen.status for seen in calls) == {200: CALLS - 1, 401: 1, 403: 1}
+    assert fake.refreshes == 1
+    assert Counter(statuses) == {200: CALLS - 1, 401: 1, 403: 1}
     assert session.signed_in
 
 
 @pytest.mark.slow
 @ways
 def test_a_hundred_calls_that_all_meet_an_expired_token_refresh_once(
-    server: BenchServer,
-    session: mcpnb.Session,
-    through: Through,
+    fake: FakeServer, session: mcpnb.Session, through: Through
 ) -> None:
     """Everybody waits for the one refresh, then every call is answered."""
-    server.hold = SIDE_BY_SIDE
-    server.expired_for = {"*"}
+    held(fake, lambda _: True)
 
     async def everything() -> list[str]:
         async with through(session) as call:
             return await asyncio.gather(*[call("echo", f"{number}") for number in range(CALLS)])
 
     assert asyncio.run(everything()) == [f"{number}" for number in range(CALLS)]
-    assert server.authorization.granted["refresh_token"] == 1
+    assert fake.refreshes == 1
