@@ -35,7 +35,7 @@ from mcpnb.oauth.credentials import RegistrationMethod
 from mcpnb.oauth.http import Response
 from mcpnb.oauth.models import AuthorizationServer, ServerConfig
 from mcpnb.storage import FileStore, RecordName, TokenStore, open_store
-from mcpnb.storage.atomic import check_owner
+from mcpnb.storage.atomic import check_folder
 from mcpnb.storage.keyring import system_keyring
 from mcpnb.version import __version__
 
@@ -189,7 +189,7 @@ def _store(store: TokenStore) -> Check:
         there = next((p for p in (folder, *folder.absolute().parents) if p.exists()), folder)
         try:
             if folder.exists():
-                check_owner(folder.stat())
+                check_folder(folder)
             # Nothing is left behind: where possible, the file never has a name.
             with tempfile.TemporaryFile(dir=there) as probe:
                 if not _can_lock(probe.fileno()):

@@ -27,30 +27,21 @@ def read_file(path: Path) -> tuple[bytes, int]:
     with os.fdopen(os.open(path, flags), "rb") as file:
         found = os.fstat(file.fileno())
         # threat: file-of-another-user
-        check_owner(found)
+        _check_owner(found)
         return file.read(_MOST), found.st_mode
 
 
-def check_owner(found: os.stat_result) -> None:
-    """Check that something on disk belongs to the user that this process runs as.
-
-    Raises:
-        PermissionError: It does not.
-    """
-    if os.name == "posix" and found.st_uid != os.geteuid():
-        raise PermissionError(
-            errno.EPERM, f"it belongs to user {found.st_uid}, and this is user {os.geteuid()}"
-        )
-
-
-def check_private(found: os.stat_result) -> None:
-    """Check that nobody else may put files into a folder, or take them out.
+def check_folder(folder: Path) -> None:
+    """Check that a folder is this user's, and that nobody else may add or remove files there.
 
     Whoever can, could take a login away, wait for the sign-out, and put it back.
 
     Raises:
-        PermissionError: Somebody can. This includes sticky folders: anybody may add files to those.
+        OSError: It cannot be looked at.
+        PermissionError: It is not, or somebody can: in a sticky folder, too, anybody may add files.
     """
+    found = folder.stat()
+    _check_owner(found)
     # threat: shared-store-folder
     if os.name == "posix" and found.st_mode & 0o022:
         raise PermissionError(
@@ -59,12 +50,15 @@ def check_private(found: os.stat_result) -> None:
         )
 
 
-def remove_file(path: Path) -> None:
-    """Remove a file, if it exists, so that it stays removed after a power cut.
+def _check_owner(found: os.stat_result) -> None:
+    if os.name == "posix" and found.st_uid != os.geteuid():
+        raise PermissionError(
+            errno.EPERM, f"it belongs to user {found.st_uid}, and this is user {os.geteuid()}"
+        )
 
-    Raises:
-        OSError: It could not be removed.
-    """
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it exists, so that it stays removed after a power cut. Raises `OSError`."""
     path.unlink(missing_ok=True)
     _sync_folder(path.parent)
 

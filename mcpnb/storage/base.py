@@ -50,11 +50,7 @@ class TokenStore(Protocol):
         """
 
     def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
-        """Delete the record, if there is one, whether or not it can be read.
-
-        Args:
-            key: The name of the record.
-            leave_tombstone: Leave a tombstone in its place, for `deleted_at`.
+        """Delete the record, if there is one, readable or not; a tombstone is for `deleted_at`.
 
         Raises:
             StoreError: It could not be deleted.

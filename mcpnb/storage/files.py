@@ -15,18 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from mcpnb.concurrency import ProcessBound, file_lock
 from mcpnb.errors import NewerFormat, StoreBusy, StoreError
-from mcpnb.storage.atomic import (
-    TEMPORARY,
-    check_owner,
-    check_private,
-    read_file,
-    remove_file,
-    write_file,
-)
+from mcpnb.storage.atomic import TEMPORARY, check_folder, read_file, remove_file, write_file
 from mcpnb.storage.base import Record, RecordName
-from mcpnb.storage.keys import KeyChoice, StoreKey, StoreKeys
+from mcpnb.storage.keys import KeyChoice, StoreKeys
 from mcpnb.text import sanitize
 
 _FORMAT = 1
@@ -36,8 +32,10 @@ _TOMBSTONES_STAY = 30 * 86_400.0
 _LEFTOVERS_STAY = 3600.0
 _END_OF_TIME = 1e12
 """Seconds since the epoch. No time beyond this was ever written here."""
+_NONCE_BYTES = 12
 
 Head = dict[str, Any]
+"""What a file says of its record in clear; empty where there is no file."""
 
 
 class FileStore(ProcessBound):
@@ -55,51 +53,44 @@ class FileStore(ProcessBound):
             key: Where the key is: only in the system's ``keyring``; in ``MCPNB_STORE_KEY``, else in
                 a ``file`` next to the records; or ``auto``, the keyring if there is a usable one.
         """
-        self._folder = Path(folder)
+        self.folder = Path(folder)
+        """The folder of the records and, without a better place, of their key."""
         self._keys = StoreKeys(
-            self._folder, key, lambda: self.lock(RecordName("key", "key"), _KEY_LOCK_TIMEOUT)
+            self.folder, key, lambda: self.lock(RecordName("key", "key"), _KEY_LOCK_TIMEOUT)
         )
         self._paths: dict[RecordName, Path] = {}
         self._checked = False
 
     def __repr__(self) -> str:
-        return f"<FileStore {self._folder}>"
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the records and, without a better place, of their key."""
-        return self._folder
+        return f"<FileStore {self.folder}>"
 
     def location(self, key: RecordName) -> str:
-        return f"encrypted in {self._folder}, {self.protected_by(key)}"
+        return f"encrypted in {self.folder}, {self.protected_by(key)}"
 
     def protected_by(self, key: RecordName) -> str:
         """See `TokenStore.protected_by`. Only the file's head is read for it, and no key."""
         with contextlib.suppress(StoreError):
-            head, sealed = self._load(self._path(key))
-            if head is not None and sealed and "where" in head:
+            head, _ = _load(self._path(key))
+            if "where" in head:
                 return sanitize(head["where"], 80)
         return self._keys.where
 
     def read(self, key: RecordName) -> Record | None:
         path = self._path(key)
-        head, sealed = self._load(path)
-        if head is None:
+        head, sealed = _load(path)
+        if not head:
             return None
         # threat: record-moved
         if RecordName(str(head.get("kind")), str(head.get("name"))) != key:
             raise StoreError(f"The file {path} holds another record. It was left unchanged.")
         if "deleted_at" in head:
             return None
-        store_key = self._keys.opening(
-            str(head.get("key_id")),
-            what=sanitize(key.name.partition("\n")[0]),
-            where=sanitize(head.get("where", ""), 80),
-        )
-        opened = store_key.open(sealed, _associated(head))
+        what, where = sanitize(key.name.partition("\n")[0]), sanitize(head.get("where", ""), 80)
+        store_key = self._keys.opening(str(head.get("key_id")), what=what, where=where)
+        plain = _open(store_key.value, sealed, head)
         record: Record | None = None
         with contextlib.suppress(ValueError, RecursionError):
-            record = json.loads(opened)
+            record = json.loads(plain)
         if not isinstance(record, dict):
             raise StoreError(
                 f"The file {path} holds something else than a record. It was left unchanged. Sign "
@@ -109,16 +100,21 @@ class FileStore(ProcessBound):
 
     def write(self, key: RecordName, record: Record) -> None:
         self._make_folder()
-        store_key = self._sealing(self._path(key))
+        before: Head = {}
+        try:
+            before, _ = _load(self._path(key))
+        except NewerFormat:
+            raise
+        except StoreError:
+            pass  # a file that cannot be read is replaced
+        store_key = self._keys.sealing(str(before["key_id"]) if "key_id" in before else None)
         head = {
-            "format": _FORMAT,
-            "kind": key.kind,
-            "name": key.name,
+            **_head(key),
             "key_id": store_key.key_id,
             "where": store_key.where,
             # threat: plain-text-at-rest
         }
-        sealed = store_key.seal(json.dumps(record).encode(), _associated(head))
+        sealed = _seal(store_key.value, json.dumps(record).encode(), head)
         self._replace(key, {**head, "sealed": base64.b64encode(sealed).decode()})
 
     def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
@@ -128,17 +124,15 @@ class FileStore(ProcessBound):
             return
         if leave_tombstone:
             with contextlib.suppress(OSError):  # no reason to keep a login
-                self._sweep_tombstones()
+                self._sweep()
             with contextlib.suppress(StoreError):  # on a full disk, a deletion still works
-                head = {"format": _FORMAT, "kind": key.kind, "name": key.name}
-                self._replace(key, {**head, "deleted_at": time.time()})
+                self._replace(key, {**_head(key), "deleted_at": time.time()})
                 return
         _remove(path)
 
     def deleted_at(self, key: RecordName) -> float | None:
         with contextlib.suppress(StoreError):
-            head, _ = self._load(self._path(key))
-            return _tombstone_time(head) if head is not None else None
+            return _tombstone_time(_load(self._path(key))[0])
         return None
 
     def keys(self, kind: str) -> list[RecordName]:
@@ -146,7 +140,7 @@ class FileStore(ProcessBound):
         return sorted(
             RecordName(kind, str(head.get("name")))
             for _, head, _ in self._heads(kind)
-            if head is not None and head.get("kind") == kind and "deleted_at" not in head
+            if head.get("kind") == kind and "deleted_at" not in head
         )
 
     def damaged(self, kind: str) -> list[str]:
@@ -154,7 +148,7 @@ class FileStore(ProcessBound):
 
     def clear(self, kind: str) -> None:
         for path, head, _ in self._heads(kind):
-            if head is None or "deleted_at" not in head:
+            if "deleted_at" not in head:
                 _remove(path)
 
     def version(self, key: RecordName) -> object:
@@ -180,7 +174,7 @@ class FileStore(ProcessBound):
             ) from None
         except OSError as error:
             raise StoreError(
-                f"No lock can be had in {self._folder} ({error}). Without one, two programs could "
+                f"No lock can be had in {self.folder} ({error}). Without one, two programs could "
                 "lose a login to each other. Set MCPNB_HOME to a folder on a local disk, or use "
                 "store=“memory”."
             ) from None
@@ -193,66 +187,30 @@ class FileStore(ProcessBound):
         path = self._paths.get(key)
         if path is None:  # cached: every request looks for a change by another process
             digest = hashlib.sha256(key.name.encode()).hexdigest()[:40]
-            path = self._paths[key] = self._folder / f"{key.kind}-{digest}{_SUFFIX}"
+            path = self._paths[key] = self.folder / f"{key.kind}-{digest}{_SUFFIX}"
         return path
 
-    def _load(self, path: Path) -> tuple[Head | None, bytes]:
-        try:
-            text, _ = read_file(path)
-        except FileNotFoundError:
-            return None, b""
-        except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}.") from None
-        try:
-            head = json.loads(text)
-            if head["format"] > _FORMAT:
-                raise NewerFormat(
-                    f"{path} was written by a newer mcpnb (format {head['format']!r:.20}). Update "
-                    "mcpnb; the file was left unchanged."
-                )
-            if "deleted_at" in head:
-                return head, b""
-            sealed = base64.b64decode(head.pop("sealed"), validate=True)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise StoreError(
-                f"{path} is damaged. It was left unchanged. Sign out of that server and in again."
-            ) from None
-        return head, sealed
-
-    def _heads(self, kind: str = "*") -> Iterator[tuple[Path, Head | None, StoreError | None]]:
+    def _heads(self, kind: str) -> Iterator[tuple[Path, Head, StoreError | None]]:
         """Yield every file of a kind with its head, or with the reason why it has none."""
-        for path in sorted(self._folder.glob(f"{kind}-*{_SUFFIX}")):
+        for path in sorted(self.folder.glob(f"{kind}-*{_SUFFIX}")):
             try:
-                head, _ = self._load(path)
+                head, _ = _load(path)
             except StoreError as error:
-                yield path, None, error
+                yield path, {}, error
             else:
-                if head is not None:
+                if head:
                     yield path, head, None
-
-    def _sealing(self, path: Path) -> StoreKey:
-        try:
-            head, sealed = self._load(path)
-        except NewerFormat:
-            raise
-        except StoreError:  # a file that cannot be read is replaced
-            head, sealed = None, b""
-        known = self._keys.for_existing(str(head.get("key_id"))) if head and sealed else None
-        return known or self._keys.for_new()
 
     def _make_folder(self) -> None:
         try:
             # threat: readable-by-others
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._checked:
-                found = self._folder.stat()
-                check_owner(found)
-                check_private(found)
+                check_folder(self.folder)
                 self._checked = True
-                self._sweep_leftovers()
         except OSError as error:
             raise StoreError(
-                f"The folder {self._folder} cannot be used: {error.strerror}. Set MCPNB_HOME to "
+                f"The folder {self.folder} cannot be used: {error.strerror}. Set MCPNB_HOME to "
                 "one that can be written, or use store=“memory”."
             ) from None
 
@@ -265,21 +223,22 @@ class FileStore(ProcessBound):
                 f"{path} cannot be written: {error.strerror}. The earlier record is unchanged."
             ) from None
 
-    def _sweep_leftovers(self) -> None:
-        """Remove what killed writers left behind."""
-        for path in self._folder.glob(f"{TEMPORARY}*"):
+    def _sweep(self) -> None:
+        """Remove old tombstones, locks of records that are gone, and what killed writers left."""
+        now = time.time()
+        old = [
+            path
+            for path, head, _ in self._heads("*")
+            if (at := _tombstone_time(head)) is not None and at < now - _TOMBSTONES_STAY
+        ]
+        for path in self.folder.glob(f"{TEMPORARY}*"):
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime < time.time() - _LEFTOVERS_STAY:
-                    path.unlink()
-
-    def _sweep_tombstones(self) -> None:
-        """Remove old tombstones, and the lock files of records that no longer exist."""
-        for path, head, _ in self._heads():
-            at = _tombstone_time(head) if head is not None else None
-            if at is not None and at < time.time() - _TOMBSTONES_STAY:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-        for path in self._folder.glob(f"*{_LOCK_SUFFIX}"):
+                if path.stat().st_mtime < now - _LEFTOVERS_STAY:
+                    old.append(path)
+        for path in old:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for path in self.folder.glob(f"*{_LOCK_SUFFIX}"):
             # Only by its holder, and never one that is held: whoever waits for it opens it anew for
             # each try, and filelock drops a lock on a file that was unlinked in between.
             if not path.with_suffix(_SUFFIX).exists():
@@ -291,11 +250,36 @@ class FileStore(ProcessBound):
                         lock.release()
 
 
-def _remove(path: Path) -> None:
+# The format of a file
+
+
+def _head(key: RecordName) -> Head:
+    return {"format": _FORMAT, "kind": key.kind, "name": key.name}
+
+
+def _load(path: Path) -> tuple[Head, bytes]:
+    """Return the head of a file, and its sealed record, which a tombstone has not."""
     try:
-        remove_file(path)
+        text, _ = read_file(path)
+    except FileNotFoundError:
+        return {}, b""
     except OSError as error:
-        raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        head: Head = json.loads(text)
+        if head["format"] > _FORMAT:
+            raise NewerFormat(
+                f"{path} was written by a newer mcpnb (format {head['format']!r:.20}). Update "
+                "mcpnb; the file was left unchanged."
+            )
+        sealed = b""
+        if "deleted_at" not in head:
+            sealed = base64.b64decode(head.pop("sealed"), validate=True)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise StoreError(
+            f"{path} is damaged. It was left unchanged. Sign out of that server and in again."
+        ) from None
+    return head, sealed
 
 
 def _tombstone_time(head: Head) -> float | None:
@@ -303,6 +287,32 @@ def _tombstone_time(head: Head) -> float | None:
     return float(at) if isinstance(at, int | float) and abs(at) < _END_OF_TIME else None
 
 
+def _seal(key: bytes, plain: bytes, head: Head) -> bytes:
+    """Encrypt, and authenticate together with the head, under a fresh nonce."""
+    # threat: nonce-reuse
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, plain, _associated(head))
+
+
+def _open(key: bytes, sealed: bytes, head: Head) -> bytes:
+    nonce, encrypted = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+    try:
+        return AESGCM(key).decrypt(nonce, encrypted, _associated(head))
+    except (InvalidTag, ValueError):
+        # threat: ciphertext-tampered
+        raise StoreError(
+            "A stored login is damaged or was moved here from elsewhere. It was left "
+            "unchanged. Sign out of that server and in again."
+        ) from None
+
+
 def _associated(head: Head) -> bytes:
     # threat: record-moved, head-tampered, pending-sign-in-poisoned
     return json.dumps(head, sort_keys=True).encode()
+
+
+def _remove(path: Path) -> None:
+    try:
+        remove_file(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be deleted: {error.strerror}.") from None

@@ -14,15 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mcpnb.concurrency import ForkSafeLock
 from mcpnb.errors import StoreError, StoreLocked
 from mcpnb.text import sanitize
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
-
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -56,9 +54,9 @@ class SystemKeyring:
     """
 
     def __init__(self) -> None:
-        self._lock = ForkSafeLock()
-        self._open: _Question[object] | None = None
-        self._looks: dict[Callable[[], object], _Question[object]] = {}
+        self._lock = threading.Lock()
+        self._open: _Question[Any] | None = None
+        self._looks: dict[Callable[[], object], _Question[Any]] = {}
         self._refused_at: float | None = None
 
     @property
@@ -68,10 +66,7 @@ class SystemKeyring:
         Raises:
             StoreLocked: It does not answer.
         """
-        with self._lock:
-            earlier = self._open
-        if earlier is not None and earlier.overdue and self._seen() is not False:
-            raise _silent()
+        self._expect_an_answer(self._open)
         return self._looked(_name).answer()
 
     @property
@@ -84,7 +79,7 @@ class SystemKeyring:
 
         Raises:
             StoreLocked: The keyring is locked or does not answer.
-            StoreError: There is no keyring, or the entry is no key.
+            StoreError: There is no keyring, or it failed.
         """
         text = self._asked(lambda: _usable().get_password(SERVICE, username))
         return None if text is None else decoded(text)
@@ -111,11 +106,10 @@ class SystemKeyring:
     def _asked(self, ask: Callable[[], T]) -> T:
         with self._lock:
             earlier, refused_at = self._open, self._refused_at
-        if earlier is not None and earlier.is_of_this_process:
+        if earlier is not None:
             with contextlib.suppress(StoreError):
                 earlier.answer()
-            if earlier.overdue and self._seen() is not False:
-                raise _silent()
+            self._expect_an_answer(earlier)
         elif (
             refused_at is not None
             and time.monotonic() < refused_at + _NO_MORE_PROMPTS
@@ -124,7 +118,7 @@ class SystemKeyring:
             raise _locked()
         question = _Question(ask)
         with self._lock:
-            self._open = question  # type: ignore[assignment]
+            self._open = question
         try:
             return question.answer()
         except StoreLocked:
@@ -135,6 +129,10 @@ class SystemKeyring:
             with self._lock:
                 if self._open is question and not question.overdue:
                     self._open = None
+
+    def _expect_an_answer(self, earlier: _Question[Any] | None) -> None:
+        if earlier is not None and earlier.overdue and self._seen() is not False:
+            raise _silent()
 
     def _seen(self) -> bool | None:
         """Look whether it is locked, without a prompt; `None`: that cannot be seen."""
@@ -147,16 +145,15 @@ class SystemKeyring:
         """Start a look that opens no prompt, or join one that is under way."""
         with self._lock:
             known = self._looks.get(look)
-            if known is None or not known.is_of_this_process or known.is_answered:
+            if known is None or known.done:
                 known = self._looks[look] = _Question(look)
-            return known  # type: ignore[return-value]
+            return known
 
 
 class _Question(Generic[T]):
     """A question in a thread of its own: the caller need not wait for ever."""
 
     def __init__(self, ask: Callable[[], T]) -> None:
-        self._process = os.getpid()
         self._asked_at = time.monotonic()
         self._future: Future[T] = Future()
         threading.Thread(target=self._run, args=(ask,), name="mcpnb-keyring", daemon=True).start()
@@ -168,23 +165,15 @@ class _Question(Generic[T]):
             self._future.set_exception(error)
 
     @property
-    def is_of_this_process(self) -> bool:
-        """Whether it was asked here: a fork has its parent's questions, and no thread for them."""
-        return self._process == os.getpid()
-
-    @property
-    def is_answered(self) -> bool:
+    def done(self) -> bool:
         return self._future.done()
 
     @property
     def overdue(self) -> bool:
-        return not self._future.done() and time.monotonic() >= self._asked_at + _PATIENCE
+        return not self.done and time.monotonic() >= self._asked_at + _PATIENCE
 
     def answer(self, patience: float = _PATIENCE) -> T:
-        """Return the answer.
-
-        Args:
-            patience: Seconds, counted from when it was asked.
+        """Return the answer, which may take so many seconds from when it was asked.
 
         Raises:
             StoreLocked: There is none in time, or the keyring is locked.
@@ -202,9 +191,13 @@ class _Question(Generic[T]):
         raise failure
 
 
-@functools.lru_cache(maxsize=1)
 def system_keyring() -> SystemKeyring:
-    """Return the one of this process."""
+    """Return the one of this process: a fork has its parent's questions, and no thread for them."""
+    return _of(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _of(process: int) -> SystemKeyring:  # noqa: ARG001  the key
     return SystemKeyring()
 
 
