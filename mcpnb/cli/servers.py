@@ -176,7 +176,7 @@ def _variable(name: str | None) -> str | None:
 
 
 def _write(name: str, values: dict[str, Any], config: str | None, *, force: bool) -> None:
-    from mcpnb.config import add_server, has_server, read_configuration, user_file
+    from mcpnb.config import add_server, read_configuration, user_file
 
     shown = quote(name, 80)
     if not _NAME.fullmatch(name) or "://" in name:
@@ -188,11 +188,8 @@ def _write(name: str, values: dict[str, Any], config: str | None, *, force: bool
             f"{shown} is already configured in {before.servers[name].source}. --force replaces "
             f"the entry. To sign in: mcpnb login {app.named(name)}"
         )
-    if not force and has_server(path, name):
-        raise ConfigError(
-            f"{path} already has an entry {shown}, which mcpnb cannot use. --force replaces it."
-        )
-    add_server(path, name, values, force=force)
+    if not add_server(path, name, values, replace=force):  # one for a command, or a moment old
+        raise ConfigError(f"{path} already has an entry {shown}. --force replaces it.")
     app.say(f"Added {sanitize(name, 80)} to {path}.")
     used = read_configuration(config).servers.get(name)
     if used is not None and used.source != str(path):

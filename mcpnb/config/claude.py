@@ -1,4 +1,4 @@
-"""``.mcp.json``, as Claude Code writes it, read into the keys of ``config.toml``."""
+"""``${VAR}`` in ``.mcp.json``, as Claude Code has it: put in, and hidden in texts for people."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
 from urllib.parse import quote
 
-from mcpnb.config.schema import CLAUDE, CLAUDE_OAUTH, Checker
-from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import Expanded, Secret, ServerConfig
 from mcpnb.oauth.urls import host_of, host_span
 from mcpnb.text import add_secret
 
-SERVERS = "mcpServers"
-_HTTP = ("http", "sse", "streamable-http", "streamable_http", "streamableHttp")
-_NAMES = {"url": "url", "headers": "http_headers", "headersHelper": "http_headers_helper"}
-_OAUTH_NAMES = {"clientId": "client_id", "callbackPort": "callback_port"}
 # Claude Code's own grammar: ${VAR}, and ${VAR:-default}.
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -33,18 +26,15 @@ _WORDS = re.compile(rf"{_WORD}(?:[-_./: ]{_WORD}){{0,3}}")
 """What names a stage, a region or a tenant: ``production``, ``us-central1``, ``acme/team_2``."""
 
 
-class UnsetVariable(ConfigError):
-    """A value needs an environment variable that is not set."""
-
-
-def is_http(entry: Mapping[str, Any]) -> bool:
-    """Return whether an entry is a server's with an address."""
-    return entry.get("type", "http") in _HTTP and ("url" in entry or "command" not in entry)
-
-
 def variables_in(text: str) -> list[str]:
     """Return the names of the environment variables that a value refers to."""
     return [match[1] for match in _variables(text)]
+
+
+def unset_variable(text: str) -> str | None:
+    """Return the first variable that a value needs and that is not set."""
+    unset = (m[1] for m in _variables(text) if m[2] is None and m[1] not in os.environ)
+    return next(unset, None)
 
 
 def with_defaults(text: str) -> str:
@@ -52,36 +42,35 @@ def with_defaults(text: str) -> str:
     return _replaced(text, lambda match: match[2] or "")[0]
 
 
-def converted(
-    entry: dict[str, Any], checker: Checker, *where: str, expand: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return an entry's values and those of its ``oauth``, under Codex's names.
+def expanded(
+    url: str, headers: Mapping[str, str]
+) -> tuple[str, dict[str, str], tuple[Expanded, ...]]:
+    """Put the environment's values into an address and its headers, and hide them from now on.
 
-    Args:
-        entry: The object.
-        checker: Checks it.
-        *where: Its path in the file.
-        expand: Put in the environment's values: only for a file that is trusted.
-
-    Raises:
-        ConfigError: A value has a wrong type, or needs a variable that is not set.
+    Returns:
+        The address, the headers, and the parts of the address that may be secret: all but the host.
+        DNS and TLS tell the host to everybody, and a person has to see it.
     """
-    values = checker.table(entry, CLAUDE, *where)
-    oauth = checker.table(values.get("oauth", {}), CLAUDE_OAUTH, *where, "oauth")
-    given = {ours: values[theirs] for theirs, ours in _NAMES.items() if theirs in values}
-    if expand and "url" in values:
-        url, spans = _expanded(values["url"], checker, *where, "url")
-        given |= {"url": url, "hidden": _parts(url, spans), "http_headers": {}}
-        _hide_address(url, given["hidden"])
-        hosts = _hosts(url)
-        for name, text in values.get("headers", {}).items():
-            value, spans = _expanded(text, checker, *where, "headers", name)
-            given["http_headers"][name] = value
-            for variable, begin, end in spans:
-                _hide(Expanded(variable, Secret(value[begin:end])), hosts, name)
-    if scopes := oauth.get("scopes"):
-        given["scopes"] = scopes.split() if isinstance(scopes, str) else scopes
-    return given, {ours: oauth[theirs] for theirs, ours in _OAUTH_NAMES.items() if theirs in oauth}
+    url, spans = _expanded(url)
+    (first, last), scheme = host_span(url), url.find("://") + 3
+    hidden = tuple(
+        Expanded(variable, Secret(piece))
+        for variable, begin, end in spans
+        for piece in (
+            url[max(begin, scheme) : min(end, first)],
+            url[max(begin, last) : end].lstrip("/"),
+        )
+        if piece
+    )
+    hosts = _hosts(url)
+    if hidden:
+        _hide_address(url, hidden, hosts)
+    values = {}
+    for name, text in headers.items():
+        values[name], spans = _expanded(text)
+        for variable, begin, end in spans:
+            _hide(Expanded(variable, Secret(values[name][begin:end])), hosts, name)
+    return url, values, hidden
 
 
 Spans = list[tuple[str, int, int]]
@@ -106,45 +95,17 @@ def _replaced(text: str, value: Callable[[re.Match[str]], str]) -> tuple[str, Sp
     return found + text[end:], spans
 
 
-def _expanded(text: str, checker: Checker, *where: str) -> tuple[str, Spans]:
-    def value(match: re.Match[str]) -> str:
-        if (found := os.environ.get(match[1], match[2])) is None:
-            raise UnsetVariable(
-                checker.text(
-                    f"needs the environment variable {match[1]}, which is not set.", *where
-                )
-            )
-        return found
-
-    found, spans = _replaced(text, value)
+def _expanded(text: str) -> tuple[str, Spans]:
+    found, spans = _replaced(text, lambda match: os.environ.get(match[1], match[2] or ""))
     # A default stands in the file for everybody to read.
     return found, [span for span in spans if span[0] in os.environ]
 
 
-def _parts(url: str, spans: Spans) -> tuple[Expanded, ...]:
-    """Return the parts of an address that may be secret: all but the host.
-
-    DNS and TLS tell the host to everybody, and a person has to see it.
-    """
-    (first, last), scheme = host_span(url), url.find("://") + 3
-    return tuple(
-        Expanded(variable, Secret(piece))
-        for variable, begin, end in spans
-        for piece in (
-            url[max(begin, scheme) : min(end, first)],
-            url[max(begin, last) : end].lstrip("/"),
-        )
-        if piece
-    )
-
-
-def _hide_address(url: str, hidden: tuple[Expanded, ...]) -> None:
+def _hide_address(url: str, hidden: tuple[Expanded, ...], hosts: tuple[str, ...]) -> None:
     """Hide the parts of an address: by themselves, and within it however short they are."""
     shown = ServerConfig(url=url, hidden=hidden).shown
-    (first, last), (begin, end), hosts = host_span(url), host_span(shown), _hosts(url)
+    (first, last), (begin, end) = host_span(url), host_span(shown)
     person = url[:first].partition("://")[2]
-    if not hidden:
-        return
     any_secret = False
     for part in hidden:
         # A user name or password is a secret, whatever it looks like.

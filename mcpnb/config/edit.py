@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import dropwhile, pairwise
 from pathlib import Path
 from typing import Any
 
-from mcpnb.config.files import changing, config_folder, expanded, read_bytes, write_whole
+import platformdirs
+
+from mcpnb.concurrency import file_lock
+from mcpnb.config.files import config_folder, expanded, read_bytes, write_whole
 from mcpnb.errors import ConfigError
-from mcpnb.text import quote
+from mcpnb.text import sanitize
 
 _SERVERS = "mcp_servers"
+_PATIENCE = 10.0
+"""Seconds to wait for a lock. A change takes milliseconds."""
 
 
 def user_file(explicit: str | os.PathLike[str] | None = None) -> Path:
@@ -27,29 +35,17 @@ def user_file(explicit: str | os.PathLike[str] | None = None) -> Path:
     return path
 
 
-def has_server(path: Path, name: str) -> bool:
-    """Return whether the file itself has an entry of that name, of any kind.
-
-    Raises:
-        ConfigError: The file cannot be read.
-    """
-    return name in _read(path)[1][_SERVERS]
-
-
-def add_server(path: Path, name: str, values: dict[str, Any], *, force: bool = True) -> None:
-    """Write an entry, in the place of one of that name if there is one.
+def add_server(path: Path, name: str, values: dict[str, Any], *, replace: bool = True) -> bool:
+    """Write an entry, unless there is one of that name that it may not replace.
 
     The file is read and written under a lock, so that several programs that add at once lose
-    nothing.
+    nothing. It is made with mode 0600 if it does not exist.
 
-    Args:
-        path: The file; made with mode 0600 if it does not exist.
-        name: The server's name.
-        values: Its keys; tables as dicts.
-        force: Whether it may replace another entry.
+    Returns:
+        Whether it was written.
 
     Raises:
-        ConfigError: The file cannot be read, understood or written; or it has such an entry.
+        ConfigError: The file cannot be read, understood or written.
     """
     with changing(path):
         text, document = _read(path)
@@ -58,23 +54,19 @@ def add_server(path: Path, name: str, values: dict[str, Any], *, force: bool = T
         if name not in document[_SERVERS]:
             between = "" if not text else end if text.endswith("\n") else end * 2
             changed = text + between + block
-        elif not force:
-            raise ConfigError(
-                f"{path} has an entry {quote(name, 80)} already. --force takes its place."
-            )
+        elif not replace:
+            return False
         else:
-            before, comments, behind = _around(text, name)
+            before, behind = _around(text, name)
             # Nothing else of it stays: a header or a client id is not for the new address.
-            changed = before + comments + block + (end + behind if behind else "")
+            changed = before + block + (end + behind if behind else "")
         document[_SERVERS][name] = values
         _write(path, text, changed, document, f"write its entry yourself:\n\n{block}")
+    return True
 
 
 def remove_server(path: Path, name: str) -> bool:
-    """Remove an entry. Comments and everything else stay.
-
-    Returns:
-        Whether there was one.
+    """Remove an entry; return whether there was one. Comments and everything else stay.
 
     Raises:
         ConfigError: The file cannot be read, understood or written.
@@ -83,11 +75,51 @@ def remove_server(path: Path, name: str) -> bool:
         text, document = _read(path)
         if document[_SERVERS].pop(name, None) is None:
             return False
-        before, comments, behind = _around(text, name)
-        if not comments + behind and before.endswith(("\n\n", "\r\n\r\n")):
+        before, behind = _around(text, name)
+        if not behind and before.endswith(("\n\n", "\r\n\r\n")):
             before = before[: -2 if before.endswith("\r\n") else -1]  # each entry brings its own
-        _write(path, text, before + comments + behind, document, f"remove {_SERVERS}.{name} there.")
-        return True
+        _write(path, text, before + behind, document, f"remove {_SERVERS}.{name} there.")
+    return True
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, to read it and write it again.
+
+    Raises:
+        ConfigError: Another process holds the lock for too long, or there can be no lock.
+    """
+    shown = sanitize(path, 1_000)
+    try:
+        lock = file_lock(_lock_of(path), _PATIENCE)
+    except TimeoutError:
+        raise ConfigError(
+            f"{shown} is being changed by another mcpnb, for {_PATIENCE:g} seconds already. "
+            "Nothing was changed: try again."
+        ) from None
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"{shown} cannot be changed: it cannot be locked ({error}), and without a lock two "
+            "programs could overwrite each other's entries."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock_of(path: Path) -> Path:
+    """Return the lock's file. It is in a folder of ours, so that no repository gets a new file."""
+    real = path.resolve()
+    folder = Path(platformdirs.user_state_path("mcpnb", appauthor=False)) / "locks"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        # A container's home, for example. Whoever can write the file can put a lock next to it.
+        real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return real.parent / f".{real.name}.lock"
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:32]
+    return folder / f"config-{digest}.lock"
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
@@ -124,34 +156,32 @@ def _write(path: Path, before: str, text: str, wanted: dict[str, Any], instead: 
 def _block(name: str, values: dict[str, Any]) -> str:
     import tomlkit
 
-    document = tomlkit.document()
     servers = tomlkit.table(is_super_table=True)
     servers[name] = values
-    document[_SERVERS] = servers
-    return tomlkit.dumps(document)
+    return tomlkit.dumps({_SERVERS: servers})
 
 
-def _around(text: str, name: str) -> tuple[str, str, str]:
-    """Return the text before an entry, the comments within it, and the text behind it.
+def _around(text: str, name: str) -> tuple[str, str]:
+    """Return the text before and behind an entry, with the comments within it.
 
     The comment above the next table is that table's. `_write` notices where a line only looks like
     a table's header: in a text of several lines, for example.
     """
     lines = text.splitlines(keepends=True)
     starts = [number for number, line in enumerate(lines) if _header(line)]
-    before, comments, behind = list[str](), list[str](), list[str]()
-    outside: list[str] = before
+    kept: list[str] = []
+    place = len(lines)
     for start, end in pairwise([0, *starts, len(lines)]):
         section, size = lines[start:end], end - start
         if not section or _header(section[0])[:2] != [_SERVERS, name]:
-            outside += section
+            kept += section
             continue
-        outside = behind
         while section[size - 1].strip() == "" or _is_comment(section[size - 1]):
             size -= 1
-        comments += filter(_is_comment, section[:size])
-        behind += dropwhile(lambda line: not line.strip(), section[size:])
-    return "".join(before), "".join(comments), "".join(behind)
+        kept += filter(_is_comment, section[:size])
+        place = len(kept)
+        kept += dropwhile(lambda line: not line.strip(), section[size:])
+    return "".join(kept[:place]), "".join(kept[place:])
 
 
 def _is_comment(line: str) -> bool:

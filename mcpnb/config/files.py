@@ -1,22 +1,17 @@
-"""Where configuration files are, and how they are read, locked and written."""
+"""Where configuration files are, and how one is read and written."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
 
-from mcpnb.concurrency import file_lock
 from mcpnb.errors import ConfigError
 from mcpnb.storage.atomic import write_file
-from mcpnb.text import sanitize
 
 _MOST = 1024 * 1024
 """Bytes of a configuration file. Real ones have a few kilobytes."""
@@ -24,8 +19,6 @@ _MOST = 1024 * 1024
 _MOST_OF_A_PROJECT = 64 * 1024
 """Bytes of a project's file, which is read and parsed before anybody has agreed to it."""
 _PROJECT = ("mcpnb.toml", ".codex/config.toml", ".mcp.json")
-_PATIENCE = 10.0
-"""Seconds to wait for a lock. A change takes milliseconds."""
 
 
 class TooLarge(OSError):
@@ -43,6 +36,11 @@ class File:
     def is_json(self) -> bool:
         """Whether it has the format of ``.mcp.json``, and not that of ``config.toml``."""
         return self.path.suffix == ".json"
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether nothing works if it is wrong: what it limits would be without limits."""
+        return self.kind in ("asked for", "own")
 
     def read(self) -> bytes:
         """Return the content. Raises as `read_bytes`."""
@@ -154,46 +152,6 @@ def read_bytes(path: Path, *, most: int = _MOST) -> bytes:
     if len(data) > most:
         raise TooLarge(f"it has more than {most // 1024} KiB")
     return data
-
-
-@contextmanager
-def changing(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, to read it and write it again.
-
-    Raises:
-        ConfigError: Another process holds the lock for too long, or there can be no lock.
-    """
-    shown = sanitize(path, 1_000)
-    try:
-        lock = file_lock(_lock_of(path), _PATIENCE)
-    except TimeoutError:
-        raise ConfigError(
-            f"{shown} is being changed by another mcpnb, for {_PATIENCE:g} seconds already. "
-            "Nothing was changed: try again."
-        ) from None
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"{shown} cannot be changed: it cannot be locked ({error}), and without a lock two "
-            "programs could overwrite each other's entries."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _lock_of(path: Path) -> Path:
-    """Return the lock's file. It is in a folder of ours, so that no repository gets a new file."""
-    real = path.resolve()
-    folder = Path(platformdirs.user_state_path("mcpnb", appauthor=False)) / "locks"
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        # A container's home, for example. Whoever can write the file can put a lock next to it.
-        real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return real.parent / f".{real.name}.lock"
-    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:32]
-    return folder / f"config-{digest}.lock"
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -30,10 +30,10 @@ from mcpnb.config.files import (
     read_bytes,
     write_whole,
 )
-from mcpnb.config.parse import document_of, is_ours, tables_of
-from mcpnb.config.schema import TOP
+from mcpnb.config.parse import TOP, document_of, is_ours, tables_of
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
+from mcpnb.oauth.urls import origin_of
 from mcpnb.text import MASK, sanitize
 
 _MOST, _TAIL = 2_000, 600
@@ -41,7 +41,7 @@ _MOST, _TAIL = 2_000, 600
 _MOST_VALUES = 50
 _HEADERS = ("http_headers", "headers")
 _HELPERS = ("http_headers_helper", "headersHelper")
-_OWN_LINE = ("url", "type", *_HELPERS, "env_http_headers", "bearer_token_env_var")
+_OWN_LINE = ("url", "type", "env_http_headers", "bearer_token_env_var")
 """Keys that have a line of their own. Every other key is shown as it is."""
 
 
@@ -152,22 +152,18 @@ def reviewed(file: File, content: bytes, known: Mapping[str, ServerConfig]) -> R
     except ConfigError as error:
         return Review(file.path, content, (), str(error))
     _, tables = tables_of(file, document)
-    lines = [
-        f"{key} = {_shown(document[key])}"
-        for key in TOP.used
-        if key in document and key != "mcp_servers" and not file.is_json
-    ]
-    for name, table in tables.items() if isinstance(tables, dict) else ():
-        if not isinstance(table, dict):
-            continue
-        if "url" in table and is_ours(file, table):
-            lines += _entry(name, table, known)
-        else:
-            lines.append(f"{sanitize(name, 80)}: a command or another transport, not used by mcpnb")
+    lines = []
     # Its folder has no links in it, so a link is the file itself, or its .codex folder.
-    real = file.path.resolve()
-    links = [f"is a link to {_cut(real)}"] if real != file.path else []
-    return Review(file.path, content, (*links, *(lines or ["names no server"])))
+    if (real := file.path.resolve()) != file.path:
+        lines.append(f"is a link to {_cut(real)}")
+    if not file.is_json:
+        lines += [f"{key} = {_shown(document[key])}" for key in TOP.used if key in document]
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        if isinstance(table, dict) and "url" in table and is_ours(file, table):
+            lines += _entry(name, table, known)
+        elif isinstance(table, dict):
+            lines.append(f"{sanitize(name, 80)}: a command or another transport, not used by mcpnb")
+    return Review(file.path, content, tuple(lines or ["names no server"]))
 
 
 def _entry(name: str, table: dict[str, Any], known: Mapping[str, ServerConfig]) -> list[str]:
@@ -188,13 +184,12 @@ def _entry(name: str, table: dict[str, Any], known: Mapping[str, ServerConfig]) 
             "address above"
         )
     lines += [f"    uses the environment variable {_cut(v)}" for v in _variables(table)]
-    lines += [
-        f"    runs the command {_shown(table[key])} (mcpnb does not check what that program does)"
-        for key in _HELPERS
-        if key in table
-    ]
     for key, value in table.items():
-        if key in _HEADERS:
+        if key in _HELPERS:
+            lines.append(
+                f"    runs the command {_shown(value)} (mcpnb does not check what the program does)"
+            )
+        elif key in _HEADERS:
             lines.append(f"    sends the headers {_cut(', '.join(_dict(table, key)))}")
         elif key == "oauth" and isinstance(value, dict):
             lines += [f"    oauth.{sanitize(k, 80)} = {_masked(k, v)}" for k, v in value.items()]
@@ -213,17 +208,15 @@ def _parts(url: str) -> tuple[object, ...]:
     """Return scheme, host, port, path and query, in one spelling."""
     try:
         parts = urlsplit(url.strip())
-        scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-        port = parts.port or {"https": 443, "http": 80}.get(scheme)
+        return *origin_of(url.strip()), parts.path or "/", parts.query
     except ValueError:
         return (url,)
-    return scheme, host, port, parts.path or "/", parts.query
 
 
 def _variables(table: dict[str, Any]) -> list[str]:
     named = [table.get("bearer_token_env_var"), _dict(table, "oauth").get("client_secret_env_var")]
     named += [f"{value} (sent as {key})" for key, value in _dict(table, "env_http_headers").items()]
-    texts = [table.get("url"), *_dict(table, "headers").values()]
+    texts = [table["url"], *_dict(table, "headers").values()]
     named += [v for text in texts if isinstance(text, str) for v in claude.variables_in(text)]
     return [str(name) for name in named if name]
 
@@ -241,8 +234,9 @@ def _shown(value: object) -> str:
     """Return a value to show; never a table's content, which may be nested to any depth."""
     if isinstance(value, list):
         texts = [_shown(v) for v in value[:_MOST_VALUES] if not isinstance(v, list | dict)]
-        more = [f"and {len(value) - _MOST_VALUES} more"] if len(value) > _MOST_VALUES else []
-        return f"[{_cut(', '.join([*texts, *more]))}]"
+        if len(value) > _MOST_VALUES:
+            texts.append(f"and {len(value) - _MOST_VALUES} more")
+        return f"[{_cut(', '.join(texts))}]"
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, int) and abs(value) > 10**9:
@@ -260,8 +254,7 @@ def _cut(value: object) -> str:
         return sanitize(text, _MOST)
     # threat: review-hides-text
     head, tail = text[: _MOST - _TAIL], text[-_TAIL:]
-    left_out = len(text) - len(head) - len(tail)
     return (
-        f"{sanitize(head, _MOST)} [{left_out} of {len(text)} characters are not shown here: "
-        f"look into the file] {sanitize(tail, _MOST)}"
+        f"{sanitize(head, _MOST)} [{len(text) - _MOST} of {len(text)} characters are not shown "
+        f"here: look into the file] {sanitize(tail, _MOST)}"
     )

@@ -18,7 +18,7 @@ from typing import IO, cast
 
 from mcpnb.concurrency import ForkSafeLock, ProcessBound, in_background
 from mcpnb.config.files import folder_of
-from mcpnb.config.schema import header_can_be_set, helper_words
+from mcpnb.config.parse import header_can_be_set, helper_words
 from mcpnb.errors import CallError, ConfigError, McpnbError, detached
 from mcpnb.oauth.models import Header, Secret, ServerConfig
 from mcpnb.storage import TokenStore

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mcpnb import errors
-from mcpnb.config import add_server, files, remove_server
-from mcpnb.config.files import changing
+from mcpnb.config import add_server, edit, remove_server
+from mcpnb.config.edit import changing
 from mcpnb.demo.browser import approve
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.server import FakeServer
@@ -402,7 +402,7 @@ class TestTogether:
     def test_one_that_holds_on_is_told_about(
         self, own: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(files, "_PATIENCE", 0.05)
+        monkeypatch.setattr(edit, "_PATIENCE", 0.05)
         with changing(own):
             with pytest.raises(errors.ConfigError, match="changed by another mcpnb"):
                 add_server(own, "a", {"url": "https://a.example"})
