@@ -71,7 +71,7 @@ ready_venv() {
         new_venv "$python" "$folder" || return 1
     fi
     rm -f "$folder/mcpnb-stamp"
-    if ! "$folder/bin/python" -m pip install -q --disable-pip-version-check \
+    if ! "$folder/bin/python" -m pip install -q --no-compile --disable-pip-version-check \
         ${editable:+"$editable"} ".[$extras]"; then
         say "pip could not install mcpnb (above). It needs a package index once; then this works offline."
         return 1
@@ -89,6 +89,6 @@ ready_packages() {
 
     say "Installing $* into $folder"
     new_venv "$python" "$folder" || return 1
-    "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@" || return 1
+    "$folder/bin/python" -m pip install -q --no-compile --disable-pip-version-check "$@" || return 1
     printf '%s\n' "$stamp" >"$folder/mcpnb-stamp"
 }

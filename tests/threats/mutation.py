@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,16 +66,22 @@ def without(rule: Rule) -> str | None:
     """Return the file's text without a rule; `None` where no operator here can take it out."""
     if not rule.file.endswith(".py"):
         return None
-    text = (PACKAGE / rule.file).read_text("utf-8")
-    # Outer nodes come first: `walk` goes level by level.
-    nodes = list(ast.walk(ast.parse(text)))
+    text, nodes, parents = _parsed(rule.file)
     here = [node for node in nodes if getattr(node, "lineno", None) == rule.line]
-    parents = {child: node for node in nodes for child in ast.iter_child_nodes(node)}
     for operator in (_of_statement, _of_part, _of_call, _of_choice, _of_argument, _of_value):
         for node in here:
             for change in operator(node, parents.get(node)):
                 return _replaced(text, *change)
     return None
+
+
+@functools.cache  # of 230 rules in 70 files, each time the tests are collected
+def _parsed(file: str) -> tuple[str, list[ast.AST], dict[ast.AST, ast.AST]]:
+    """Return a file's text, its nodes and their parents."""
+    text = (PACKAGE / file).read_text("utf-8")
+    # Outer nodes come first: `walk` goes level by level.
+    nodes = list(ast.walk(ast.parse(text)))
+    return text, nodes, {child: node for node in nodes for child in ast.iter_child_nodes(node)}
 
 
 _Place = tuple[int, int, int, int]
