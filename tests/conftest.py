@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import itertools
 import os
 import signal
 import ssl
@@ -27,7 +28,7 @@ _FOLDERS = {
     "XDG_CACHE_HOME": "xdg/cache",
     "XDG_CONFIG_HOME": "xdg/config",
     "XDG_DATA_HOME": "xdg/data",
-    "XDG_RUNTIME_DIR": "xdg/run",
+    "XDG_RUNTIME_DIR": "run",
     "XDG_STATE_HOME": "xdg/state",
 }
 # A browser that somebody has open must never be reached from here.
@@ -61,8 +62,15 @@ def pytest_collection() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.fixture(scope="session")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Name one folder after another; pytest looks through all that there are for each new one."""
+    folder = tmp_path_factory.mktemp("w", numbered=False)
+    return (folder / str(number) for number in itertools.count(1))
+
+
 @pytest.fixture(autouse=True)
-def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def world(worlds: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give each test a home, a store and a working folder of its own; the folder is returned.
 
     Subprocesses inherit all of it. `tmp_path` stays empty for the test.
@@ -71,14 +79,14 @@ def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("mcpnb.text._secrets", ())
     for name in filter(_is_unwanted, list(os.environ)):
         monkeypatch.delenv(name)
-    place = tmp_path_factory.mktemp("world")
+    place = next(worlds)
     for name, value in _NO_KEYRING.items():
         monkeypatch.setenv(name, value)
     for name, folder in _FOLDERS.items():
-        path = place / folder
-        # A runtime folder that others can read is refused by those who use it.
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        monkeypatch.setenv(name, str(path))
+        monkeypatch.setenv(name, str(place / folder))
+    # What is there on every machine; a runtime folder that others can read is refused.
+    for folder in ("home", "run"):
+        (place / folder).mkdir(mode=0o700, parents=True)
     # The search for project configuration goes upwards until a repository's root.
     (place / "work" / ".git").mkdir(parents=True)
     monkeypatch.chdir(place / "work")

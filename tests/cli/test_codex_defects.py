@@ -152,7 +152,7 @@ def test_where_it_is_shown_there_is_a_test(defect: str) -> None:
 def own(world: Path) -> Path:
     """The person's own file."""
     file = world / "xdg" / "config" / "mcpnb" / "config.toml"
-    file.parent.mkdir()
+    file.parent.mkdir(parents=True)
     return file
 
 

@@ -257,7 +257,7 @@ class TestFailure:
         shown = everything(watched(fake))
 
         assert "call_us" not in shown
-        assert "555" not in shown
+        assert "555-0100" not in shown
 
     def test_a_token_for_somebody_else_shows_at_the_call(self, fake: FakeServer) -> None:
         """The resource is asked once, with the token that was granted a moment ago."""

@@ -25,7 +25,7 @@ def into_the_environment(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, s
 def into_user_configuration(world: Path, fake: FakeServer, **servers: dict[str, Any]) -> None:
     """Configure servers, all of them the fake, which is then found by any path of its own."""
     file = world / "xdg" / "config" / "mcpnb" / "config.toml"
-    file.parent.mkdir()
+    file.parent.mkdir(parents=True)
     tables = {name: {"url": fake.url, **table} for name, table in servers.items()}
     file.write_text(tomlkit.dumps({"mcp_servers": tables}))
     fake.describe(resource=fake.base)

@@ -389,10 +389,10 @@ class TestLocalhostByName:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Without(socket.socket):
-            def __init__(self, family: int = -1, *rest: Any) -> None:
+            def __init__(self, family: int = -1, *rest: Any, **more: Any) -> None:
                 if family == socket.AF_INET6:
                     raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-                super().__init__(family, *rest)
+                super().__init__(family, *rest, **more)
 
         monkeypatch.setattr(socket, "socket", Without)
         listener = LoopbackListener(0, host="localhost")

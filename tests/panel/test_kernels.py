@@ -32,7 +32,7 @@ def awaited(demo: DemoServers) -> list[str]:
 
 def patiently(cells: list[str]) -> list[str]:
     """Have the cell wait for the panel for as long as a busy machine may take to load it."""
-    return [f"import mcpnb.session.session as p; p._PATIENCE = 60\n{cells[0]}", *cells[1:]]
+    return [f"import mcpnb.session.wait as w; w._PATIENCE *= 8\n{cells[0]}", *cells[1:]]
 
 
 class TestRunAll:

@@ -42,7 +42,7 @@ TRANSPORT_KEYS = [
 def own(world: Path) -> Path:
     """The person's own file."""
     file = world / "xdg" / "config" / "mcpnb" / "config.toml"
-    file.parent.mkdir()
+    file.parent.mkdir(parents=True)
     return file
 
 
