@@ -29,11 +29,9 @@ from mcpnb.login.clients import Registrations
 from mcpnb.login.loopback import DEFAULT_PORT
 from mcpnb.oauth import registration as registering
 from mcpnb.oauth.challenge import Challenge, bearer_challenge
-from mcpnb.oauth.codec import from_json
-from mcpnb.oauth.credentials import LoginRecord, Registration, RegistrationMethod
+from mcpnb.oauth.credentials import LoginRecord, Registration, RegistrationMethod, from_json
 from mcpnb.oauth.discovery import Finding, discover, document_in, mcp_request
 from mcpnb.oauth.http import Exchange, Http, Response
-from mcpnb.oauth.metadata import legacy_endpoints, protected_resource_urls
 from mcpnb.oauth.models import (
     AuthorizationServer,
     Discovery,
@@ -46,7 +44,9 @@ from mcpnb.oauth.scopes import as_option, chosen, covers
 from mcpnb.oauth.urls import (
     canonical_server,
     is_loopback_host,
+    legacy_endpoints,
     origin_of,
+    protected_resource_urls,
     resource_covers,
     same_issuer,
 )
@@ -519,7 +519,8 @@ class Server:
         # To the address that the login is for; no redirect is followed.
         headers["Authorization"] = f"Bearer {record.tokens.access_token.reveal()}"
         try:
-            answer = self.http.probe("POST", self.config.url, content=body, headers=headers)
+            url = self.config.url
+            answer = self.http.send("POST", url, headers=headers, content=body, head_only=True)
         except ServerError as error:
             return self._check("call/unanswered", error=error)
         status, kind = answer.status, "ok"  # older servers want a handshake first, and say so

@@ -395,10 +395,10 @@ def _request_again(server: Server, request: AuthorizationRequest) -> Check:
     It rightly never sends the browser back then (RFC 6749 section 4.1.2.1). Nobody is signed in to
     this request, so nothing is granted by it.
     """
-    private = server.config.allow_private_network
+    private, page = server.config.allow_private_network, {"Accept": "text/html"}
     with closing(Http(server.config.url, allow_private=private)) as http:
         try:
-            status = http.probe("GET", request.url, headers={"Accept": "text/html"}).status
+            status = http.send("GET", request.url, headers=page, head_only=True).status
         except ServerError as error:
             return check("sign-in-request/unsent", error=error)
     own = request.registration.method != "dcr"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from mcpnb.login.loopback import Reply
 from mcpnb.login.pending import PendingLogin, PendingRequest
 from mcpnb.login.progress import Progress
 from mcpnb.login.request import Deps
-from mcpnb.oauth import client, token
+from mcpnb.oauth import client
 from mcpnb.oauth.authorization import AuthorizationRequest, ValidatedResponse, validate_response
 from mcpnb.oauth.credentials import Tokens
 
@@ -59,7 +58,7 @@ class Completion:
             StoreError: It could not be stored. It is revoked.
         """
         deps = self._deps
-        record = token.login_record(request, tokens, deps.config, now=time.time())
+        record = client.login_record(request, tokens, deps.config)
 
         def wanted() -> bool:
             # threat: login-after-a-sign-out

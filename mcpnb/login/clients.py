@@ -8,8 +8,7 @@ import time
 from mcpnb.errors import McpnbError, StoreBusy
 from mcpnb.oauth import client
 from mcpnb.oauth import registration as registering
-from mcpnb.oauth.codec import from_json, to_json
-from mcpnb.oauth.credentials import Registration, RegistrationMethod
+from mcpnb.oauth.credentials import Registration, RegistrationMethod, from_json, to_json
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import AuthorizationServer, ServerConfig
 from mcpnb.oauth.scopes import covers

@@ -26,8 +26,7 @@ from mcpnb.login.poller import DevicePoller
 from mcpnb.login.progress import Progress
 from mcpnb.login.redirects import Redirect
 from mcpnb.login.request import Deps, SignInRequest, authorization_request, device_request
-from mcpnb.oauth.authorization import AuthorizationRequest
-from mcpnb.oauth.device import DeviceRequest
+from mcpnb.oauth.authorization import AuthorizationRequest, DeviceRequest
 from mcpnb.oauth.discovery import discover
 from mcpnb.oauth.models import Discovery
 from mcpnb.text import quote

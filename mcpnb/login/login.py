@@ -15,7 +15,7 @@ from mcpnb.login.flow import SignInFlow
 from mcpnb.login.loopback import Reply
 from mcpnb.login.progress import Progress, State
 from mcpnb.login.request import Deps, SignInRequest
-from mcpnb.oauth.device import DeviceRequest
+from mcpnb.oauth.authorization import DeviceRequest
 from mcpnb.oauth.models import Callback
 from mcpnb.scrub import scrub_class
 from mcpnb.ui import UI

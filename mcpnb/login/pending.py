@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from mcpnb.errors import StoreBusy, StoreError
-from mcpnb.oauth.authorization import AuthorizationRequest
-from mcpnb.oauth.codec import checked, from_json, to_json
-from mcpnb.oauth.device import DeviceRequest
+from mcpnb.oauth.authorization import AuthorizationRequest, DeviceRequest
+from mcpnb.oauth.credentials import checked, from_json, to_json
 from mcpnb.oauth.models import Callback
 from mcpnb.oauth.registration import GRANT
 from mcpnb.storage import RecordName, TokenStore

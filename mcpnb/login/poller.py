@@ -10,8 +10,8 @@ from mcpnb.login.pending import PendingLogin
 from mcpnb.login.progress import Progress
 from mcpnb.login.request import Deps
 from mcpnb.oauth import client
+from mcpnb.oauth.authorization import DeviceRequest
 from mcpnb.oauth.credentials import Tokens
-from mcpnb.oauth.device import DeviceRequest
 
 _SLOWER = 5.0
 """Seconds added to the interval by every ``slow_down`` (RFC 8628 section 3.5)."""

@@ -11,13 +11,13 @@ from mcpnb.login.clients import Registrations
 from mcpnb.login.pending import PendingLogin, PendingLogins
 from mcpnb.login.progress import Observer
 from mcpnb.login.redirects import Redirect, address
-from mcpnb.oauth import client, device, registration
-from mcpnb.oauth.authorization import AuthorizationRequest
-from mcpnb.oauth.device import DeviceRequest
+from mcpnb.oauth import client, registration
+from mcpnb.oauth.authorization import AuthorizationRequest, DeviceRequest, device_endpoint
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import Callback, Discovery, ServerConfig
 from mcpnb.oauth.scopes import chosen, union
-from mcpnb.oauth.urls import require_page, same_issuer
+from mcpnb.oauth.ssrf import require_page
+from mcpnb.oauth.urls import same_issuer
 from mcpnb.tokens import TokenSource
 
 
@@ -121,13 +121,7 @@ def authorization_request(
         ServerError: It cannot be reached or understood.
     """
     config, server = deps.config, discovery.sign_in_at
-    require_page(
-        server.authorization_endpoint,
-        "authorization_endpoint",
-        server=config.url,
-        # threat: browser-led-inside
-        allow_private=config.allow_private_network,
-    )
+    require_page(server.authorization_endpoint, "authorization_endpoint", config)
     scopes, discovered = _scopes(asked, deps, discovery)
     method = registration.choose(
         config, server, redirect_known=redirect.known, not_covered=redirect.not_covered
@@ -173,7 +167,7 @@ def device_request(asked: SignInRequest, deps: Deps, discovery: Discovery) -> Pe
         ServerError: It cannot be reached or understood.
     """
     config, server = deps.config, discovery.sign_in_at
-    device.endpoint_of(server)
+    device_endpoint(server)
     scopes, discovered = _scopes(asked, deps, discovery)
     registered = deps.clients.obtain(
         registration.choose(config, server, redirect_known=True),
@@ -191,13 +185,7 @@ def device_request(asked: SignInRequest, deps: Deps, discovery: Discovery) -> Pe
         if error.error != "invalid_scope" or not discovered:
             raise
         request = client.begin_device(server, registered, discovery.resource, (), deps.http)
-    require_page(
-        request.url,
-        "verification_uri",
-        server=config.url,
-        # threat: browser-led-inside
-        allow_private=config.allow_private_network,
-    )
+    require_page(request.url, "verification_uri", config)
     return PendingLogin(request, expires_at=request.expires_at, callback="device")
 
 

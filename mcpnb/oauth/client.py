@@ -1,58 +1,46 @@
-"""The requests of an OAuth client: register, exchange, refresh, device code, poll, revoke."""
+"""The requests of an OAuth client, and what it takes of their responses."""
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote_plus, urlencode
 
-from mcpnb.errors import (
-    GrantError,
-    ServerError,
-    ServerUnreachable,
-)
-from mcpnb.oauth import device, token
+from mcpnb.errors import GrantError, ServerError, ServerUnreachable
 from mcpnb.oauth import registration as registering
-from mcpnb.oauth.authorization import ValidatedResponse
-from mcpnb.oauth.credentials import LoginRecord, Registration, Tokens
-from mcpnb.oauth.device import DeviceRequest
-from mcpnb.oauth.http import Http
-from mcpnb.oauth.models import (
-    AuthorizationServer,
+from mcpnb.oauth.authorization import (
+    AuthorizationRequest,
+    DeviceRequest,
+    ValidatedResponse,
+    device_endpoint,
+    device_request,
 )
+from mcpnb.oauth.credentials import LoginRecord, Registration, Tokens
+from mcpnb.oauth.http import Http, Response
+from mcpnb.oauth.models import AuthorizationServer, Secret, ServerConfig
+from mcpnb.oauth.scopes import named
 from mcpnb.scrub import scrub_traceback
+from mcpnb.text import MASK, quote
 
 _AGAIN = "Try again in a moment. If it stays so, that server is at fault."
+# RFC 6750 section 2.1 (b64token), widened to what RFC 6749 appendix A.12 allows: no line breaks,
+# ever.
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+_VISIBLE = re.compile(r"[\x20-\x7e]+")
+_MAX_LIFETIME = 10 * 365 * 86_400
+_SECRETS = ("code", "code_verifier", "device_code", "refresh_token", "token")
+_SHORTEST = 6
+"""Characters of a secret that is looked for: a shorter one would be found in any text."""
+
+Fields = Mapping[str, str]
+"""The fields of a form. Those with no text in them are not sent."""
 
 
-def _post(
-    endpoint: str, request: token.Request, doing: str, http: Http, *, advice: str = ""
-) -> object:
-    """Send a form to an authorization server and return the JSON object of its consent.
-
-    Raises:
-        GrantError: It refused, or its response cannot be read.
-        ServerUnreachable: It does not answer.
-    """
-    body, headers = request
-    response = http.post_form(endpoint, body, headers)
-    document = response.json_object()
-    if response.status == 200 and document is None:
-        raise GrantError(
-            f"{doing} failed: the authorization server's response cannot be read. {_AGAIN}",
-            status=response.status,
-        )
-    # threat: error-beside-a-token
-    if response.status != 200 or document is None or "error" in document:
-        error = token.grant_error(
-            response.status,
-            document,
-            doing=doing,
-            retry_after=response.retry_after,
-            sent=token.secrets_sent(body, headers),
-        )
-        if advice:
-            error.args = (f"{error}. {advice}",)
-        raise error
-    return document
+# Requests
 
 
 @scrub_traceback
@@ -70,19 +58,18 @@ def register(
     endpoint = server.registration_endpoint
     if endpoint is None:
         raise GrantError("The authorization server offers no dynamic registration.")
+    headers = {"Content-Type": "application/json"}
     asked = registering.metadata(redirect_uri, server, scopes)
-    response = http.post_json(endpoint, asked)
+    response = http.send("POST", endpoint, headers=headers, content=json.dumps(asked))
     if response.status == 400 and "scope" in asked:
         # Measured: servers refuse the whole registration for one scope they do not list. Without
         # it, the client gets the server's default set and asks for scopes at the authorization.
         without = {name: value for name, value in asked.items() if name != "scope"}
-        retried = http.post_json(endpoint, without)
+        retried = http.send("POST", endpoint, headers=headers, content=json.dumps(without))
         if retried.status in (200, 201):
             asked, response = without, retried
     if response.status == 429:
-        raise token.grant_error(
-            429, None, doing="Registration (too many of late)", retry_after=response.retry_after
-        )
+        raise grant_error(response, "Registration (too many of late)")
     document = response.json_object()
     if response.status in (200, 201) and document is None:
         raise GrantError(
@@ -95,23 +82,32 @@ def register(
 
 @scrub_traceback
 def exchange(response: ValidatedResponse, http: Http) -> Tokens:
-    """Exchange a validated code for tokens (RFC 6749 section 4.1.3).
+    """Exchange a validated code for tokens (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 
     Raises:
         GrantError: The authorization server refused.
         ServerUnreachable: It does not answer.
     """
-    now, asked = time.time(), response.request
-    form, endpoint = token.exchange(response), asked.server.token_endpoint
+    now, request = time.time(), response.request
+    fields = {
+        "grant_type": "authorization_code",
+        "redirect_uri": request.redirect_uri,
+        "code": response.code.reveal(),
+        # threat: code-injection
+        "code_verifier": request.verifier.reveal(),
+        # threat: token-for-another-audience
+        "resource": request.resource,
+    }
+    endpoint, client = request.server.token_endpoint, request.registration
     doing, advice = "Exchanging the code", "Sign in again."
     try:
-        document = _post(endpoint, form, doing, http, advice=advice)
+        document = _post(endpoint, fields, client, doing, http, advice=advice)
     except ServerUnreachable as error:
         if error.sent:
             raise
         # It never arrived: the code is unused.
-        document = _post(endpoint, form, doing, http, advice=advice)
-    return token.read_tokens(document, now=now, asked=asked.scopes)
+        document = _post(endpoint, fields, client, doing, http, advice=advice)
+    return read_tokens(document, now=now, asked=request.scopes)
 
 
 @scrub_traceback
@@ -129,10 +125,10 @@ def begin_device(
         GrantError: It refused.
         ServerUnreachable: It does not answer.
     """
-    now, endpoint = time.time(), device.endpoint_of(server)
-    form = device.begin(registration, resource, scopes)
-    return device.read_begun(
-        _post(endpoint, form, "Signing in on another device", http),
+    now, fields = time.time(), {"scope": " ".join(scopes), "resource": resource}
+    doing = "Signing in on another device"
+    return device_request(
+        _post(device_endpoint(server), fields, registration, doing, http),
         now=now,
         server=server,
         registration=registration,
@@ -150,21 +146,39 @@ def poll_device(request: DeviceRequest, http: Http) -> Tokens:
         ServerUnreachable: The server does not answer.
     """
     now, endpoint = time.time(), request.server.token_endpoint
-    document = _post(endpoint, device.poll(request), "Signing in on another device", http)
-    return token.read_tokens(document, now=now, asked=request.scopes)
+    fields = {
+        "grant_type": registering.GRANT,
+        "device_code": request.device_code.reveal(),
+        "resource": request.resource,
+    }
+    doing = "Signing in on another device"
+    document = _post(endpoint, fields, request.registration, doing, http)
+    return read_tokens(document, now=now, asked=request.scopes)
 
 
 @scrub_traceback
 def refresh(record: LoginRecord, http: Http) -> Tokens:
     """Get fresh tokens with the refresh token (RFC 6749 section 6).
 
+    With ``resource`` as at the sign-in (RFC 8707). No ``scope``: left out it means “as granted”,
+    and servers refuse a wider one.
+
     Raises:
         GrantError: The authorization server refused; ``invalid_grant`` ends the login.
         ServerUnreachable: It does not answer; ``sent`` tells whether it may have got the request.
     """
     now, old = time.time(), record.tokens
-    document = _post(record.token_endpoint, token.refresh(record), "Renewing the login", http)
-    return token.read_tokens(document, now=now, asked=old.scopes, previous=old)
+    if old.refresh_token is None:
+        raise GrantError("This login has no refresh token.", error="invalid_grant")
+    fields = {
+        "grant_type": "refresh_token",
+        "refresh_token": old.refresh_token.reveal(),
+        # threat: token-for-another-audience, scope-widening-at-refresh
+        "resource": record.resource,
+    }
+    doing = "Renewing the login"
+    document = _post(record.token_endpoint, fields, record.registration, doing, http)
+    return read_tokens(document, now=now, asked=old.scopes, previous=old)
 
 
 @scrub_traceback
@@ -175,23 +189,201 @@ def revoke(record: LoginRecord, http: Http) -> bool:
         Whether the server confirmed it. Without a revocation endpoint, or if the server cannot be
         reached, the tokens are left to expire.
     """
-    endpoint = record.revocation_endpoint
+    endpoint, done = record.revocation_endpoint, True
     if endpoint is None:
         return False
-    done = True
     for secret, hint in (
         (record.tokens.refresh_token, "refresh_token"),
         (record.tokens.access_token, "access_token"),
     ):
         if secret is None:
             continue
-        body, headers = token.revoke(secret, hint, record.registration)
+        fields = {"token": secret.reveal(), "token_type_hint": hint}
+        body, headers = authenticated(fields, record.registration)
         try:
-            response = http.post_form(endpoint, body, headers)
+            response = http.send("POST", endpoint, headers=headers, content=body)
             if response.status in (400, 401) and "&client_secret=" not in body:
                 # Measured: the MCP SDK's routes want the field here, even if it is empty.
-                response = http.post_form(endpoint, body + "&client_secret=", headers)
+                body += "&client_secret="
+                response = http.send("POST", endpoint, headers=headers, content=body)
         except ServerError:
             return False
         done = done and response.status == 200
     return done
+
+
+def _post(  # noqa: PLR0913  a form, and where it goes
+    endpoint: str,
+    fields: Fields,
+    registration: Registration,
+    doing: str,
+    http: Http,
+    *,
+    advice: str = "",
+) -> object:
+    """Send a form to an authorization server and return the JSON object of its consent.
+
+    Raises:
+        GrantError: It refused, or its response cannot be read.
+        ServerUnreachable: It does not answer.
+    """
+    body, headers = authenticated(fields, registration)
+    response = http.send("POST", endpoint, headers=headers, content=body)
+    document = response.json_object()
+    if response.status == 200 and document is None:
+        raise GrantError(
+            f"{doing} failed: the authorization server's response cannot be read. {_AGAIN}",
+            status=response.status,
+        )
+    # threat: error-beside-a-token
+    if response.status != 200 or document is None or "error" in document:
+        raise grant_error(response, doing, sent=_secrets(fields, registration), advice=advice)
+    return document
+
+
+def authenticated(fields: Fields, registration: Registration) -> tuple[str, dict[str, str]]:
+    """Return a form with the client authentication (RFC 6749 section 2.3), and its headers."""
+    secret, method = registration.client_secret, registration.auth_method
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept": "application/json",
+    }
+    form = {name: value for name, value in fields.items() if value}
+    # With Basic, too: it is no second authentication (RFC 6749 section 3.2.1), and some servers
+    # look the client up by it first (measured with the MCP SDK's own routes).
+    form["client_id"] = registration.client_id
+    if method == "client_secret_basic" and secret is not None:
+        headers["Authorization"] = f"Basic {_basic(registration, secret)}"
+    # threat: secret-sent-another-way
+    if method == "client_secret_post" and secret is not None:
+        form["client_secret"] = secret.reveal()
+    return urlencode(form), headers
+
+
+def _basic(registration: Registration, secret: Secret) -> str:
+    # RFC 6749 section 2.3.1: both parts are form-encoded first (authlib's own does not do it).
+    pair = f"{quote_plus(registration.client_id)}:{quote_plus(secret.reveal())}"
+    return base64.b64encode(pair.encode()).decode()
+
+
+def _secrets(fields: Fields, registration: Registration) -> tuple[str, ...]:
+    """Return the secrets of a request, as sent and decoded: an error may repeat them."""
+    found = [value for name, value in fields.items() if name in _SECRETS]
+    if (secret := registration.client_secret) is not None:
+        found += [secret.reveal(), _basic(registration, secret)]
+    found += [quote_plus(value) for value in found]
+    return tuple(sorted({s for s in found if len(s) >= _SHORTEST}, key=len, reverse=True))
+
+
+# Responses
+
+
+def grant_error(
+    response: Response, doing: str, *, sent: tuple[str, ...] = (), advice: str = ""
+) -> GrantError:
+    """Read an error response by its code, whatever the status (RFC 6749 section 5.2).
+
+    Args:
+        response: The response; its body may be anything.
+        doing: What failed, for the message.
+        sent: Secrets of the request: they are left out, wherever the response has them.
+        advice: What to do now, for the message.
+    """
+    body = response.json_object() or {}
+    error = body.get("error")
+    code = error if isinstance(error, str) else ""
+    words = str(body.get("error_description") or code or f"HTTP {response.status}")
+    for secret in sent:
+        # threat: secret-in-an-error
+        code, words = code.replace(secret, MASK), words.replace(secret, MASK)
+    message = f"{doing} was refused by the authorization server: {quote(words)}"
+    return GrantError(
+        f"{message}. {advice}" if advice else message,
+        error=code,
+        status=response.status,
+        retry_after=response.retry_after,
+    )
+
+
+def read_tokens(
+    document: Any,
+    *,
+    now: float,
+    asked: tuple[str, ...],
+    previous: Tokens | None = None,
+) -> Tokens:
+    """Validate a token response (RFC 6749 section 5.1) and make its times absolute.
+
+    Args:
+        document: The JSON body.
+        now: When the request was sent, seconds since the epoch (a slow response expires early).
+        asked: The scopes asked for, which apply if the response names none.
+        previous: The tokens that were refreshed: a missing refresh token, scope or lifetime stays.
+
+    Raises:
+        GrantError: The response is no usable bearer token.
+    """
+    # threat: answer-without-a-token
+    if not isinstance(document, dict):
+        raise GrantError("The token endpoint's response is not a JSON object.")
+    access = document.get("access_token")
+    # threat: token-that-adds-a-header
+    if not isinstance(access, str) or not _HEADER_SAFE.fullmatch(access):
+        raise GrantError("The token endpoint's response holds no usable access token.")
+    kind = document.get("token_type", "bearer")
+    # threat: token-type
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise GrantError(f"The server gave a token of type {quote(kind)}; only Bearer can be used.")
+    refresh_token = document.get("refresh_token")
+    scope = document.get("scope")
+    lifetime = _seconds(document.get("expires_in"))
+    if lifetime is None and previous is not None:
+        lifetime = previous.lifetime
+    if isinstance(scope, str) and scope.strip():
+        # threat: scopes-that-are-none
+        scopes = named(scope)
+    else:
+        scopes = previous.scopes if previous else asked
+    return Tokens(
+        access_token=Secret(access),
+        obtained_at=now,
+        expires_at=None if lifetime is None else now + lifetime,
+        refresh_token=Secret(refresh_token)
+        # threat: refresh-token-unfit-to-send
+        if isinstance(refresh_token, str) and _VISIBLE.fullmatch(refresh_token)
+        # threat: refresh-token-lost
+        else (previous.refresh_token if previous else None),
+        scopes=scopes,
+    )
+
+
+def _seconds(value: object) -> float | None:
+    # A number in the specification; some servers send it as a string. Nonsense counts as missing.
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    # threat: absurd-lifetime
+    return min(seconds, _MAX_LIFETIME) if seconds > 0 else None
+
+
+def login_record(
+    request: AuthorizationRequest | DeviceRequest, tokens: Tokens, config: ServerConfig
+) -> LoginRecord:
+    """Return all that a login needs from now on: after a restart nothing is discovered again."""
+    now = time.time()
+    return LoginRecord(
+        server=config.url,
+        account=config.account,
+        resource=request.resource,
+        registration=request.registration,
+        token_endpoint=request.server.token_endpoint,
+        revocation_endpoint=request.server.revocation_endpoint,
+        tokens=tokens,
+        # Milliseconds as the first generation: it only ever rises, across sign-outs too.
+        generation=int(now * 1000),
+        requested_scopes=request.scopes or tokens.scopes,
+        signed_in_at=now,
+    )

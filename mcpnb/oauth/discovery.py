@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from mcpnb.errors import (
     DiscoveryError,
@@ -18,14 +16,7 @@ from mcpnb.errors import (
 )
 from mcpnb.oauth.challenge import Challenge, bearer_challenge
 from mcpnb.oauth.http import Http, Response
-from mcpnb.oauth.metadata import (
-    authorization_server,
-    authorization_server_urls,
-    legacy_endpoints,
-    protected_resource,
-    protected_resource_urls,
-    require_pkce,
-)
+from mcpnb.oauth.metadata import Defects, Document, authorization_server, protected_resource
 from mcpnb.oauth.models import (
     AuthorizationServer,
     Discovery,
@@ -33,7 +24,14 @@ from mcpnb.oauth.models import (
     ServerConfig,
     Step,
 )
-from mcpnb.oauth.urls import canonical_server, require_endpoint, same_issuer
+from mcpnb.oauth.urls import (
+    authorization_server_urls,
+    canonical_server,
+    legacy_endpoints,
+    protected_resource_urls,
+    require_endpoint,
+    same_issuer,
+)
 from mcpnb.text import quote
 
 _META = {
@@ -41,18 +39,8 @@ _META = {
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": {"name": "mcpnb", "version": "1"},
 }
-# Members of authorization-server metadata that can be refused, and can be absent.
-_OPTIONAL = (
-    *("registration_endpoint", "revocation_endpoint", "device_authorization_endpoint"),
-    *("scopes_supported", "code_challenge_methods_supported"),
-    "token_endpoint_auth_methods_supported",
-)
 _BUSY = (429, 502, 503, 504)
 _ASK_AGAIN_WITH_GET = (404, 405, 406, 415, 501)
-
-
-Document = dict[str, Any]
-T = TypeVar("T", AuthorizationServer, ProtectedResource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,60 +68,38 @@ class _Trail:
 
     def __init__(self, sink: Callable[[Finding], object] | None) -> None:
         self.steps: list[Step] = []
-        self.sink = sink
+        self.tolerant = sink is not None
+        self.tell = sink or (lambda _: None)
         self.problem: McpnbError | None = None
         """The first defect that was tolerated."""
-        self.refused: dict[str, tuple[str, Document]] = {}
-        """By issuer, the first document that was not used, and its address."""
+        self.refused: dict[str, tuple[Finding, AuthorizationServer, Defects]] = {}
+        """By issuer, the first document that was not used, and why."""
 
     def note(self, request: str, response: str, rule: str) -> None:
         self.steps.append(Step(request, response, rule))
 
-    def tell(self, kind: str, request: str, read: Any, document: Document | None = None) -> None:
-        if self.sink is not None:
-            self.sink(Finding(kind, request, read, document))
-
     def pass_by(self, what: str, how: str, error: McpnbError, rule: str) -> None:
         self.note(what, f"{how}: {error}", rule)
-        if self.sink is not None:
-            self.sink(Finding("passed-by", what, error=error))
+        self.tell(Finding("passed-by", what, error=error))
 
     def defect(self, kind: str, request: str, error: McpnbError, member: str = "") -> None:
         """Report a defect; without a sink, raise it."""
-        if self.sink is None:
+        if not self.tolerant:
             raise error
         self.problem = self.problem or error
-        self.sink(Finding(kind, request, error=error, member=member))
+        self.tell(Finding(kind, request, error=error, member=member))
+
+    def defects(self, kind: str, request: str, found: Defects) -> None:
+        for member, error in found.items():
+            self.defect(kind, request, error, member)
 
     @contextlib.contextmanager
-    def tolerating(self, kind: str, request: str, member: str = "") -> Iterator[None]:
+    def tolerating(self, kind: str, request: str) -> Iterator[None]:
         """Report what is raised as a defect, and continue; without a sink, let it out."""
         try:
             yield
         except ServerError as error:
-            self.defect(kind, request, error, member)
-
-    def each_member(
-        self,
-        kind: str,
-        request: str,
-        read: Callable[[Document], T],
-        document: Document,
-        sound: Document,
-    ) -> T:
-        """Read a document. With a sink, each of its members alone, so that none hides the next.
-
-        `sound` has values that `read` accepts, for all members that it can refuse.
-        """
-        if self.sink is None:
-            return read(document)
-        usable = dict(document)
-        for name, value in sound.items():
-            with self.tolerating(kind, request, name):
-                read({**sound, name: document.get(name)})
-                continue
-            usable[name] = value
-        return read(usable)
+            self.defect(kind, request, error)
 
 
 def mcp_request(method: str) -> tuple[str, dict[str, str]]:
@@ -168,7 +134,7 @@ def discover(
     server, trail = canonical_server(config.url), _Trail(findings)
     first = _asked_without_token(server, http, trail)
     challenge = bearer_challenge(first.challenges)
-    trail.tell("challenge", f"POST {server}", challenge)
+    trail.tell(Finding("challenge", f"POST {server}", challenge))
     resource_metadata = _protected_resource(server, challenge, http, trail)
     resource = config.resource or (resource_metadata.resource if resource_metadata else server)
     authorization = None
@@ -192,17 +158,17 @@ def _asked_without_token(server: str, http: Http, trail: _Trail) -> Response:
     # A server of 2026-07-28 answers this without keeping anything, an older one refuses it like any
     # other request. Both say 401 where a sign-in is needed.
     content, headers = mcp_request("server/discover")
-    response = http.probe("POST", server, content=content, headers=headers)
+    response = http.send("POST", server, content=content, headers=headers, head_only=True)
     trail.note(
         f"POST {server}", f"HTTP {response.status}", "without a token, to hear what it asks for"
     )
     if response.status in _ASK_AGAIN_WITH_GET:
         # Servers of the HTTP+SSE transport take POSTs at another address only.
-        response = http.probe("GET", server, headers={"Accept": "text/event-stream"})
+        response = http.send("GET", server, headers={"Accept": "text/event-stream"}, head_only=True)
         trail.note(
             f"GET {server}", f"HTTP {response.status}", "older servers (HTTP+SSE) respond to a GET"
         )
-    trail.tell("server", f"POST {server}", response)
+    trail.tell(Finding("server", f"POST {server}", response))
     if 300 <= response.status < 400:
         raise DiscoveryError(
             f"{quote(server)} redirects to {quote(response.headers.get('location', ''))}; a "
@@ -245,15 +211,10 @@ def _protected_resource(
         with trail.tolerating("resource-metadata", f"GET {url}"):
             document = _document(url, http, trail, "RFC 9728 section 3")
         if document is not None:
-            found = trail.each_member(
-                "resource-metadata",
-                f"GET {url}",
-                functools.partial(protected_resource, server=server, url=url),
-                document,
-                {"resource": server, "authorization_servers": None, "scopes_supported": None},
-            )
+            found, defects = protected_resource(document, server=server, url=url)
+            trail.defects("resource-metadata", f"GET {url}", defects)
             trail.note(url, f"resource {found.resource}", "RFC 9728 section 3.3")
-            trail.tell("resource-metadata", f"GET {url}", found, document)
+            trail.tell(Finding("resource-metadata", f"GET {url}", found, document))
             return found
     return None
 
@@ -292,59 +253,48 @@ def _authorization(
     http: Http,
     trail: _Trail,
 ) -> AuthorizationServer | None:
-    if resource is None or not resource.authorization_servers:
-        return _legacy(config, server, http, trail)
-    issuers = list(resource.authorization_servers)
-    if config.issuer is not None:
-        wanted = config.issuer
+    """Return the first authorization server that can be used (RFC 9728 section 7.6).
+
+    Where none is named, it is the server's own origin, as the specification of 2025-03-26 had it.
+    """
+    named = list(resource.authorization_servers) if resource else []
+    issuers = named or [legacy_endpoints(server)[0]]
+    if (wanted := config.issuer) is not None:
         # threat: issuer-not-named
-        issuers = [i for i in issuers if same_issuer(i, wanted)]
-        if not issuers:
-            moved = _not_named(server, wanted, resource.authorization_servers)
-            trail.defect("credentials", f"GET {resource.url}", moved)
-            issuers = list(resource.authorization_servers)
+        ours = [i for i in issuers if same_issuer(i, wanted)]
+        if not ours:
+            moved = DiscoveryError(
+                f"{quote(server)} no longer names {quote(wanted)} as its authorization server, "
+                f"but {', '.join(quote(i) for i in issuers[:3])}. "
+                "Credentials are not sent to another one."
+            )
+            trail.defect("credentials", f"GET {resource.url if resource else server}", moved)
+        issuers = ours or issuers
     problem: McpnbError | None = None
     # threat: flood-of-authorization-servers
     for issuer in issuers[:5]:
         try:
-            return _issuer(config, issuer, http, trail)
+            return _issuer(config, issuer, http, trail, named=bool(named))
         except (DiscoveryError, ProtocolError, ServerUnreachable) as error:
-            # RFC 9728 section 7.6 leaves the choice to the client: the first that can be used.
             trail.pass_by(issuer, "not usable", error, "RFC 9728 section 7.6")
             problem = problem or error
-    if trail.sink is not None and issuers[0] in trail.refused:
-        url, document = trail.refused[issuers[0]]
-        return _server(config, document, issuers[0], url, trail)
+    if trail.tolerant and issuers[0] in trail.refused:
+        finding, found, defects = trail.refused[issuers[0]]
+        trail.defects(finding.kind, finding.request, defects)
+        trail.tell(finding)
+        return found
     absent = problem or DiscoveryError(f"{quote(server)} names no authorization server.")
     trail.defect("authorization-server", f"authorization server {issuers[0]}", absent)
     return None
 
 
-def _server(
-    config: ServerConfig, document: Document, issuer: str, url: str, trail: _Trail
+def _issuer(
+    config: ServerConfig, issuer: str, http: Http, trail: _Trail, *, named: bool
 ) -> AuthorizationServer:
-    """Read the only document there is: with a sink for findings, as far as it can be read."""
-    kind, request = "authorization-server", f"GET {url}"
-    read = functools.partial(authorization_server, issuer=issuer, url=url)
-    required = dict.fromkeys(("issuer", "authorization_endpoint", "token_endpoint"), issuer)
-    sound = {**required, **dict.fromkeys(_OPTIONAL)}
-    found = trail.each_member(kind, request, read, document, sound)
-    with trail.tolerating(kind, request, "code_challenge_methods_supported"):
-        # threat: pkce-downgrade-to-an-older-server
-        require_pkce(found, allow_missing=config.allow_missing_pkce)
-    trail.tell(kind, request, found, document)
-    return found
+    """Return an authorization server by the first of its documents that can be used.
 
-
-def _not_named(server: str, wanted: str, named: Sequence[str]) -> DiscoveryError:
-    return DiscoveryError(
-        f"{quote(server)} no longer names {quote(wanted)} as its authorization server, "
-        f"but {', '.join(quote(i) for i in named[:3])}. "
-        "Credentials are not sent to another one."
-    )
-
-
-def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> AuthorizationServer:
+    One that nobody named may be without any: it has the default endpoints of 2025-03-26 then.
+    """
     # threat: metadata-in-the-clear
     require_endpoint(issuer, "authorization server")
     # threat: issuer-with-a-query
@@ -355,43 +305,36 @@ def _issuer(config: ServerConfig, issuer: str, http: Http, trail: _Trail) -> Aut
         )
     problem: McpnbError | None = None
     for url in authorization_server_urls(issuer):
-        document = None
+        defects: Defects = {}
         try:
             document = _document(url, http, trail, "RFC 8414 section 3.1; OIDC Discovery section 4")
+        except (DiscoveryError, ProtocolError) as error:
+            defects[""] = error
+        else:
             if document is None:
                 continue
-            found = authorization_server(document, issuer=issuer, url=url)
-            require_pkce(found, allow_missing=config.allow_missing_pkce)
-        except (DiscoveryError, ProtocolError) as error:
-            rule = getattr(error, "rule", "RFC 8414 section 3.2")
-            trail.pass_by(url, "not used", error, rule)
-            problem = problem or error
-            if document is not None:
-                trail.refused.setdefault(issuer, (url, document))
-        else:
-            trail.tell("authorization-server", f"GET {url}", found, document)
-            return found
+            found, defects = authorization_server(
+                document, issuer=issuer, url=url, allow_missing_pkce=config.allow_missing_pkce
+            )
+            finding = Finding("authorization-server", f"GET {url}", found, document)
+            if not defects:
+                trail.tell(finding)
+                return found
+            trail.refused.setdefault(issuer, (finding, found, defects))
+        first = next(iter(defects.values()))
+        trail.pass_by(url, "not used", first, getattr(first, "rule", "RFC 8414 section 3.2"))
+        problem = problem or first
+    if problem is None and not named:
+        return _without_metadata(issuer, trail)
     raise problem or DiscoveryError(
         f"The authorization server {quote(issuer)} has no metadata at any of its well-known "
         "addresses. Its operator has to put them there."
     )
 
 
-def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> AuthorizationServer:
-    """Take the server's own origin, as the specification of 2025-03-26 had it."""
-    issuer, authorize, token, register = legacy_endpoints(server)
-    with trail.tolerating("credentials", f"POST {server}"):
-        # threat: issuer-not-named
-        if config.issuer is not None and not same_issuer(issuer, config.issuer):
-            raise _not_named(server, config.issuer, [issuer])
-    rule = "specification 2025-03-26: the server's origin is its authorization server"
-    for url in authorization_server_urls(issuer):
-        document = None
-        with trail.tolerating("authorization-server", f"GET {url}"):
-            document = _document(url, http, trail, rule)
-        if document is not None:
-            return _server(config, document, issuer, url, trail)
-    trail.note(issuer, "no metadata: default endpoints", rule)
+def _without_metadata(origin: str, trail: _Trail) -> AuthorizationServer:
+    issuer, authorize, token, register = legacy_endpoints(origin)
+    trail.note(issuer, "no metadata: default endpoints", "specification 2025-03-26")
     found = AuthorizationServer(
         issuer=issuer,
         authorization_endpoint=authorize,
@@ -399,5 +342,5 @@ def _legacy(config: ServerConfig, server: str, http: Http, trail: _Trail) -> Aut
         registration_endpoint=register,
         code_challenge_methods=("S256",),
     )
-    trail.tell("authorization-server", f"authorization server {issuer}", found)
+    trail.tell(Finding("authorization-server", f"authorization server {issuer}", found))
     return found

@@ -22,8 +22,8 @@ import httpx
 import truststore
 
 from mcpnb.errors import DiscoveryError, ServerError, ServerUnreachable
-from mcpnb.oauth.ssrf import ONCE, PinnedTransport, forbidden, literal
-from mcpnb.oauth.urls import may_connect, origin_of
+from mcpnb.oauth.ssrf import ONCE, PinnedTransport, forbidden, literal, may_connect
+from mcpnb.oauth.urls import origin_of
 from mcpnb.scrub import redact_logs
 from mcpnb.text import quote
 
@@ -301,7 +301,7 @@ class Http:
         self._proxied: dict[str, httpx.Client] = {}
         self._lock = threading.Lock()
 
-    def get(self, url: str, *, headers: dict[str, str] | None = None) -> Response:
+    def get(self, url: str) -> Response:
         """GET a document, following redirects within its origin.
 
         Raises:
@@ -311,7 +311,7 @@ class Http:
             ProtocolError: The address is one that may not be contacted.
         """
         for _ in range(_REDIRECTS):
-            response = self._send("GET", url, headers=headers or {})
+            response = self.send("GET", url, headers={})
             location = response.headers.get("location", "")
             if response.status not in (301, 302, 303, 307, 308) or not location:
                 return response
@@ -326,20 +326,31 @@ class Http:
             url = target
         raise DiscoveryError(f"{quote(url)} redirects without end.")
 
-    def probe(
-        self, method: str, url: str, *, content: str = "", headers: dict[str, str]
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str],
+        content: str = "",
+        head_only: bool = False,
     ) -> Response:
-        """Read only the head of a response: an event stream would never end."""
-        return self._send(method, url, content=content, headers=headers, head_only=True)
+        """Send one request. No redirect is followed: it may carry a secret. Raises as `get`.
 
-    def post_form(self, url: str, body: str, headers: dict[str, str]) -> Response:
-        """POST a form to an endpoint. No redirect is followed: it carries a secret."""
-        return self._send("POST", url, content=body, headers=headers)
-
-    def post_json(self, url: str, body: dict[str, Any]) -> Response:
-        """POST a JSON object to an endpoint. No redirect is followed."""
-        headers = {"Content-Type": "application/json"}
-        return self._send("POST", url, content=json.dumps(body), headers=headers)
+        Args:
+            method: The HTTP method.
+            url: Where to.
+            headers: Its own headers.
+            content: Its body.
+            head_only: Leave the body of the response unread: an event stream would never end.
+        """
+        try:
+            response = self._carry(method, url, headers, content, head_only=head_only)
+        except ServerError as error:
+            self._seen(Exchange(method, url, headers, content, error=error))
+            raise
+        self._seen(Exchange(method, url, headers, content, response))
+        return response
 
     def close(self) -> None:
         """Close all connections."""
@@ -380,23 +391,6 @@ class Http:
                         f"({type(error).__name__}): only http and https proxies can."
                     ) from None
             return self._proxied[proxy]
-
-    def _send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: dict[str, str],
-        content: str = "",
-        head_only: bool = False,
-    ) -> Response:
-        try:
-            response = self._carry(method, url, headers, content, head_only=head_only)
-        except ServerError as error:
-            self._seen(Exchange(method, url, headers, content, error=error))
-            raise
-        self._seen(Exchange(method, url, headers, content, response))
-        return response
 
     def _carry(
         self, method: str, url: str, headers: dict[str, str], content: str, *, head_only: bool

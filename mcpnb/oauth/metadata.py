@@ -1,58 +1,17 @@
-"""Metadata documents: where they are (RFC 8414, RFC 9728), and what they say."""
+"""What metadata documents say (RFC 8414, RFC 9728), and which of it is refused."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from authlib.oauth2.rfc8414 import get_well_known_url
-
-from mcpnb.errors import DiscoveryError, ProtocolError
+from mcpnb.errors import DiscoveryError, ProtocolError, ServerError
 from mcpnb.oauth.models import AuthorizationServer, ProtectedResource
 from mcpnb.oauth.scopes import named
 from mcpnb.oauth.urls import require_endpoint, resource_covers, same_issuer
 from mcpnb.text import quote
-
-# Where documents are
-
-
-def _well_known(identifier: str, suffix: str) -> str:
-    # RFC 8414 section 3.1 and RFC 9728 section 3.1: the suffix goes between host and path, without
-    # a terminating slash.
-    url: str = get_well_known_url(identifier.rstrip("/"), external=True, suffix=suffix)
-    return url
-
-
-def protected_resource_urls(server: str) -> list[str]:
-    """Return the candidates for protected-resource metadata (RFC 9728 section 3.1): path, root."""
-    parts, suffix = urlsplit(server), "oauth-protected-resource"
-    origin = f"{parts.scheme}://{parts.netloc}"
-    root = _well_known(origin, suffix)
-    if parts.path in ("", "/"):
-        return [root]
-    path = _well_known(origin + parts.path, suffix)
-    return [f"{path}?{parts.query}" if parts.query else path, root]
-
-
-def authorization_server_urls(issuer: str) -> list[str]:
-    """Return the candidates for authorization-server metadata (specification, discovery page).
-
-    RFC 8414 insertion, OIDC insertion, and, for an issuer with a path, OIDC appending.
-    """
-    urls = [_well_known(issuer, s) for s in ("oauth-authorization-server", "openid-configuration")]
-    if urlsplit(issuer).path.strip("/"):
-        urls.append(issuer.rstrip("/") + "/.well-known/openid-configuration")
-    return urls
-
-
-def legacy_endpoints(server: str) -> tuple[str, str, str, str]:
-    """Return issuer and default endpoints of a 2025-03-26 server without any metadata."""
-    parts = urlsplit(server)
-    origin = f"{parts.scheme}://{parts.netloc}"
-    return origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"
-
-
-# What documents say
 
 # A document names a handful; more is an attack on memory or on the screen.
 _MOST = 200
@@ -68,9 +27,137 @@ _OPTIONAL_ENDPOINTS = (
     "device_authorization_endpoint",
 )
 
+Document = dict[str, Any]
+Defects = dict[str, ServerError]
+"""Why members of a document are refused, by their names. With one, nothing of it may be used."""
+T = TypeVar("T")
 
-def _strings(document: dict[str, Any], name: str) -> tuple[str, ...] | None:
-    value = document.get(name)
+
+class _Members:
+    """A document that is read member by member: one that is refused hides none of the others."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.defects: Defects = {}
+
+    def read(self, name: str, how: Callable[[Any, str], T], otherwise: T) -> T:
+        """Return a member as `how` reads its value; `otherwise`, if that refuses it."""
+        try:
+            return how(self.document.get(name), name)
+        except ServerError as error:
+            self.defects.setdefault(name, error)
+            return otherwise
+
+
+def protected_resource(
+    document: Document, *, server: str, url: str
+) -> tuple[ProtectedResource, Defects]:
+    """Read protected-resource metadata for one MCP server, by its canonical URL.
+
+    Returns:
+        What could be read, and what is wrong with it: a member that is missing or has the wrong
+        type, or a ``resource`` that names something else (RFC 9728 section 3.3).
+    """
+    members = _Members(document)
+    name = document.get("resource_name")
+    resource = functools.partial(_resource, server=server, url=url)
+    found = ProtectedResource(
+        resource=members.read("resource", resource, server),
+        authorization_servers=members.read("authorization_servers", _listed, ()),
+        scopes_supported=members.read("scopes_supported", _scopes, ()),
+        name=name if isinstance(name, str) else None,
+        url=url,
+    )
+    return found, members.defects
+
+
+def _resource(value: object, _: str, *, server: str, url: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise DiscoveryError(f"The protected-resource metadata at {quote(url)} has no “resource”.")
+    # threat: resource-confusion
+    if not resource_covers(value, server):
+        raise ProtocolError(
+            f"The server's metadata is for another resource, {quote(value)}: "
+            "a token for that would not be for this server.",
+            rule="RFC 9728 section 3.3",
+        )
+    return value
+
+
+def authorization_server(
+    document: Document, *, issuer: str, url: str, allow_missing_pkce: bool = False
+) -> tuple[AuthorizationServer, Defects]:
+    """Read the authorization-server metadata at `url`, which was built from `issuer`.
+
+    Returns:
+        What could be read, and what is wrong with it: a member that is missing or has the wrong
+        type, another issuer, an endpoint that is not https, or no PKCE with S256, unless nothing
+        is said of PKCE and the person allows that.
+    """
+    members = _Members(document)
+    own = functools.partial(_issuer, issuer=issuer, url=url)
+    pkce = functools.partial(_pkce, issuer=issuer, allow_missing=allow_missing_pkce)
+    endpoints: dict[str, Any] = {
+        name: members.read(name, require_endpoint, None)
+        for name in _OPTIONAL_ENDPOINTS
+        if document.get(name) is not None
+    }
+    found = AuthorizationServer(
+        issuer=members.read("issuer", own, issuer),
+        authorization_endpoint=members.read(
+            "authorization_endpoint", _authorization_endpoint, issuer
+        ),
+        token_endpoint=members.read("token_endpoint", require_endpoint, issuer),
+        scopes_supported=members.read("scopes_supported", _scopes, ()),
+        code_challenge_methods=members.read("code_challenge_methods_supported", pkce, None),
+        token_auth_methods=members.read("token_endpoint_auth_methods_supported", _strings, None),
+        iss_in_response=document.get("authorization_response_iss_parameter_supported") is True,
+        client_id_metadata=document.get("client_id_metadata_document_supported") is True,
+        url=url,
+        **endpoints,
+    )
+    return found, members.defects
+
+
+def _issuer(value: object, _: str, *, issuer: str, url: str) -> str:
+    # threat: issuer-confusion, foreign-document-of-an-older-server
+    if not isinstance(value, str) or not same_issuer(value, issuer):
+        raise ProtocolError(
+            f"The metadata at {quote(url)} says issuer {quote(value)}, expected {quote(issuer)}: "
+            "none of it is used.",
+            rule="RFC 8414 section 3.3",
+        )
+    return value
+
+
+def _pkce(value: object, name: str, *, issuer: str, allow_missing: bool) -> tuple[str, ...] | None:
+    methods = _strings(value, name)
+    # threat: pkce-downgrade, pkce-plain, pkce-downgrade-to-an-older-server
+    if "S256" in (methods or ()) or (methods is None and allow_missing):
+        return methods
+    what = "does not announce PKCE" if methods is None else "announces PKCE without S256"
+    raise ProtocolError(
+        f"The authorization server {quote(issuer)} {what}, so a stolen code could be used. "
+        "If you trust it all the same (some OpenID providers merely forget to announce it), set "
+        "allow_missing_pkce = true for this server in mcpnb's configuration.",
+        rule="specification 2026-07-28, authorization code protection",
+    )
+
+
+def _authorization_endpoint(value: object, name: str) -> str:
+    url = require_endpoint(value, name)
+    own = {parameter for parameter, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+    # threat: injected-request-parameters
+    if "#" in url or own & _OF_THE_REQUEST:
+        raise ProtocolError(
+            f"The server's {name} {quote(url)} is refused: it has parameters of the request in it, "
+            "or a fragment.",
+            rule="RFC 6749 section 3.1",
+        )
+    return url
+
+
+def _strings(value: object, name: str) -> tuple[str, ...] | None:
     if value is None:
         return None
     if isinstance(value, str):  # seen in the wild: one scope string instead of an array
@@ -80,108 +167,9 @@ def _strings(document: dict[str, Any], name: str) -> tuple[str, ...] | None:
     return tuple(value[:_MOST])
 
 
-def _scopes(document: dict[str, Any]) -> tuple[str, ...]:
-    return named(" ".join(_strings(document, "scopes_supported") or ()))
+def _listed(value: object, name: str) -> tuple[str, ...]:
+    return _strings(value, name) or ()
 
 
-def protected_resource(document: dict[str, Any], *, server: str, url: str) -> ProtectedResource:
-    """Validate protected-resource metadata for one MCP server.
-
-    Args:
-        document: The JSON object.
-        server: The MCP server's canonical URL.
-        url: Where the document came from.
-
-    Raises:
-        DiscoveryError: A member is missing or has the wrong type.
-        ProtocolError: ``resource`` names something else (RFC 9728 section 3.3).
-    """
-    resource = document.get("resource")
-    if not isinstance(resource, str) or not resource:
-        raise DiscoveryError(f"The protected-resource metadata at {quote(url)} has no “resource”.")
-    # threat: resource-confusion
-    if not resource_covers(resource, server):
-        raise ProtocolError(
-            f"The server's metadata is for another resource, {quote(resource)}: "
-            "a token for that would not be for this server.",
-            rule="RFC 9728 section 3.3",
-        )
-    name = document.get("resource_name")
-    return ProtectedResource(
-        resource=resource,
-        authorization_servers=_strings(document, "authorization_servers") or (),
-        scopes_supported=_scopes(document),
-        name=name if isinstance(name, str) else None,
-        url=url,
-    )
-
-
-def authorization_server(document: dict[str, Any], *, issuer: str, url: str) -> AuthorizationServer:
-    """Validate authorization-server metadata against the issuer its address was built from.
-
-    Raises:
-        DiscoveryError: A member is missing or has the wrong type.
-        ProtocolError: The document names another issuer, or an endpoint that is not https.
-    """
-    own = document.get("issuer")
-    # threat: issuer-confusion, foreign-document-of-an-older-server
-    if not isinstance(own, str) or not same_issuer(own, issuer):
-        raise ProtocolError(
-            f"The metadata at {quote(url)} says issuer {quote(own)}, expected {quote(issuer)}: "
-            "none of it is used.",
-            rule="RFC 8414 section 3.3",
-        )
-    optional: dict[str, Any] = {
-        name: require_endpoint(document[name], name)
-        for name in _OPTIONAL_ENDPOINTS
-        if document.get(name) is not None
-    }
-    return AuthorizationServer(
-        issuer=own,
-        authorization_endpoint=_authorization_endpoint(document),
-        token_endpoint=require_endpoint(document.get("token_endpoint"), "token_endpoint"),
-        scopes_supported=_scopes(document),
-        code_challenge_methods=_strings(document, "code_challenge_methods_supported"),
-        token_auth_methods=_strings(document, "token_endpoint_auth_methods_supported"),
-        iss_in_response=document.get("authorization_response_iss_parameter_supported") is True,
-        client_id_metadata=document.get("client_id_metadata_document_supported") is True,
-        url=url,
-        **optional,
-    )
-
-
-def _authorization_endpoint(document: dict[str, Any]) -> str:
-    url = require_endpoint(document.get("authorization_endpoint"), "authorization_endpoint")
-    own = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
-    # threat: injected-request-parameters
-    if "#" in url or own & _OF_THE_REQUEST:
-        raise ProtocolError(
-            f"The server's authorization_endpoint {quote(url)} is refused: it has parameters of "
-            "the request in it, or a fragment.",
-            rule="RFC 6749 section 3.1",
-        )
-    return url
-
-
-def require_pkce(server: AuthorizationServer, *, allow_missing: bool) -> None:
-    """Refuse an authorization server that does not announce PKCE with S256.
-
-    Args:
-        server: Its validated metadata. The 2025-03-26 default endpoints are exempt: there is no
-            document that could announce it.
-        allow_missing: The person's explicit override for this server (``allow_missing_pkce``).
-
-    Raises:
-        ProtocolError: It announces none, or only the plain method.
-    """
-    methods = server.code_challenge_methods
-    # threat: pkce-downgrade, pkce-plain
-    if "S256" in (methods or ()) or not server.url or (methods is None and allow_missing):
-        return
-    what = "does not announce PKCE" if methods is None else "announces PKCE without S256"
-    raise ProtocolError(
-        f"The authorization server {quote(server.issuer)} {what}, so a stolen code could be used. "
-        "If you trust it all the same (some OpenID providers merely forget to announce it), set "
-        "allow_missing_pkce = true for this server in mcpnb's configuration.",
-        rule="specification 2026-07-28, authorization code protection",
-    )
+def _scopes(value: object, name: str) -> tuple[str, ...]:
+    return named(" ".join(_listed(value, name)))

@@ -1,26 +1,156 @@
-"""Connections to allowed addresses only: the address that was checked is the one connected to."""
+"""Where requests, and a person's browser, may be led: to which IP addresses.
+
+A request connects to the address that was checked. OAuth metadata comes from strangers, and whoever
+reads it must not be sent into their own network (MCP security best practices, SSRF).
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import ssl
 import threading
 import time
+import unicodedata
 from concurrent.futures import Future
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import truststore
 
 from mcpnb.errors import ProtocolError
-from mcpnb.oauth.urls import Address, may_connect, unwrapped
+from mcpnb.oauth.models import ServerConfig
 from mcpnb.text import quote
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _MOST_ADDRESSES = 4
 ONCE = httpx.Limits(max_keepalive_connections=0)
 """Each connection carries one request. If a server sends more than its response, the library takes
 the rest for the next response (measured: a registration was read from a second copy of the
 metadata), which RFC 9112 section 6.3 forbids."""
+
+# IPv6 prefixes whose last 32 bits are an IPv4 address: NAT64, the well-known one (RFC 6052) and the
+# local one (RFC 8215), whose other layouts cannot be known; and IPv4-compatible (RFC 4291).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# All that IANA assigns for global use. Of what lies outside, such as the IPv4-translated addresses
+# of a stateless translator (RFC 7915), nobody can tell where it leads.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Where clouds serve credentials or manage machines, outside of the link-local ranges: AWS and GCP
+# over IPv6, Azure's WireServer, Alibaba, Oracle. Never contacted.
+_NEVER = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"),
+    )
+)
+_ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[\da-f]*)", re.ASCII)
+
+
+# Addresses
+
+
+def unwrapped(address: Address) -> Address:
+    """Return the IPv4 address inside an IPv6 one (mapped, 6to4, NAT64, ...), or the address."""
+    if isinstance(address, ipaddress.IPv6Address):
+        compatible = address in _COMPATIBLE and int(address) > 0xFFFF  # not “::” and “::1”
+        # threat: ssrf-ipv4-in-ipv6
+        if compatible or address in _NAT64 or address in _LOCAL_NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        # threat: ssrf-ipv4-in-ipv6
+        return address.ipv4_mapped or address.sixtofour or address
+    return address
+
+
+def may_connect(address: Address, *, private_ok: bool) -> bool:
+    """Whether an address may be contacted; some never are, whoever names them."""
+    real = unwrapped(address)
+    # threat: ssrf-cloud-metadata
+    if real.is_link_local or real.is_multicast or real.is_unspecified or real in _NEVER:
+        return False
+    assigned = isinstance(real, ipaddress.IPv4Address) or real in _GLOBAL_UNICAST
+    # threat: ssrf-private-address, ssrf-unassigned-ipv6
+    return private_ok or (real.is_global and assigned and address not in _LOCAL_NAT64)
+
+
+def literal(host: str) -> Address | None:
+    """Return the address that a host is, if it is one and no name.
+
+    In every notation that resolvers, browsers and proxies accept: ``127.1``, ``2130706433`` and
+    ``0x7f.1`` are this machine, too.
+    """
+    # threat: ssrf-numeric-host
+    plain = host.removesuffix(".")
+    try:
+        return ipaddress.ip_address(plain)
+    except ValueError:
+        pass
+    try:
+        # threat: ssrf-numeric-host
+        return ipaddress.IPv4Address(socket.inet_aton(plain))
+    except (OSError, UnicodeError):
+        return None
+
+
+def forbidden(host: str, found: list[Address]) -> ProtocolError:
+    """Return the error that says that none of these addresses may be contacted."""
+    return ProtocolError(
+        f"{quote(host)} is at {', '.join(map(str, found[:3])) or 'no address'}, inside a private "
+        "or link-local network, where a public server's metadata must not lead. If it is your own "
+        "network, set allow_private_network = true for this server in mcpnb's configuration.",
+        rule="MCP security best practices, server-side request forgery",
+    )
+
+
+# Pages
+
+
+def require_page(url: str, what: str, config: ServerConfig) -> None:
+    """Check a page that a server sends the person's browser to: never into their own network.
+
+    The browser has cookies there, and one click is enough for a page that acts on a GET.
+
+    Args:
+        url: An endpoint that passed `require_endpoint`.
+        what: Its name in the metadata, for the message.
+        config: The MCP server. One in the person's own network may lead there.
+
+    Raises:
+        ProtocolError: It is an address of this machine or of a private network.
+    """
+    # threat: browser-led-inside
+    if config.allow_private_network or _is_private(config.url) or not _is_private(url):
+        return
+    raise ProtocolError(
+        f"The server's {what} {quote(url)} leads into your own network, and the server is not in "
+        "it. If that is right, set allow_private_network.",
+        rule="MCP security best practices, SSRF",
+    )
+
+
+def _is_private(url: str) -> bool:
+    host = _as_browsers_read(urlsplit(url).hostname or "")
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        # 127.1, 2130706433, 0x7f.0.0.1: addresses to browsers, and no honest way to write one.
+        local = host == "localhost" or host.endswith(".localhost")
+        return local or _ENDS_IN_A_NUMBER.fullmatch(host) is not None
+    return not may_connect(address, private_ok=False)
+
+
+def _as_browsers_read(host: str) -> str:
+    # WHATWG URL, section 3.5, as far as it changes the text: escapes, wide letters and dots, and
+    # what UTS 46 ignores.
+    wide = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower()
+    shown = (c for c in wide if unicodedata.category(c) not in ("Mn", "Cf"))
+    return "".join(shown).rstrip(".")
+
+
+# Connections
 
 
 class PinnedTransport(httpx.BaseTransport):
@@ -109,25 +239,6 @@ class PinnedTransport(httpx.BaseTransport):
             transport.close()
 
 
-def literal(host: str) -> Address | None:
-    """Return the address that a host is, if it is one and no name.
-
-    In every notation that resolvers, browsers and proxies accept: ``127.1``, ``2130706433`` and
-    ``0x7f.1`` are this machine, too.
-    """
-    # threat: ssrf-numeric-host
-    plain = host.removesuffix(".")
-    try:
-        return ipaddress.ip_address(plain)
-    except ValueError:
-        pass
-    try:
-        # threat: ssrf-numeric-host
-        return ipaddress.IPv4Address(socket.inet_aton(plain))
-    except (OSError, UnicodeError):
-        return None
-
-
 def _left(request: httpx.Request) -> float:
     """Return the seconds until a request's deadline. Never 0, which would not wait at all."""
     return max(float(request.extensions["deadline"]) - time.monotonic(), 0.001)
@@ -157,13 +268,3 @@ def _resolve(host: str, port: int, request: httpx.Request) -> list[Address]:
         raise httpx.ConnectTimeout("name resolution takes too long", request=request) from None
     except (OSError, UnicodeError) as error:
         raise httpx.ConnectError(f"name resolution failed: {error}", request=request) from error
-
-
-def forbidden(host: str, found: list[Address]) -> ProtocolError:
-    """Return the error that says that none of these addresses may be contacted."""
-    return ProtocolError(
-        f"{quote(host)} is at {', '.join(map(str, found[:3])) or 'no address'}, inside a private "
-        "or link-local network, where a public server's metadata must not lead. If it is your own "
-        "network, set allow_private_network = true for this server in mcpnb's configuration.",
-        rule="MCP security best practices, server-side request forgery",
-    )

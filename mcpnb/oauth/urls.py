@@ -1,40 +1,18 @@
-"""URLs and IP addresses: which may be used at all, and when two name the same thing."""
+"""URLs: which may be used, which name the same thing, and where a server's metadata is."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
-import unicodedata
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from mcpnb.errors import ConfigError, DiscoveryError, ProtocolError
 from mcpnb.text import quote
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LONGEST = 2_000
 """Characters of an endpoint: it is shown, drawn and sent to pages."""
 _LONGEST_HOST = 253
 """Characters of a name in DNS (RFC 1035 section 2.3.4)."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-_ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[\da-f]*)", re.ASCII)
-
-# IPv6 prefixes whose last 32 bits are an IPv4 address: NAT64, the well-known one (RFC 6052) and the
-# local one (RFC 8215), whose other layouts cannot be known; and IPv4-compatible (RFC 4291).
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-# All that IANA assigns for global use. Of what lies outside, such as the IPv4-translated addresses
-# of a stateless translator (RFC 7915), nobody can tell where it leads.
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-# Where clouds serve credentials or manage machines, outside of the link-local ranges: AWS and GCP
-# over IPv6, Azure's WireServer, Alibaba, Oracle. Never contacted.
-_NEVER = frozenset(
-    map(
-        ipaddress.ip_address,
-        ("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"),
-    )
-)
 
 
 # Parts
@@ -117,51 +95,6 @@ def _is_secure(parts: SplitResult) -> bool:
     return bool(parts.hostname) and (parts.scheme.lower() == "https" or local)
 
 
-# IP addresses
-
-
-def unwrapped(address: Address) -> Address:
-    """Return the IPv4 address inside an IPv6 one (mapped, 6to4, NAT64, ...), or the address."""
-    if isinstance(address, ipaddress.IPv6Address):
-        compatible = address in _COMPATIBLE and int(address) > 0xFFFF  # not “::” and “::1”
-        # threat: ssrf-ipv4-in-ipv6
-        if compatible or address in _NAT64 or address in _LOCAL_NAT64:
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        # threat: ssrf-ipv4-in-ipv6
-        return address.ipv4_mapped or address.sixtofour or address
-    return address
-
-
-def may_connect(address: Address, *, private_ok: bool) -> bool:
-    """Whether an address may be contacted; some never are, whoever names them."""
-    real = unwrapped(address)
-    # threat: ssrf-cloud-metadata
-    if real.is_link_local or real.is_multicast or real.is_unspecified or real in _NEVER:
-        return False
-    assigned = isinstance(real, ipaddress.IPv4Address) or real in _GLOBAL_UNICAST
-    # threat: ssrf-private-address, ssrf-unassigned-ipv6
-    return private_ok or (real.is_global and assigned and address not in _LOCAL_NAT64)
-
-
-def _is_private(url: str) -> bool:
-    host = _as_browsers_read(_split(url).hostname or "")
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        # 127.1, 2130706433, 0x7f.0.0.1: addresses to browsers, and no honest way to write one.
-        local = host == "localhost" or host.endswith(".localhost")
-        return local or _ENDS_IN_A_NUMBER.fullmatch(host) is not None
-    return not may_connect(address, private_ok=False)
-
-
-def _as_browsers_read(host: str) -> str:
-    # WHATWG URL, section 3.5, as far as it changes the text: escapes, wide letters and dots, and
-    # what UTS 46 ignores.
-    wide = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower()
-    shown = (c for c in wide if unicodedata.category(c) not in ("Mn", "Cf"))
-    return "".join(shown).rstrip(".")
-
-
 # What may be used
 
 
@@ -226,30 +159,6 @@ def require_endpoint(url: object, what: str) -> str:
             rule="OAuth 2.1 section 1.5; MCP security best practices, URL schemes",
         )
     return url
-
-
-def require_page(url: str, what: str, *, server: str, allow_private: bool) -> str:
-    """Check a page that a server sends the person's browser to: never into their own network.
-
-    The browser has cookies there, and one click is enough for a page that acts on a GET.
-
-    Args:
-        url: An endpoint that passed `require_endpoint`.
-        what: Its name in the metadata, for the message.
-        server: The MCP server that the person gave. One in their own network may lead there.
-        allow_private: Whether configuration allows it.
-
-    Raises:
-        ProtocolError: It is an address of this machine or of a private network.
-    """
-    # threat: browser-led-inside
-    if allow_private or _is_private(server) or not _is_private(url):
-        return url
-    raise ProtocolError(
-        f"The server's {what} {quote(url)} leads into your own network, and the server is not in "
-        "it. If that is right, set allow_private_network.",
-        rule="MCP security best practices, SSRF",
-    )
 
 
 def require_callback(url: object) -> str:
@@ -328,3 +237,42 @@ def resource_covers(resource: str, server: str) -> bool:
     base, path = named.path.rstrip("/"), own.path.rstrip("/")
     # threat: resource-that-looks-alike
     return path == base or path.startswith(base + "/")
+
+
+# Where metadata is
+
+
+def _well_known(identifier: str, suffix: str) -> str:
+    # RFC 8414 section 3.1 and RFC 9728 section 3.1: the suffix goes between host and path, without
+    # a terminating slash.
+    parts = urlsplit(identifier)
+    path = f"/.well-known/{suffix}{parts.path.rstrip('/')}"
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def protected_resource_urls(server: str) -> list[str]:
+    """Return the candidates for protected-resource metadata (RFC 9728 section 3.1): path, root."""
+    parts, suffix = urlsplit(server), "oauth-protected-resource"
+    root = _well_known(f"{parts.scheme}://{parts.netloc}", suffix)
+    if parts.path in ("", "/"):
+        return [root]
+    path = _well_known(server, suffix)
+    return [f"{path}?{parts.query}" if parts.query else path, root]
+
+
+def authorization_server_urls(issuer: str) -> list[str]:
+    """Return the candidates for authorization-server metadata (specification, discovery page).
+
+    RFC 8414 insertion, OIDC insertion, and, for an issuer with a path, OIDC appending.
+    """
+    urls = [_well_known(issuer, s) for s in ("oauth-authorization-server", "openid-configuration")]
+    if urlsplit(issuer).path.strip("/"):
+        urls.append(issuer.rstrip("/") + "/.well-known/openid-configuration")
+    return urls
+
+
+def legacy_endpoints(server: str) -> tuple[str, str, str, str]:
+    """Return issuer and default endpoints of a 2025-03-26 server without any metadata."""
+    parts = urlsplit(server)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    return origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"

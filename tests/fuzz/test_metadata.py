@@ -10,22 +10,24 @@ from hypothesis import strategies as st
 from mcpnb.errors import DiscoveryError
 from mcpnb.oauth import metadata
 from mcpnb.oauth.http import Response
-from mcpnb.oauth.metadata import authorization_server_urls, protected_resource_urls
 from mcpnb.oauth.models import AuthorizationServer, ProtectedResource
 from mcpnb.oauth.registration import metadata as client_metadata
 from mcpnb.oauth.scopes import chosen
+from mcpnb.oauth.ssrf import require_page
 from mcpnb.oauth.urls import (
+    authorization_server_urls,
     canonical_server,
     host_of,
+    protected_resource_urls,
     require_callback,
     require_endpoint,
-    require_page,
     resource_covers,
     same_issuer,
 )
 from tests.fuzz.running import fuzzed, only_ours
 from tests.fuzz.strategies import JSON, JSON_TEXT, TEXT, URLS, documents, objects
 from tests.fuzz.values import (
+    CONFIG,
     ISSUER,
     METADATA,
     RESOURCE_METADATA,
@@ -40,11 +42,17 @@ _LONGEST_ADDRESS = 100_000
 
 
 def resource_from(document: Any) -> ProtectedResource:
-    return metadata.protected_resource(document, server=URL, url=_WHERE)
+    found, defects = metadata.protected_resource(document, server=URL, url=_WHERE)
+    for error in defects.values():
+        raise error
+    return found
 
 
 def server_from(document: Any) -> AuthorizationServer:
-    return metadata.authorization_server(document, issuer=ISSUER, url=_WHERE)
+    found, defects = metadata.authorization_server(document, issuer=ISSUER, url=_WHERE)
+    for error in defects.values():
+        raise error
+    return found
 
 
 @fuzzed(examples=200, document=documents(RESOURCE_METADATA))
@@ -70,7 +78,6 @@ def test_authorization_server_metadata_is_used_or_refused_in_our_words(
         assert found.token_endpoint.startswith(("https://", "http://", "HTTP"))
         request_for(server=found).url.encode()
         client_metadata("http://127.0.0.1/callback", found, chosen(None, None, ("a",), found)[0])
-        metadata.require_pkce(found, allow_missing=False)
 
 
 @fuzzed(examples=100, document=JSON.filter(lambda value: isinstance(value, dict)))
@@ -123,7 +130,7 @@ def test_every_check_of_an_address_says_yes_or_refuses_in_our_words(url: str) ->
         require_callback(url)
     with only_ours():
         endpoint = require_endpoint(url, "token_endpoint")
-        require_page(endpoint, "authorization_endpoint", server=URL, allow_private=False)
+        require_page(endpoint, "authorization_endpoint", CONFIG)
         request_for(
             server=AuthorizationServer(ISSUER, authorization_endpoint=endpoint, token_endpoint=URL)
         ).url.encode()

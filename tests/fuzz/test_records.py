@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import mcpnb
 from mcpnb.login.clients import Registrations
 from mcpnb.login.pending import PendingLogin, PendingLogins
-from mcpnb.oauth import device, token
-from mcpnb.oauth.codec import to_json
-from mcpnb.oauth.credentials import LoginRecord, Tokens
+from mcpnb.oauth.authorization import DeviceRequest
+from mcpnb.oauth.client import login_record
+from mcpnb.oauth.credentials import LoginRecord, Tokens, to_json
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import Secret, ServerConfig
 from mcpnb.stores import FileStore, MemoryStore, RecordName
@@ -30,7 +30,7 @@ from tests.fuzz.values import CONFIG, ISSUER, REGISTRATION, SERVER, URL, request
 
 KEY = RecordName("login", URL)
 _NOW = 1_700_000_000.0
-RECORD = token.login_record(
+RECORD = login_record(
     request_for(),
     Tokens(
         access_token=Secret("access-5hVq2LmT8rZk"),
@@ -40,7 +40,6 @@ RECORD = token.login_record(
         scopes=("read",),
     ),
     CONFIG,
-    now=_NOW,
 ).to_dict()
 _SECRETS = ("access-5hVq2LmT8rZk", "refresh-7wXp4NcB9sJd")
 _HEAD: dict[str, Any] = {
@@ -149,7 +148,7 @@ def test_members_of_a_record_that_nobody_knows_change_nothing(more: dict[str, An
     assert LoginRecord.from_dict(more | RECORD) == LoginRecord.from_dict(RECORD)
 
 
-_DEVICE = device.DeviceRequest(
+_DEVICE = DeviceRequest(
     server=SERVER,
     registration=REGISTRATION,
     resource=URL,

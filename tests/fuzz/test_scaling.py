@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import mcp_types as mcp
 import pytest
 
@@ -28,10 +29,11 @@ from mcpnb.config.files import File
 from mcpnb.config.parse import parse
 from mcpnb.errors import McpnbError
 from mcpnb.login.relay import Relay
-from mcpnb.oauth import metadata, token
+from mcpnb.oauth import client, metadata
 from mcpnb.oauth.authorization import validate_response
 from mcpnb.oauth.challenge import parse_challenges
 from mcpnb.oauth.credentials import LoginRecord
+from mcpnb.oauth.http import Response
 from mcpnb.oauth.urls import canonical_server, host_of
 from mcpnb.text import quote
 from tests.fuzz.test_records import RECORD
@@ -56,7 +58,7 @@ def _server(**changed: Any) -> object:
 
 def _tokens(**changed: Any) -> object:
     document = {"access_token": "a", "token_type": "Bearer"} | changed
-    return token.read_tokens(document, now=0.0, asked=())
+    return client.read_tokens(document, now=0.0, asked=())
 
 
 def _file(name: str, text: str) -> object:
@@ -97,8 +99,10 @@ _CASES: dict[str, Callable[[int], object]] = {
     "an endpoint's host": lambda n: _server(token_endpoint=f"https://{_LETTERS[:n]}/"),
     "an issuer of any kind": lambda n: _server(issuer=["a"] * n),
     "scopes granted": lambda n: _tokens(scope=" ".join(map(str, range(n // 5)))),
-    "an error": lambda n: token.grant_error(
-        400, {"error_description": "a" * n}, doing="x", retry_after=None, sent=("secret",)
+    "an error": lambda n: client.grant_error(
+        Response(URL, 400, httpx.Headers(), b'{"error_description": "%s"}' % (b"a" * n)),
+        "x",
+        sent=("secret",),
     ),
     "a paste": lambda n: validate_response(f"{CALLBACK}?{'a=b&' * (n // 4)}", request_for()),
     "a paste of no address": lambda n: validate_response("://" * (n // 3), request_for()),

@@ -13,10 +13,10 @@ import pytest
 
 from mcpnb.cli.app import say
 from mcpnb.oauth.challenge import Challenge
+from mcpnb.oauth.client import read_tokens
 from mcpnb.oauth.models import AuthorizationServer
 from mcpnb.oauth.registration import from_response
 from mcpnb.oauth.scopes import as_option
-from mcpnb.oauth.token import read_tokens
 from mcpnb.stores import FileStore
 from tests.fakes.notebooks import Notebook
 from tests.fakes.people import answer_of, connect, query_of, sign_in, until, waiting

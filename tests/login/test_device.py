@@ -16,7 +16,7 @@ import mcpnb
 from mcpnb import errors
 from mcpnb.login.pending import PendingLogins
 from mcpnb.login.qr import as_text, modules
-from mcpnb.oauth.device import DeviceRequest
+from mcpnb.oauth.authorization import DeviceRequest
 from mcpnb.tokens import login_key
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import browse, connect, until

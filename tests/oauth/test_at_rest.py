@@ -9,10 +9,8 @@ import pytest
 
 from mcpnb import errors
 from mcpnb.login.pending import PendingLogins
-from mcpnb.oauth.authorization import AuthorizationRequest
-from mcpnb.oauth.codec import from_json, to_json
-from mcpnb.oauth.credentials import LoginRecord, RefreshFailure, Registration
-from mcpnb.oauth.device import DeviceRequest
+from mcpnb.oauth.authorization import AuthorizationRequest, DeviceRequest
+from mcpnb.oauth.credentials import LoginRecord, RefreshFailure, Registration, from_json, to_json
 from mcpnb.oauth.models import AuthorizationServer, Secret
 from mcpnb.stores import MemoryStore, RecordName
 

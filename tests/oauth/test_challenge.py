@@ -155,16 +155,6 @@ def test_a_hostile_field_takes_no_time(field: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
-@given(st.lists(st.text() | st.text('Ba ,="\\\t'), max_size=4))
-def test_no_text_is_an_exception(fields: list[str]) -> None:
-    for challenge in parse_challenges(fields):
-        assert challenge.scheme == challenge.scheme.lower()
-        assert challenge.scopes is None or all(challenge.scopes)
-    bearer_challenge(fields)
-
-
-@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(

@@ -15,13 +15,13 @@ import pytest
 from mcpnb import errors
 from mcpnb.login import Deps, SignInRequest
 from mcpnb.login.clients import Registrations
-from mcpnb.login.pending import PendingLogin
 from mcpnb.login.redirects import Redirect
 from mcpnb.login.request import authorization_request, device_request
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import AuthorizationServer, Discovery, ServerConfig
 from mcpnb.stores import MemoryStore
 from mcpnb.tokens import TokenSource
+from tests import figures
 from tests.fakes.people import (
     answer_of,
     connect,
@@ -42,28 +42,16 @@ JSON = {"Content-Type": "application/json"}
 
 
 LARGE = b'{"padding": "' + b"x" * 10_000_000 + b'"}'
+TOKENS = {"access_token": "access", "token_type": "Bearer"}
 
 
-def fails(fake: FakeServer | str, *kinds: type[Exception]) -> Exception:
-    """Sign in where it must fail; give the error."""
+def fails(fake: FakeServer, *kinds: type[Exception]) -> Exception:
+    """Sign in where it must fail, with nothing registered or stored; give the error."""
     store = MemoryStore()
-    server = fake if isinstance(fake, str) else fake.url
-    session = connect(server, store=store)
-    with pytest.raises(kinds or (errors.ServerError,)) as caught:
-        session.login().wait(timeout=20)
-    assert not session.signed_in
-    assert not connect(server, store=store).signed_in
-    assert len(str(caught.value)) < 1500
-    return caught.value
-
-
-def test_a_host_nobody_listens_at_is_unreachable() -> None:
-    """With its name in the message."""
-    port = free_port()
-
-    error = fails(f"http://127.0.0.1:{port}/mcp", errors.ServerUnreachable)
-
-    assert "127.0.0.1" in str(error)
+    error = fails_before_the_browser(fake.url, *kinds or (errors.ServerError,), store=store)
+    assert not connect(fake.url, store=store).signed_in
+    assert len(str(error)) < 1500
+    return error
 
 
 @pytest.mark.parametrize(
@@ -95,7 +83,7 @@ def test_a_call_says_what_a_sign_in_says(fake: FakeServer) -> None:
         fake.metadata = fake.resource_metadata = None
         with pytest.raises(errors.McpnbError) as called:
             connect(server).call("echo")
-        asked = fails(server)
+        asked = fails_before_the_browser(server, errors.ServerError)
         sentences.append((str(called.value), str(asked)))
 
     for call, sign_in_says in sentences[:2]:
@@ -115,10 +103,14 @@ def test_a_call_says_what_a_sign_in_says(fake: FakeServer) -> None:
     "answer",
     [
         pytest.param(html("Single-page application"), id="a page"),
-        pytest.param(Reply(200, b"{not json", {"Content-Type": "application/json"}), id="not JSON"),
+        pytest.param(Reply(200, b"{not json", JSON), id="not JSON"),
         pytest.param(Reply(200, ["a list"]), id="a list"),
         pytest.param(Reply(200, b"[" * 100_000), id="deep"),
-        pytest.param(Reply(200, LARGE, {"Content-Type": "application/json"}), id="10 MB"),
+        pytest.param(Reply(200, b'{"a":' * 50_000 + b"1" + b"}" * 50_000, JSON), id="deep inside"),
+        pytest.param(Reply(200, b'{"issuer": ' + b"9" * 10_000 + b"}", JSON), id="a long number"),
+        pytest.param(Reply(200, b'{"issuer": "\xff\xfe"}', JSON), id="no UTF-8"),
+        pytest.param(Reply(200, b'{"resource": NaN, "issuer": Infinity}', JSON), id="no numbers"),
+        pytest.param(Reply(200, LARGE, JSON), id="10 MB"),
         pytest.param(redirect("https://elsewhere.example/"), id="redirect to elsewhere"),
         pytest.param(redirect("?again"), id="redirect without end"),
         pytest.param(Reply(500, "down"), id="500"),
@@ -141,28 +133,20 @@ def test_unusable_metadata_is_a_clear_error(fake: FakeServer, path: str, answer:
     assert fake.asked("/register") == []
 
 
-@pytest.mark.threat("metadata-without-end")
+@pytest.mark.threat("metadata-without-end", "metadata-led-elsewhere")
 @pytest.mark.parametrize("path", [PRM, AS_METADATA])
-def test_ten_megabytes_are_not_read_even_of_a_good_document(fake: FakeServer, path: str) -> None:
-    """What a server may put into memory is bounded."""
-    document = fake.resource_metadata if path == PRM else fake.metadata
-    fake.always(path, Reply(200, (document or {}) | {"padding": "x" * 10_000_000}))
-
-    fails(fake)
-
-    assert fake.asked("/register") == []
-
-
-@pytest.mark.threat("metadata-led-elsewhere")
-@pytest.mark.parametrize("path", [PRM, AS_METADATA])
-def test_a_good_document_behind_a_redirect_to_elsewhere_is_not_fetched(
-    fakes: Callable[[], FakeServer], path: str
+@pytest.mark.parametrize("how", ["ten megabytes", "behind a redirect to elsewhere"])
+def test_a_good_document_is_not_read_from_anywhere_or_to_any_length(
+    fakes: Callable[[], FakeServer], path: str, how: str
 ) -> None:
-    """The origin is what makes it that server's own word."""
+    """The origin is what makes it that server's own word; memory is bounded."""
     fake, elsewhere = fakes(), fakes()
-    document = fake.resource_metadata if path == PRM else fake.metadata
-    elsewhere.always("/document", Reply(200, document))
-    fake.always(path, redirect(f"{elsewhere.base}/document"))
+    document = (fake.resource_metadata if path == PRM else fake.metadata) or {}
+    if how == "ten megabytes":
+        fake.always(path, Reply(200, document | {"padding": "x" * 10_000_000}))
+    else:
+        elsewhere.always("/document", Reply(200, document))
+        fake.always(path, redirect(f"{elsewhere.base}/document"))
 
     fails(fake)
 
@@ -259,33 +243,6 @@ def test_a_refused_registration_is_told(fake: FakeServer, answer: Reply) -> None
         assert "no loopback here" in str(error)
 
 
-@pytest.mark.threat("token-type", "token-that-adds-a-header")
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"token_type": "DPoP"},
-        {"token_type": "mac"},
-        {"access_token": None},
-        {"access_token": ""},
-        {"access_token": 7},
-        {"access_token": "line\r\nSet-Cookie: a=b"},
-    ],
-)
-def test_a_token_that_cannot_be_used_is_no_login(fake: FakeServer, changes: dict[str, Any]) -> None:
-    """A bearer token, a string, fit for a header: anything else ends the sign-in."""
-    fake.token_changes = changes
-    session = connect(fake.url)
-    login = session.login()
-    login.wait_for("waiting", timeout=10)
-    assert login.url is not None
-
-    with pytest.raises((errors.GrantError, errors.ServerError)):
-        login.submit(answer_of(login.url))
-
-    assert login.state == "failed"
-    assert not session.signed_in
-
-
 @pytest.mark.parametrize("kind", ["bearer", "BEARER", None])
 def test_the_token_types_case_does_not_matter(fake: FakeServer, kind: str | None) -> None:
     """RFC 6749 section 5.1; some servers leave it out altogether."""
@@ -297,7 +254,7 @@ def test_the_token_types_case_does_not_matter(fake: FakeServer, kind: str | None
     assert session.call("echo", text="fine").text == "fine"
 
 
-@pytest.mark.threat("answer-without-a-token")
+@pytest.mark.threat("answer-without-a-token", "token-type", "token-that-adds-a-header")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -307,26 +264,37 @@ def test_the_token_types_case_does_not_matter(fake: FakeServer, kind: str | None
         Reply(drop=True),
         html("Welcome"),
         Reply(200, LARGE),
+        Reply(200, ["access"]),
+        Reply(200, TOKENS | {"access_token": None}),
+        Reply(200, TOKENS | {"access_token": ""}),
+        Reply(200, TOKENS | {"access_token": 7}),
+        Reply(200, TOKENS | {"access_token": ["access"]}),
+        Reply(200, TOKENS | {"access_token": "with space"}),
+        Reply(200, TOKENS | {"access_token": "line\r\nSet-Cookie: a=b"}),
+        Reply(200, TOKENS | {"access_token": "line\n"}),
+        Reply(200, TOKENS | {"access_token": "ünicode"}),
+        Reply(200, TOKENS | {"token_type": "DPoP"}),
+        Reply(200, TOKENS | {"token_type": "mac"}),
+        Reply(200, TOKENS | {"token_type": ["Bearer"]}),
+        Reply(200, TOKENS | {"token_type": ""}),
     ],
 )
-def test_a_code_that_is_not_exchanged_leaves_nothing_behind(
-    fake: FakeServer, answer: Reply
-) -> None:
-    """And the next sign-in is a clean one."""
+def test_what_is_no_usable_token_is_no_login(fake: FakeServer, answer: Reply) -> None:
+    """A bearer token, a string, fit for a header: anything else ends the sign-in."""
     fake.always("/token", answer)
     session = connect(fake.url)
-    login = session.login()
-    login.wait_for("waiting", timeout=10)
-    assert login.url is not None
+    login, url = waiting(session)
 
-    with pytest.raises((errors.GrantError, errors.ServerError)):
-        login.submit(answer_of(login.url))
+    with pytest.raises((errors.GrantError, errors.ServerError)) as caught:
+        login.submit(answer_of(url))
 
+    assert str(caught.value).isprintable()
+    assert "line" not in str(caught.value)
     assert login.state == "failed"
     assert not session.signed_in
 
 
-@pytest.mark.threat("code-led-elsewhere")
+@pytest.mark.threat("code-led-elsewhere", "redirect-with-a-secret")
 @pytest.mark.parametrize("status", [302, 307, 308])
 def test_a_redirect_of_the_token_endpoint_is_not_followed(
     fakes: Callable[[], FakeServer], status: int
@@ -334,12 +302,10 @@ def test_a_redirect_of_the_token_endpoint_is_not_followed(
     """A code and its verifier go where they were meant to go."""
     fake, thief = fakes(), fakes()
     fake.always("/token", redirect(f"{thief.base}/token", status))
-    login = connect(fake.url).login()
-    login.wait_for("waiting", timeout=10)
-    assert login.url is not None
+    login, url = waiting(connect(fake.url))
 
     with pytest.raises((errors.GrantError, errors.ServerError)):
-        login.submit(answer_of(login.url))
+        login.submit(answer_of(url))
 
     assert thief.requests == []
 
@@ -482,89 +448,105 @@ def test_of_a_name_given_twice_the_checked_value_is_the_one_used(
     assert foreign.requests == []
 
 
-@pytest.mark.threat("metadata-not-json")
-@pytest.mark.parametrize("path", [PRM, AS_METADATA])
-@pytest.mark.parametrize(
-    "text",
-    [
-        b'{"issuer": ' + b"9" * 10_000 + b"}",
-        b'{"issuer": "\xff\xfe"}',
-        b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
-        b"{'issuer': 'x'}",
-        b'{"resource": NaN, "issuer": Infinity}',
-    ],
-    ids=["a long number", "no UTF-8", "deep", "not JSON", "no numbers"],
-)
-def test_a_document_that_breaks_readers_is_a_clear_error(
-    fake: FakeServer, path: str, text: bytes
+# Calls, and their token, led elsewhere
+
+
+@pytest.mark.threat("redirect-of-calls")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_call_is_not_redirected_to_elsewhere(
+    fakes: Callable[[], FakeServer], status: int
 ) -> None:
-    """Never the exception of a library."""
-    fake.always(path, Reply(200, text, JSON))
+    """Neither with the token nor without: what it asks for would be somebody else's to read."""
+    figures.add("attacks tried")
+    fake, other = fakes(), fakes()
+    session = connect(fake.url)
+    sign_in(session)
+    fake.always("/mcp", redirect(other.url, status))
 
-    error = fails_before_the_browser(fake.url, errors.ServerError)
+    with pytest.raises(errors.McpnbError):
+        session.call("echo", text="for one server only")
 
-    assert "Unexpected" not in str(error)
-    assert fake.asked("/register") == []
+    assert other.requests == []
+
+
+@pytest.mark.slow
+@pytest.mark.threat("sse-endpoint-elsewhere")
+@pytest.mark.timeout(20)
+def test_an_event_stream_cannot_send_calls_to_another_origin(
+    fakes: Callable[[], FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older transport's first event says where to post. Nor does it make a call hang."""
+    figures.add("attacks tried")
+    monkeypatch.setattr("mcpnb.calls.client._CONNECT", 2.0)
+    fake, other = fakes(), fakes()
+    session = connect(fake.url)
+    sign_in(session)
+    stream = f"event: endpoint\ndata: {other.url}\n\n".encode()
+    events = {"Content-Type": "text/event-stream"}
+    fake.routes["/mcp"] = lambda request: (
+        Reply(200, stream, events) if request.method == "GET" else Reply(405)
+    )
+
+    with pytest.raises(errors.McpnbError):
+        session.call("echo", text="hi")
+
+    assert fake.asked("/mcp", "GET")
+    assert other.requests == []
+
+
+# Pages that a person is sent to
 
 
 class TestPages:
+    """Of a public server whose metadata leads into the person's own network."""
+
     @pytest.fixture
     def http(self, fake: FakeServer) -> Iterator[Http]:
         """Open what reaches the fake only: that of a server of this machine."""
         with closing(Http(fake.url)) as http:
             yield http
 
-    def discovery(self, authorize: str, device: str | None = None) -> Discovery:
-        """Say what was found out of a public server."""
-        server = AuthorizationServer(
-            issuer=ISSUER,
-            authorization_endpoint=authorize,
-            token_endpoint=f"{ISSUER}/token",
-            device_authorization_endpoint=device,
+    def found(
+        self, http: Http, *, allowed: bool, authorize: str = f"{ISSUER}/authorize", device: str = ""
+    ) -> tuple[SignInRequest, Deps, Discovery]:
+        """Say what was found out of it by a person with a client of their own."""
+        config = ServerConfig(
+            PUBLIC, client_id="mine", issuer=ISSUER, allow_private_network=allowed
         )
-        return Discovery(PUBLIC, PUBLIC, None, server)
-
-    def config(self, *, allowed: bool) -> ServerConfig:
-        """Give what a person configured of it, with a client of their own."""
-        return ServerConfig(PUBLIC, client_id="mine", issuer=ISSUER, allow_private_network=allowed)
-
-    def deps(self, http: Http, *, allowed: bool) -> Deps:
-        config = self.config(allowed=allowed)
         deps = Deps.of(config, TokenSource(config, MemoryStore()), None)
         deps.http.close()
         clients = Registrations(config, deps.tokens.store, http)
-        return replace(deps, http=http, clients=clients)
-
-    def in_the_browser(self, http: Http, authorize: str, *, allowed: bool) -> PendingLogin:
-        redirect = Redirect("paste", "http://127.0.0.1:1/callback", known=True, comes_again=True)
-        return authorization_request(
-            SignInRequest(), self.deps(http, allowed=allowed), self.discovery(authorize), redirect
+        server = AuthorizationServer(
+            ISSUER, authorize, f"{ISSUER}/token", device_authorization_endpoint=device or None
         )
-
-    def on_a_device(self, http: Http, fake: FakeServer, *, allowed: bool) -> PendingLogin:
-        discovery = self.discovery(f"{ISSUER}/authorize", f"{fake.base}/device_authorization")
-        return device_request(SignInRequest(), self.deps(http, allowed=allowed), discovery)
+        discovery = Discovery(PUBLIC, PUBLIC, None, server)
+        return SignInRequest(), replace(deps, http=http, clients=clients), discovery
 
     @pytest.mark.threat("browser-led-inside")
     def test_opens_no_page_inside(self, fake: FakeServer, http: Http) -> None:
+        redirect = Redirect("paste", "http://127.0.0.1:1/callback", known=True, comes_again=True)
         inside = "https://192.168.1.1/reboot"
         with pytest.raises(errors.ProtocolError, match="authorization_endpoint"):
-            self.in_the_browser(http, inside, allowed=False)
-        assert self.in_the_browser(http, inside, allowed=True).request.url.startswith(inside)
-        pending = self.in_the_browser(http, f"{ISSUER}/authorize", allowed=False)
-        assert pending.request.url.startswith(f"{ISSUER}/authorize?")
+            authorization_request(*self.found(http, allowed=False, authorize=inside), redirect)
+        for found, page in (
+            (self.found(http, allowed=True, authorize=inside), inside),
+            (self.found(http, allowed=False), f"{ISSUER}/authorize?"),
+        ):
+            assert authorization_request(*found, redirect).request.url.startswith(page)
         assert fake.requests == []
 
     @pytest.mark.threat("browser-led-inside")
     @pytest.mark.parametrize("inside", ["verification_uri", "verification_uri_complete"])
     def test_shows_none_for_another_device(self, fake: FakeServer, http: Http, inside: str) -> None:
-        phone = OtherDevice(fake)
+        phone, endpoint = OtherDevice(fake), f"{fake.base}/device_authorization"
         phone.answer |= {
             "verification_uri": f"{ISSUER}/device",
             "verification_uri_complete": f"{ISSUER}/device?user_code=WDJB-MJHT",
         }
-        assert self.on_a_device(http, fake, allowed=False).request.url.startswith(ISSUER)
+        strict = self.found(http, allowed=False, device=endpoint)
+        assert device_request(*strict).request.url.startswith(ISSUER)
         phone.answer |= {"verification_uri_complete": None, inside: "https://10.0.0.1/device"}
         with pytest.raises(errors.ProtocolError, match="verification_uri"):
-            self.on_a_device(http, fake, allowed=False)
-        assert self.on_a_device(http, fake, allowed=True).request.url == "https://10.0.0.1/device"
+            device_request(*strict)
+        allowed = self.found(http, allowed=True, device=endpoint)
+        assert device_request(*allowed).request.url == "https://10.0.0.1/device"

@@ -19,7 +19,8 @@ import pytest
 
 from mcpnb import errors
 from mcpnb.oauth.http import Http
-from mcpnb.oauth.urls import may_connect
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.oauth.ssrf import may_connect, require_page
 from tests import figures
 from tests.fakes.people import until
 from tests.fakes.server import FakeServer
@@ -138,7 +139,7 @@ def test_a_public_servers_metadata_leads_to_no_private_network(
         with pytest.raises(errors.ProtocolError, match="allow_private_network"):
             policy.get(url)
         with pytest.raises(errors.ProtocolError):
-            policy.post_form(url, "a=1", {})
+            policy.send("POST", url, headers={}, content="a=1")
 
     assert fake.requests == []
 
@@ -409,7 +410,7 @@ class TestOneDeadline:
             began = time.monotonic()
 
             with pytest.raises(errors.ServerUnreachable, match="cannot be reached") as caught:
-                http.post_form(f"http://silent.example:{port}/token", "a=1", {})
+                http.send("POST", f"http://silent.example:{port}/token", headers={})
 
             assert time.monotonic() - began < 5
             assert not caught.value.sent
@@ -455,3 +456,79 @@ def test_a_server_once_seen_to_be_public_stays_so_whatever_a_slow_look_up_says(
         with pytest.raises(errors.ProtocolError):
             inside.result(10)
     assert fake.requests == []
+
+
+# Pages that a server sends the browser to
+
+INSIDE = [
+    "https://192.168.1.1/reboot",
+    "https://10.0.0.1/",
+    "https://172.16.0.1/",
+    "https://169.254.169.254/",
+    "https://100.64.0.1/",
+    "http://127.0.0.1:8888/",
+    "http://[::1]:8888/",
+    "https://[fd00::1]/",
+    "https://[fe80::1%25eth0]/",
+    "https://[fec0::1]/",
+    "http://localhost:8888/",
+    "https://LocalHost./",
+    "https://router.localhost/",
+    "https://0.0.0.0/",
+]
+IN_DISGUISE = [
+    "https://[::ffff:192.168.1.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[2002:c0a8:101::1]/",
+    "https://[64:ff9b::c0a8:101]/",
+    "https://127.1/",
+    "https://2130706433/",
+    "https://0x7f.0.0.1/",
+    "https://0x7f000001/",
+    "https://0177.0.0.1/",
+    "https://192.168.1.1./",
+    "https://127%2e0.0.1/",
+    "https://%6cocalhost/",
+    "https://local%C2%ADhost/",
+    "https://１２７.０.０.１/",  # noqa: RUF001  wide digits, which browsers narrow
+    "https://127。0。0。1/",
+    "https://ⓛocalhost/",
+    "https://local\ufe0fhost/",
+]
+OUTSIDE = [
+    "https://as.example/authorize",
+    "https://as.example:8443/authorize?x=1",
+    "https://bücher.example/",
+    "https://例え.テスト/",
+    "https://8.8.8.8/",
+    "https://[2606:4700::1111]/",
+    "https://[::ffff:8.8.8.8]/",
+    "https://localhost.example/",
+    "https://mylocalhost/",
+    "https://127.0.0.1.as.example/",
+    "https://1password.example/",
+    "https://as.0xyz/",
+]
+
+
+@pytest.mark.threat("browser-led-inside")
+@pytest.mark.parametrize("url", INSIDE + IN_DISGUISE)
+def test_a_public_server_leads_nobody_into_their_own_network(url: str) -> None:
+    """Whatever browsers take for such an address counts."""
+    with pytest.raises(errors.ProtocolError, match=r"verification_uri .* allow_private_network"):
+        require_page(url, "verification_uri", ServerConfig("https://mcp.example/mcp"))
+    require_page(url, "page", ServerConfig("https://mcp.example", allow_private_network=True))
+
+
+@pytest.mark.parametrize("url", INSIDE + OUTSIDE)
+@pytest.mark.parametrize(
+    "server",
+    ["http://127.0.0.1:1/mcp", "http://localhost:1", "https://10.1.2.3", "https://[fd00::2]"],
+)
+def test_a_server_of_that_network_may_lead_there(url: str, server: str) -> None:
+    require_page(url, "page", ServerConfig(server))
+
+
+@pytest.mark.parametrize("url", OUTSIDE)
+def test_a_public_server_leads_to_any_page_outside(url: str) -> None:
+    require_page(url, "page", ServerConfig("https://mcp.example/mcp"))

@@ -1,24 +1,27 @@
-"""Token answers, scopes and PKCE: what is taken, and what is not."""
+"""The requests of a client and the responses to them; scopes and PKCE."""
 
 from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, quote_plus, urlencode
+from urllib.parse import quote_plus
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mcpnb import errors
-from mcpnb.oauth import token
+from mcpnb.oauth import client
 from mcpnb.oauth.authorization import AuthorizationRequest, ValidatedResponse
 from mcpnb.oauth.credentials import LoginRecord, Registration, Tokens
-from mcpnb.oauth.metadata import authorization_server, protected_resource, require_pkce
+from mcpnb.oauth.http import Http
+from mcpnb.oauth.metadata import authorization_server
 from mcpnb.oauth.models import AuthorizationServer, Secret
 from mcpnb.oauth.scopes import chosen, covers, scopes_from, union
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply, Request
 
 NOW = 1_000_000.0
 ISSUER = "https://as.example"
@@ -41,7 +44,7 @@ AS = AuthorizationServer(
 
 def read(previous: Tokens | None = None, **changes: Any) -> Tokens:
     document = {n: v for n, v in (ANSWER | changes).items() if v is not None}
-    return token.read_tokens(document, now=NOW, asked=("x", "y"), previous=previous)
+    return client.read_tokens(document, now=NOW, asked=("x", "y"), previous=previous)
 
 
 class TestTokenAnswers:
@@ -82,41 +85,6 @@ class TestTokenAnswers:
     ) -> None:
         assert read(expires_in=said).lifetime == seconds
 
-    @pytest.mark.threat("token-type", "token-that-adds-a-header")
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {"access_token": None},
-            {"access_token": ""},
-            {"access_token": 5},
-            {"access_token": ["access"]},
-            {"access_token": "with space"},
-            {"access_token": "line\r\nX-Injected: yes"},
-            {"access_token": "line\n"},
-            {"access_token": "ünicode"},
-            {"token_type": "mac"},
-            {"token_type": "DPoP"},
-            {"token_type": ["Bearer"]},
-            {"token_type": ""},
-        ],
-    )
-    def test_what_is_no_bearer_token_is_a_clear_error(self, changes: dict[str, Any]) -> None:
-        with pytest.raises(errors.GrantError) as caught:
-            read(**changes)
-
-        assert str(caught.value).isprintable()
-        assert "line" not in str(caught.value)
-
-    @pytest.mark.threat("answer-without-a-token")
-    @pytest.mark.parametrize("document", [None, [], "access", 5, True])
-    def test_what_is_no_object_is_a_clear_error(self, document: Any) -> None:
-        with pytest.raises(errors.GrantError, match="not a JSON object"):
-            token.read_tokens(document, now=NOW, asked=())
-
-    @pytest.mark.parametrize("kind", [None, "bearer", "BEARER", "Bearer"])
-    def test_the_type_may_be_in_any_case_or_left_out(self, kind: str | None) -> None:
-        assert read(token_type=kind).access_token.reveal() == "access"
-
     @pytest.mark.parametrize("scope", [None, "", "  ", ["a"], 5])
     def test_scopes_that_are_not_said_are_those_asked_for(self, scope: Any) -> None:
         """RFC 6749 section 5.1; after a refresh, those that were granted."""
@@ -136,29 +104,10 @@ class TestTokenAnswers:
         assert read(BEFORE).refresh_token == Secret("refresh")
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
-    max_leaves=4,
-)
-
-
-@pytest.mark.slow
-@settings(max_examples=300, deadline=None)
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(ANSWER, JSON)), st.booleans())
-def test_any_answer_is_tokens_or_a_grant_error(document: dict[str, Any], refreshing: bool) -> None:  # noqa: FBT001
-    try:
-        tokens = token.read_tokens(
-            document, now=NOW, asked=(), previous=BEFORE if refreshing else None
-        )
-    except errors.GrantError:
-        return
-    assert tokens.access_token.reveal().isascii()
-    assert tokens.expires_at is None or NOW < tokens.expires_at < NOW + 4e8
-
-
 class TestRequests:
-    ANSWERED = ValidatedResponse(
+    """What a token endpoint is sent, and what an error of it may repeat."""
+
+    CODE = ValidatedResponse(
         AuthorizationRequest(
             AS,
             Registration(ISSUER, "id&é", "dcr"),
@@ -166,56 +115,100 @@ class TestRequests:
             resource="https://mcp.example/mcp",
             scopes=("a",),
         ),
-        Secret("c&de"),
+        Secret("c&de-of it"),
     )
 
-    @pytest.mark.threat("token-for-another-audience")
-    def test_an_exchange_sends_each_parameter_once(self) -> None:
-        body, headers = token.exchange(self.ANSWERED)
+    @pytest.fixture
+    def http(self, fake: FakeServer) -> Iterator[Http]:
+        fake.routes["/token"] = lambda _: Reply(200, ANSWER)
+        with closing(Http(fake.url)) as http:
+            yield http
 
-        assert parse_qs(body, strict_parsing=True) == {
+    def code(self, fake: FakeServer, registration: Registration | None = None) -> ValidatedResponse:
+        request = self.CODE.request
+        server = replace(request.server, token_endpoint=f"{fake.base}/token")
+        registration = registration or request.registration
+        request = replace(request, server=server, registration=registration)
+        return replace(self.CODE, request=request)
+
+    @pytest.mark.threat("token-for-another-audience")
+    def test_an_exchange_sends_each_parameter_once(self, fake: FakeServer, http: Http) -> None:
+        client.exchange(self.code(fake), http)
+
+        [sent] = fake.asked("/token")
+        assert sent.form == {
             "grant_type": ["authorization_code"],
-            "code": ["c&de"],
+            "code": ["c&de-of it"],
             "redirect_uri": ["http://127.0.0.1:1/callback"],
-            "code_verifier": [self.ANSWERED.request.verifier.reveal()],
+            "code_verifier": [self.CODE.request.verifier.reveal()],
             "resource": ["https://mcp.example/mcp"],
             "client_id": ["id&é"],
         }
-        assert "Authorization" not in headers
+        assert "authorization" not in sent.headers
 
     @pytest.mark.threat("secret-sent-another-way", "token-for-another-audience")
     @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
-    def test_a_secret_is_sent_in_the_way_agreed_on_only(self, method: Any) -> None:
+    def test_a_secret_is_sent_in_the_way_agreed_on_only(
+        self, fake: FakeServer, http: Http, method: Any
+    ) -> None:
         registration = Registration(ISSUER, "id:1", "dcr", method, Secret("s:% é"))
-        record = LoginRecord("https://m", None, "https://m", registration, "https://t", BEFORE)
+        endpoint = f"{fake.base}/token"
 
-        body, headers = token.refresh(record)
+        client.refresh(LoginRecord("s", None, "https://m", registration, endpoint, BEFORE), http)
 
-        form = parse_qs(body, strict_parsing=True)
-        assert form["refresh_token"] == ["old refresh"]
-        assert form["resource"] == ["https://m"]
-        assert "scope" not in form
-        assert ("client_secret" in form) is (method == "client_secret_post")
-        assert ("Authorization" in headers) is (method == "client_secret_basic")
-        if method == "client_secret_basic":
-            # RFC 6749 section 2.3.1: form-encoded first, so that a colon is no separator.
-            pair = base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode()
-            assert pair == "id%3A1:s%3A%25+%C3%A9"
+        [sent] = fake.asked("/token")
+        assert sent.form["refresh_token"] == ["old refresh"]
+        assert sent.form["resource"] == ["https://m"]
+        assert "scope" not in sent.form
+        assert ("client_secret" in sent.form) is (method == "client_secret_post")
+        # RFC 6749 section 2.3.1: form-encoded first, so that a colon is no separator.
+        pair = base64.b64encode(b"id%3A1:s%3A%25+%C3%A9").decode()
+        basic = f"Basic {pair}" if method == "client_secret_basic" else None
+        assert sent.headers.get("authorization") == basic
 
-    def test_without_a_refresh_token_there_is_no_refresh(self) -> None:
+    def test_without_a_refresh_token_there_is_no_refresh(self, http: Http) -> None:
         tokens = replace(BEFORE, refresh_token=None)
-        registration = Registration(ISSUER, "id", "dcr")
+        record = LoginRecord("s", None, "r", Registration(ISSUER, "id", "dcr"), "t", tokens)
 
         with pytest.raises(errors.GrantError, match="no refresh token"):
-            token.refresh(LoginRecord("s", None, "r", registration, "t", tokens))
+            client.refresh(record, http)
 
     @pytest.mark.parametrize("document", [None, [], {}, {"error": 5}, {"error": "boo\x1b"}])
-    def test_an_error_answer_is_told_with_its_status(self, document: Any) -> None:
-        error = token.grant_error(400, document, doing="The exchange", retry_after=None)
+    def test_an_error_answer_is_told_with_its_status(
+        self, fake: FakeServer, http: Http, document: Any
+    ) -> None:
+        fake.always("/token", Reply(400, document))
+        with pytest.raises(errors.GrantError) as caught:
+            client.exchange(self.code(fake), http)
 
-        assert str(error).isprintable()
-        assert error.status == 400
-        assert isinstance(error.error, str)
+        assert str(caught.value).isprintable()
+        assert caught.value.status == 400
+        assert isinstance(caught.value.error, str)
+
+    @pytest.mark.threat("secret-in-an-error")
+    @pytest.mark.parametrize("method", ["none", "client_secret_post", "client_secret_basic"])
+    def test_an_error_repeats_nothing_that_was_sent(
+        self, fake: FakeServer, http: Http, method: Any
+    ) -> None:
+        """A server may quote the request in its error, in whatever encoding."""
+        secret, code = "s3cret/of+the client", self.CODE.code.reveal()
+        given = None if method == "none" else Secret(secret)
+        response = self.code(fake, Registration(ISSUER, "client", "dcr", method, given))
+
+        def echo(request: Request) -> Reply:
+            sent = f"{request.body.decode()} {request.headers} {request.form}"
+            words = {"error": f"no_such_{code}", "error_description": sent}
+            return Reply(400, words)
+
+        fake.routes["/token"] = echo
+        with pytest.raises(errors.GrantError) as caught:
+            client.exchange(response, http)
+
+        error = caught.value
+        verifier = self.CODE.request.verifier.reveal()
+        for hidden in (secret, code, verifier, quote_plus(secret), quote_plus(code)):
+            assert hidden not in f"{error} {error.error} {error!r}"
+        assert "no_such_" in error.error
 
 
 class TestScopes:
@@ -294,72 +287,15 @@ class TestPkce:
         self, methods: Any, *, override: bool, accepted: bool
     ) -> None:
         """Rule 33. The override is for servers that forgot to say, not for those that say no."""
-        server = replace(AS, code_challenge_methods=methods)
-        if accepted:
-            require_pkce(server, allow_missing=override)
-            return
-        with pytest.raises(errors.ProtocolError, match="allow_missing_pkce"):
-            require_pkce(server, allow_missing=override)
-
-    def test_where_there_is_no_document_nothing_can_announce_it(self) -> None:
-        """The default endpoints of 2025-03-26."""
-        require_pkce(replace(AS, url="", code_challenge_methods=None), allow_missing=False)
-
-
-@pytest.mark.slow
-@settings(max_examples=300, deadline=None)
-@given(
-    st.dictionaries(
-        st.sampled_from(
-            [
-                "resource",
-                "authorization_servers",
-                "scopes_supported",
-                "issuer",
-                "authorization_endpoint",
-                "token_endpoint",
-                "registration_endpoint",
-                "grant_types_supported",
-                "code_challenge_methods_supported",
-            ]
-        ),
-        JSON | st.just(ISSUER) | st.just([ISSUER]),
-    )
-)
-def test_any_metadata_is_taken_or_refused(document: dict[str, Any]) -> None:
-    for check in (
-        lambda: protected_resource(document, server=ISSUER, url=ISSUER),
-        lambda: authorization_server(document, issuer=ISSUER, url=ISSUER),
-    ):
-        try:
-            check()
-        except (errors.DiscoveryError, errors.ProtocolError) as error:
-            assert str(error).isprintable()  # noqa: PT017  either outcome is fine
-
-
-@pytest.mark.threat("secret-in-an-error")
-@pytest.mark.parametrize("method", ["none", "client_secret_post", "client_secret_basic"])
-def test_an_error_repeats_nothing_that_was_sent(method: str) -> None:
-    """A server may quote the request in its error, in whatever encoding."""
-    secret, code, verifier = "s3cret/of+the client", "the-code/of it", "the-verifier-of-it"
-    form = {"code": code, "code_verifier": verifier, "client_id": "client", "state": "x"}
-    headers = {}
-    if method == "client_secret_post":
-        form["client_secret"] = secret
-    elif method == "client_secret_basic":
-        pair = f"client:{quote_plus(secret)}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    body = urlencode(form)
-    said = f"{body} {code} {verifier} {secret if method != 'none' else ''} {headers}"
-
-    error = token.grant_error(
-        400,
-        {"error": f"no_such_{code}", "error_description": said},
-        doing="The exchange",
-        retry_after=None,
-        sent=token.secrets_sent(body, headers),
-    )
-
-    for hidden in (secret, code, verifier, quote_plus(secret), quote_plus(code)):
-        assert hidden not in f"{error} {error.error} {error!r}"
-    assert "client_id=client" in str(error)
+        document = {
+            "issuer": ISSUER,
+            "authorization_endpoint": f"{ISSUER}/authorize",
+            "token_endpoint": f"{ISSUER}/token",
+            "code_challenge_methods_supported": None if methods is None else list(methods),
+        }
+        found, defects = authorization_server(
+            document, issuer=ISSUER, url=AS.url, allow_missing_pkce=override
+        )
+        assert (defects == {}) is accepted
+        assert found.code_challenge_methods == (methods if accepted else None)
+        assert accepted or "allow_missing_pkce" in str(defects["code_challenge_methods_supported"])
