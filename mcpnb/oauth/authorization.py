@@ -121,10 +121,6 @@ class ValidatedResponse:
 def validate_response(text: str, request: AuthorizationRequest) -> ValidatedResponse:
     """Check a redirected address: place, parameters, ``state``, ``iss``, and then content.
 
-    Args:
-        text: The full address the browser was sent to, from a listener or pasted.
-        request: The request that waits for it.
-
     Raises:
         AnswerRefused: It is not the response to this request. The wait can go on.
         ProtocolError: It is, but from the wrong issuer (RFC 9207): nothing of it is used or shown.
@@ -282,22 +278,14 @@ def device_endpoint(server: AuthorizationServer) -> str:
 
 def device_request(  # noqa: PLR0913  all that the response leaves out
     document: Any,
-    *,
-    now: float,
     server: AuthorizationServer,
     registration: Registration,
     resource: str,
     scopes: tuple[str, ...],
+    *,
+    now: float,
 ) -> DeviceRequest:
-    """Validate a device authorization response (RFC 8628 section 3.2).
-
-    Args:
-        document: The JSON body.
-        now: When the request was sent, seconds since the epoch.
-        server: The authorization server.
-        registration: The client.
-        resource: The MCP server's identifier.
-        scopes: What was asked for.
+    """Validate the response to a request sent at `now` (RFC 8628 section 3.2).
 
     Raises:
         GrantError: Nobody could sign in with it.

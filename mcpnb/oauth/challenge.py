@@ -12,7 +12,7 @@ _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  the grammar calls it so
 _SKIP = re.compile(r"[\s,]*")
 _PARAM = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^,\"]*))")
 _SCHEME = re.compile(rf"({_TOKEN})(?=[ \t]|,|$)")
-_TOKEN68 = re.compile(r"[ \t]+([A-Za-z0-9\-._~+/]+=*)[ \t]*(?=,|$)")
+_TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9\-._~+/]+=*[ \t]*(?=,|$)")
 # Real challenges have a few hundred characters; a longer field is not read further.
 _LIMIT = 16_384
 
@@ -23,7 +23,6 @@ class Challenge:
 
     scheme: str
     params: dict[str, str] = field(default_factory=dict)
-    token68: str | None = None
 
     @property
     def scopes(self) -> tuple[str, ...] | None:
@@ -61,11 +60,9 @@ def parse_challenges(fields: Iterable[str]) -> list[Challenge]:
                     current.params.setdefault(name.lower(), value)
                 at = param.end()
             elif scheme := _SCHEME.match(text, at):
-                at = scheme.end()
-                token68 = _TOKEN68.match(text, at)
-                current = Challenge(scheme.group(1).lower(), {}, token68 and token68.group(1))
+                current = Challenge(scheme.group(1).lower())
                 found.append(current)
-                at = _end(token68, at)
+                at = _end(_TOKEN68.match(text, scheme.end()), scheme.end())
             else:
                 at = (text.find(",", at) + 1) or len(text)
     return found

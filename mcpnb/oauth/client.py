@@ -1,4 +1,8 @@
-"""The requests of an OAuth client, and what it takes of their responses."""
+"""The requests of an OAuth client, and what it takes of their responses.
+
+Each raises `GrantError` if the authorization server refuses or its response cannot be used, and
+`ServerUnreachable` if there is no response; ``sent`` tells whether it may have got the request.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 from mcpnb.errors import GrantError, ServerError, ServerUnreachable
@@ -50,10 +53,6 @@ def register(
     """Register a client dynamically (RFC 7591); again without ``scope`` if that is refused.
 
     Without a redirect it is a client for the device grant.
-
-    Raises:
-        GrantError: The server does not register it.
-        ServerUnreachable: It does not answer.
     """
     endpoint = server.registration_endpoint
     if endpoint is None:
@@ -82,12 +81,7 @@ def register(
 
 @scrub_traceback
 def exchange(response: ValidatedResponse, http: Http) -> Tokens:
-    """Exchange a validated code for tokens (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
-
-    Raises:
-        GrantError: The authorization server refused.
-        ServerUnreachable: It does not answer.
-    """
+    """Exchange a validated code for tokens (RFC 6749 section 4.1.3, RFC 7636 section 4.5)."""
     now, request = time.time(), response.request
     fields = {
         "grant_type": "authorization_code",
@@ -122,19 +116,11 @@ def begin_device(
 
     Raises:
         LoginError: The server does not offer it.
-        GrantError: It refused.
-        ServerUnreachable: It does not answer.
     """
     now, fields = time.time(), {"scope": " ".join(scopes), "resource": resource}
     doing = "Signing in on another device"
-    return device_request(
-        _post(device_endpoint(server), fields, registration, doing, http),
-        now=now,
-        server=server,
-        registration=registration,
-        resource=resource,
-        scopes=scopes,
-    )
+    document = _post(device_endpoint(server), fields, registration, doing, http)
+    return device_request(document, server, registration, resource, scopes, now=now)
 
 
 @scrub_traceback
@@ -143,7 +129,6 @@ def poll_device(request: DeviceRequest, http: Http) -> Tokens:
 
     Raises:
         GrantError: Not yet (``authorization_pending``, ``slow_down``), or never.
-        ServerUnreachable: The server does not answer.
     """
     now, endpoint = time.time(), request.server.token_endpoint
     fields = {
@@ -162,10 +147,6 @@ def refresh(record: LoginRecord, http: Http) -> Tokens:
 
     With ``resource`` as at the sign-in (RFC 8707). No ``scope``: left out it means “as granted”,
     and servers refuse a wider one.
-
-    Raises:
-        GrantError: The authorization server refused; ``invalid_grant`` ends the login.
-        ServerUnreachable: It does not answer; ``sent`` tells whether it may have got the request.
     """
     now, old = time.time(), record.tokens
     if old.refresh_token is None:
@@ -183,11 +164,9 @@ def refresh(record: LoginRecord, http: Http) -> Tokens:
 
 @scrub_traceback
 def revoke(record: LoginRecord, http: Http) -> bool:
-    """Revoke a login's tokens at the server (RFC 7009), the refresh token first.
+    """Revoke a login's tokens (RFC 7009), and return whether the server confirmed it.
 
-    Returns:
-        Whether the server confirmed it. Without a revocation endpoint, or if the server cannot be
-        reached, the tokens are left to expire.
+    Without a revocation endpoint, or if the server cannot be reached, they are left to expire.
     """
     endpoint, done = record.revocation_endpoint, True
     if endpoint is None:
@@ -221,12 +200,7 @@ def _post(  # noqa: PLR0913  a form, and where it goes
     *,
     advice: str = "",
 ) -> object:
-    """Send a form to an authorization server and return the JSON object of its consent.
-
-    Raises:
-        GrantError: It refused, or its response cannot be read.
-        ServerUnreachable: It does not answer.
-    """
+    """Send a form to an authorization server and return the JSON object of its consent."""
     body, headers = authenticated(fields, registration)
     response = http.send("POST", endpoint, headers=headers, content=body)
     document = response.json_object()
@@ -244,10 +218,7 @@ def _post(  # noqa: PLR0913  a form, and where it goes
 def authenticated(fields: Fields, registration: Registration) -> tuple[str, dict[str, str]]:
     """Return a form with the client authentication (RFC 6749 section 2.3), and its headers."""
     secret, method = registration.client_secret, registration.auth_method
-    headers = {
-        "Content-Type": "application/x-www-form-urlencoded",
-        "Accept": "application/json",
-    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     form = {name: value for name, value in fields.items() if value}
     # With Basic, too: it is no second authentication (RFC 6749 section 3.2.1), and some servers
     # look the client up by it first (measured with the MCP SDK's own routes).
@@ -283,11 +254,7 @@ def grant_error(
 ) -> GrantError:
     """Read an error response by its code, whatever the status (RFC 6749 section 5.2).
 
-    Args:
-        response: The response; its body may be anything.
-        doing: What failed, for the message.
-        sent: Secrets of the request: they are left out, wherever the response has them.
-        advice: What to do now, for the message.
+    `doing` and `advice` are for the message. Secrets that were `sent` are left out of it.
     """
     body = response.json_object() or {}
     error = body.get("error")
@@ -306,11 +273,7 @@ def grant_error(
 
 
 def read_tokens(
-    document: Any,
-    *,
-    now: float,
-    asked: tuple[str, ...],
-    previous: Tokens | None = None,
+    document: object, *, now: float, asked: tuple[str, ...], previous: Tokens | None = None
 ) -> Tokens:
     """Validate a token response (RFC 6749 section 5.1) and make its times absolute.
 
@@ -319,9 +282,6 @@ def read_tokens(
         now: When the request was sent, seconds since the epoch (a slow response expires early).
         asked: The scopes asked for, which apply if the response names none.
         previous: The tokens that were refreshed: a missing refresh token, scope or lifetime stays.
-
-    Raises:
-        GrantError: The response is no usable bearer token.
     """
     # threat: answer-without-a-token
     if not isinstance(document, dict):
@@ -336,14 +296,11 @@ def read_tokens(
         raise GrantError(f"The server gave a token of type {quote(kind)}; only Bearer can be used.")
     refresh_token = document.get("refresh_token")
     scope = document.get("scope")
-    lifetime = _seconds(document.get("expires_in"))
-    if lifetime is None and previous is not None:
-        lifetime = previous.lifetime
+    scopes = previous.scopes if previous else asked
     if isinstance(scope, str) and scope.strip():
         # threat: scopes-that-are-none
         scopes = named(scope)
-    else:
-        scopes = previous.scopes if previous else asked
+    lifetime = _seconds(document.get("expires_in")) or (previous.lifetime if previous else None)
     return Tokens(
         access_token=Secret(access),
         obtained_at=now,

@@ -53,22 +53,19 @@ _STEP = 1024 * 1024
 
 
 class Unpacking:
-    """Decompresses the body of one response as it arrives."""
+    """Decompresses the body of one response as it arrives.
+
+    Raises:
+        ValueError: It is compressed in a way that was not asked for, or in several.
+    """
 
     def __init__(self, encoding: str) -> None:
-        """Begin with a body.
-
-        Args:
-            encoding: Its ``Content-Encoding`` (RFC 9110 section 8.4).
-
-        Raises:
-            ValueError: It is compressed in a way that was not asked for, or in several.
-        """
         kind = encoding.strip().lower()
         if kind not in ("", "identity", *_COMPRESSED):
             raise ValueError("it is compressed in a way that was not asked for")
-        compressed = kind in _COMPRESSED
-        self._zlib: Any = zlib.decompressobj(zlib.MAX_WBITS | _EITHER) if compressed else None
+        self._zlib: Any = None
+        if kind in _COMPRESSED:
+            self._zlib = zlib.decompressobj(zlib.MAX_WBITS | _EITHER)
 
     def parts(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the next bytes in parts of at most one MiB; each is made when it is asked for.
@@ -271,10 +268,10 @@ class Http:
         allow_private: bool = False,
         seen: Callable[[Exchange], object] | None = None,
     ) -> None:
-        """Open it for one MCP server.
+        """Open it for one MCP server, whose own host may be private: the person named it.
 
         Args:
-            server: The server's URL; its own host may be private, since the person named it.
+            server: The server's URL.
             allow_private: Whether its metadata may lead to private networks, too.
             seen: Called with every request and its response, in the thread of the caller.
         """
@@ -337,12 +334,7 @@ class Http:
     ) -> Response:
         """Send one request. No redirect is followed: it may carry a secret. Raises as `get`.
 
-        Args:
-            method: The HTTP method.
-            url: Where to.
-            headers: Its own headers.
-            content: Its body.
-            head_only: Leave the body of the response unread: an event stream would never end.
+        With `head_only` the body of the response stays unread: an event stream would never end.
         """
         try:
             response = self._carry(method, url, headers, content, head_only=head_only)

@@ -13,12 +13,11 @@ from mcpnb.oauth.scopes import named
 from mcpnb.oauth.urls import is_loopback_host, require_document, same_issuer
 from mcpnb.text import quote
 
-CLIENT_NAME = "mcpnb"
+_IDENTITY = {"client_name": "mcpnb", "client_uri": "https://pypi.org/project/mcpnb/"}
 LOOPBACK_REDIRECTS = ("http://127.0.0.1:27182/callback",)
 """The redirect that can be registered beforehand: the fixed port."""
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 """The device grant's name (RFC 8628 section 3.4)."""
-CLIENT_URI = "https://pypi.org/project/mcpnb/"
 # RFC 6749 appendix A.1 and A.2. Some servers store all they know of a client in its id.
 _VISIBLE = re.compile(r"[\x20-\x7e]{1,4000}")
 _NO_END = 1e11
@@ -96,8 +95,7 @@ def metadata(
     """
     native = redirect_uri is None or is_loopback_host(urlsplit(redirect_uri).hostname)
     document: dict[str, Any] = {
-        "client_name": CLIENT_NAME,
-        "client_uri": CLIENT_URI,
+        **_IDENTITY,
         "redirect_uris": [redirect_uri] if redirect_uri else [],
         "grant_types": ["authorization_code" if redirect_uri else GRANT, "refresh_token"],
         "response_types": ["code"] if redirect_uri else [],
@@ -174,19 +172,16 @@ def _is_visible(value: object) -> TypeGuard[str]:
 
 
 def metadata_document(url: str, callback_urls: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the document to host at `url` (draft-ietf-oauth-client-id-metadata).
+    """Return the document to host at `url`, its client id (draft-ietf-oauth-client-id-metadata).
 
-    Args:
-        url: Where it will be, which is the client id.
-        callback_urls: Redirect addresses in addition to the loopback one.
+    `callback_urls` are redirect addresses in addition to the loopback one.
 
     Raises:
         ConfigError: `url` is no https address with a path.
     """
     return {
         "client_id": require_document(url),
-        "client_name": CLIENT_NAME,
-        "client_uri": CLIENT_URI,
+        **_IDENTITY,
         "redirect_uris": [*LOOPBACK_REDIRECTS, *callback_urls],
         "grant_types": ["authorization_code", "refresh_token", GRANT],
         "response_types": ["code"],
@@ -200,10 +195,7 @@ def preregistered(
 ) -> Registration:
     """Return the registration of a client id that the person gave, bound to its issuer (SEP-2352).
 
-    Args:
-        config: Holds the client id, its secret and, if given, its issuer.
-        server: The authorization server found now.
-        pinned_issuer: The issuer these credentials were used at before, if any.
+    That is a configured one, else the one where it was used before (`pinned_issuer`).
 
     Raises:
         LoginError: The server now names another issuer: the secret is not sent there.
@@ -229,7 +221,7 @@ def preregistered(
 
 
 def via_metadata_document(config: ServerConfig, server: AuthorizationServer) -> Registration:
-    """Return the registration whose client id is the address of our metadata document (SEP-991).
+    """Return the registration whose client id is the address of our document (SEP-991).
 
     Raises:
         ConfigError: The address is no https URL with a path.

@@ -70,21 +70,21 @@ def covers(granted: Iterable[str] | None, wanted: Iterable[str]) -> bool:
 
 
 def chosen(
-    explicit: tuple[str, ...] | None,
+    by_person: tuple[str, ...] | None,
     challenged: tuple[str, ...] | None,
-    supported: tuple[str, ...],
+    of_resource: tuple[str, ...],
     server: AuthorizationServer,
 ) -> tuple[tuple[str, ...], bool]:
     """Return the scopes of a first sign-in, and whether they were discovered.
 
-    Explicit or configured ones, else the 401 challenge's, else the protected resource's, else none.
-    ``offline_access`` is added to discovered ones if the authorization server announces it
-    (SEP-2207), never to what a person asked for.
+    What the person gave or configured, else the 401 challenge's, else the protected resource's,
+    else none. ``offline_access`` is added to discovered ones if the authorization server announces
+    it (SEP-2207), never to what a person asked for.
     """
     # threat: scope-widening
-    if explicit is not None:
-        return explicit, False
-    found = challenged or supported
+    if by_person is not None:
+        return by_person, False
+    found = challenged or of_resource
     if found and "offline_access" in server.scopes_supported:
         found = union(found, ("offline_access",))
-    return tuple(found), bool(found)
+    return found, bool(found)

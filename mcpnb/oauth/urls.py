@@ -136,11 +136,7 @@ def canonical_server(url: str) -> str:
 
 
 def require_endpoint(url: object, what: str) -> str:
-    """Check an endpoint that a server named: an https URL, or http on loopback.
-
-    Args:
-        url: The value from the metadata document.
-        what: Its name there, for the message.
+    """Check an endpoint that a server named (`what`): an https URL, or http on loopback.
 
     Raises:
         DiscoveryError: It is no URL.
@@ -184,14 +180,9 @@ def require_document(url: str) -> str:
     """
     parts = _split_or_none(url)
     folders = set(parts.path.split("/")) if parts else set()
-    odd = (
-        "@" in (parts.netloc if parts else "")
-        or "#" in url
-        or folders & {".", ".."}
-        or folders <= {""}
-    )
+    odd = folders <= {""} or folders & {".", ".."} or "#" in url
     # threat: client-metadata-document-address
-    if not parts or odd or not _is_secure(parts):
+    if not parts or odd or "@" in parts.netloc or not _is_secure(parts):
         raise ConfigError(
             f"client_metadata_url has to be an https address with a path, not {quote(url)}: "
             "no user name, fragment or dots for a folder."

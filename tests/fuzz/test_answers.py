@@ -100,14 +100,7 @@ def test_a_device_answer_gives_a_code_that_can_be_shown_and_asked_for_or_is_refu
     document: Any,
 ) -> None:
     with only_ours(secrets=("device-8kRz5DvM2xQp",)):
-        request = device_request(
-            document,
-            now=_NOW,
-            server=SERVER,
-            registration=REGISTRATION,
-            resource=URL,
-            scopes=("read",),
-        )
+        request = device_request(document, SERVER, REGISTRATION, URL, ("read",), now=_NOW)
         fit_to_show(request.user_code, most=70)
         fit_to_show(request.url)
         assert 0 <= request.expires_at - _NOW <= 86_400

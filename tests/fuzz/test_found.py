@@ -76,19 +76,13 @@ def test_a_host_name_is_no_longer_than_one_in_dns_can_be() -> None:
 
 @pytest.mark.parametrize("code", ["\ud800", "a\nb"])
 def test_a_device_code_that_no_form_can_hold_is_refused(code: str) -> None:
+    document = {
+        "device_code": code,
+        "user_code": "ABCD",
+        "verification_uri": "https://as.example/device",
+    }
     with pytest.raises(GrantError, match="not complete"):
-        device_request(
-            {
-                "device_code": code,
-                "user_code": "ABCD",
-                "verification_uri": "https://as.example/device",
-            },
-            now=0.0,
-            server=SERVER,
-            registration=REGISTRATION,
-            resource=URL,
-            scopes=(),
-        )
+        device_request(document, SERVER, REGISTRATION, URL, (), now=0.0)
 
 
 @pytest.mark.parametrize(

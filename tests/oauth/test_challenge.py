@@ -33,10 +33,10 @@ VALUE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=
         (r'Bearer a="say \"hi\", \\ or not"', [Challenge("bearer", {"a": r'say "hi", \ or not'})]),
         ('Bearer a=""', [Challenge("bearer", {"a": ""})]),
         ('Bearer a="1", a="2"', [Challenge("bearer", {"a": "1"})]),
-        ("Negotiate dG9rZW4=", [Challenge("negotiate", {}, "dG9rZW4=")]),
+        ("Negotiate dG9rZW4=", [Challenge("negotiate")]),
         (
             'Negotiate dG9rZW4==, Bearer a="1"',
-            [Challenge("negotiate", {}, "dG9rZW4=="), Challenge("bearer", {"a": "1"})],
+            [Challenge("negotiate"), Challenge("bearer", {"a": "1"})],
         ),
         (
             'Basic realm="a", charset="UTF-8", Bearer b="1", Negotiate, DPoP algs="ES256"',
@@ -148,10 +148,10 @@ def test_scopes_are_read_in_order_and_once(field: str, scopes: tuple[str, ...] |
 )
 def test_a_hostile_field_takes_no_time(field: str) -> None:
     """Linear, and capped: a megabyte would otherwise take hours."""
-    began = time.perf_counter()
+    began = time.process_time()
     parse_challenges([field, field])
 
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.slow

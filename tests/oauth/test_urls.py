@@ -173,27 +173,13 @@ def test_a_servers_address_has_one_spelling(given_url: str, canonical: str) -> N
 @pytest.mark.parametrize(
     "url",
     [
-        "",
-        "mcp.example/mcp",
-        "//mcp.example/mcp",
-        "ftp://h/mcp",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
-        "https://",
-        "https:///mcp",
-        "https://h:x/mcp",
-        "https://h:99999/mcp",
-        "https://[::1/mcp",
-        "https://user:password@h/mcp",
-        "https://token@h/mcp",
-        "http://mcp.example/mcp",
-        "http://192.168.0.1/mcp",
-        "http://localhost.example/mcp",
-        "http://127.0.0.1.example/mcp",
-        "https://h /mcp",
-        "https://h/a b",
-        "https://h/\x1b[31m",
-        "https://h/\u202emcp",
+        *("", "mcp.example/mcp", "//mcp.example/mcp", "https://", "https:///mcp"),
+        *("ftp://h/mcp", "file:///etc/passwd", "javascript:alert(1)"),
+        *("https://h:x/mcp", "https://h:99999/mcp", "https://[::1/mcp"),
+        *("https://user:password@h/mcp", "https://token@h/mcp"),
+        *("http://mcp.example/mcp", "http://192.168.0.1/mcp"),
+        *("http://localhost.example/mcp", "http://127.0.0.1.example/mcp"),
+        *("https://h /mcp", "https://h/a b", "https://h/\x1b[31m", "https://h/\u202emcp"),
     ],
 )
 def test_what_is_no_servers_address_is_a_clear_error(url: str) -> None:
@@ -208,55 +194,34 @@ def test_what_is_no_servers_address_is_a_clear_error(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "https://as.example/token",
-        "HTTPS://AS.example/token",
-        "https://as.example:8443/token?x=1",
-        "https://10.0.0.1/token",
-        "http://localhost:1/token",
-        "http://127.8.9.1/token",
-        "http://[::1]:9/token",
-        "https://as.example/".ljust(2000, "x"),
+        *("https://as.example/token", "HTTPS://AS.example/token", "https://10.0.0.1/token"),
+        *("http://localhost:1/token", "http://127.8.9.1/token", "http://[::1]:9/token"),
+        *("https://as.example:8443/token?x=1", "https://as.example/".ljust(2000, "x")),
     ],
 )
 def test_an_endpoint_is_taken_as_it_was_written(url: str) -> None:
     assert require_endpoint(url, "token_endpoint") == url
 
 
-@pytest.mark.threat("plain-http")
-@pytest.mark.threat(
-    "dangerous-address",
-    "credentials-in-an-endpoint",
-    "address-that-reads-two-ways",
-    "endpoint-without-end",
-)
+NO_ENDPOINT: list[object] = [
+    *(None, 7, "", ["https://a"], "https://a:x/", "https://[a/", "https://a/\n", " https://a/"),
+    *("https://a/\ud800", "https://as.example/".ljust(2001, "x")),
+]
+REFUSED = [
+    *("/token", "javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd"),
+    *("ftp://a/", "ws://a/", "http://as.example/token", "http://0.0.0.0/token"),
+    *("http://localhost.evil.example/", "https:///token", "https://user:word@as.example/"),
+    *("https://@as.example/", "https://:@as.example/", "http://@127.0.0.1/"),
+]
+
+
+@pytest.mark.threat("plain-http", "dangerous-address", "credentials-in-an-endpoint")
+@pytest.mark.threat("address-that-reads-two-ways", "endpoint-without-end")
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        (None, errors.DiscoveryError),
-        (7, errors.DiscoveryError),
-        ("", errors.DiscoveryError),
-        (["https://a"], errors.DiscoveryError),
-        ("https://a:x/", errors.DiscoveryError),
-        ("https://[a/", errors.DiscoveryError),
-        ("https://a/\n", errors.DiscoveryError),
-        (" https://a/", errors.DiscoveryError),
-        ("https://a/\ud800", errors.DiscoveryError),
-        ("https://as.example/".ljust(2001, "x"), errors.DiscoveryError),
-        ("/token", errors.ProtocolError),
-        ("javascript:alert(1)", errors.ProtocolError),
-        ("data:text/html,x", errors.ProtocolError),
-        ("vbscript:x", errors.ProtocolError),
-        ("file:///etc/passwd", errors.ProtocolError),
-        ("ftp://a/", errors.ProtocolError),
-        ("ws://a/", errors.ProtocolError),
-        ("http://as.example/token", errors.ProtocolError),
-        ("http://0.0.0.0/token", errors.ProtocolError),
-        ("http://localhost.evil.example/", errors.ProtocolError),
-        ("https:///token", errors.ProtocolError),
-        ("https://user:word@as.example/", errors.ProtocolError),
-        ("https://@as.example/", errors.ProtocolError),
-        ("https://:@as.example/", errors.ProtocolError),
-        ("http://@127.0.0.1/", errors.ProtocolError),
+        *((url, errors.DiscoveryError) for url in NO_ENDPOINT),
+        *((url, errors.ProtocolError) for url in REFUSED),
     ],
 )
 def test_an_endpoint_of_another_kind_is_refused(url: object, kind: type[Exception]) -> None:
@@ -265,27 +230,17 @@ def test_an_endpoint_of_another_kind_is_refused(url: object, kind: type[Exceptio
         require_endpoint(url, "token_endpoint")
 
 
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("localhost", True),
-        ("LocalHost", True),
-        ("127.0.0.1", True),
-        ("127.255.255.254", True),
-        ("::1", True),
-        ("0.0.0.0", False),  # noqa: S104  an address to be refused
-        ("128.0.0.1", False),
-        ("localhost.example", False),
-        ("127.0.0.1.nip.io", False),
-        ("2130706433", False),
-        ("0x7f.1", False),
-        ("", False),
-        (None, False),
-    ],
+LOOPBACK = ("localhost", "LocalHost", "127.0.0.1", "127.255.255.254", "::1")
+ELSEWHERE = (
+    *("0.0.0.0", "128.0.0.1", "localhost.example", "127.0.0.1.nip.io"),  # noqa: S104
+    *("2130706433", "0x7f.1", "", None),
 )
-def test_this_machine_is_only_what_says_so(host: str | None, *, loopback: bool) -> None:
+
+
+@pytest.mark.parametrize("host", LOOPBACK + ELSEWHERE)
+def test_this_machine_is_only_what_says_so(host: str | None) -> None:
     """RFC 8252 section 7.3; no other spelling counts."""
-    assert is_loopback_host(host) is loopback
+    assert is_loopback_host(host) is (host in LOOPBACK)
 
 
 @pytest.mark.parametrize(
