@@ -302,7 +302,7 @@ class TestProxies:
         figures.add("attacks tried")
         monkeypatch.setenv("http_proxy", fake.base)
 
-        with pytest.raises(errors.ProtocolError):
+        with pytest.raises(errors.ServerError):
             http().get(f"http://{host}/latest/meta-data")
         assert fake.requests == []
 
