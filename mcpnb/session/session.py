@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mcpnb import ui as front
-from mcpnb.calls.calls import Calls, Connection
-from mcpnb.concurrency import ForkSafeLock, ProcessBound
+from mcpnb.concurrency import ProcessBound
 from mcpnb.environment import frontend
-from mcpnb.errors import ConfigError, LoginRequired, McpnbError
+from mcpnb.errors import ConfigError, LoginRequired, McpnbError, detached
 from mcpnb.oauth.models import Callback, ServerConfig, Via, callback_from
 from mcpnb.oauth.scopes import scopes_from
 from mcpnb.scrub import scrub_class, scrub_traceback
-from mcpnb.session.credential import Credential
-from mcpnb.session.info import SessionInfo, look_at
+from mcpnb.session.state import SessionInfo, Shared
 from mcpnb.session.wait import SignInWait
 from mcpnb.storage import TokenStore
 from mcpnb.text import redact
@@ -34,12 +32,8 @@ if TYPE_CHECKING:
     from mcpnb.tokens.auth import BearerAuth
 
 
-class _LatestLogin:
-    """The sign-in of a session that was started last; its views share it."""
-
-    def __init__(self) -> None:
-        self.lock = ForkSafeLock()
-        self.login: Login[Session] | None = None
+T = TypeVar("T")
+Operation = Callable[["SignedInClient"], Coroutine[Any, Any, T]]
 
 
 @scrub_class
@@ -56,12 +50,9 @@ class Session(ProcessBound):
         """
         self._config = config
         self._ui = ui or front.default
-        self._credential = Credential(config, store)
-        self._connection = Connection(config, self._credential)
-        self._calls = Calls(
-            config, self._credential, self._connection, self._invite, timeout=config.tool_timeout
-        )
-        self._latest = _LatestLogin()
+        self._shared = Shared(config, store)
+        self._timeout = config.tool_timeout
+        self._progress: Progress | None = None
 
     def __repr__(self) -> str:
         name = self._config.shown.partition("://")[2]
@@ -90,7 +81,7 @@ class Session(ProcessBound):
 
     def info(self) -> SessionInfo:
         """Return all that is known at this moment. Nobody is contacted, no command is run."""
-        return look_at(self._config, self._credential)
+        return self._shared.info()
 
     @property
     def status(self) -> str:
@@ -102,7 +93,7 @@ class Session(ProcessBound):
             StoreError: The login cannot be read.
             ConfigError: The headers helper failed.
         """
-        self._credential.source  # noqa: B018  a headers helper runs first
+        self._shared.source  # noqa: B018  a headers helper runs first
         return self._readable().status
 
     def _readable(self) -> SessionInfo:
@@ -120,7 +111,7 @@ class Session(ProcessBound):
     def problem(self) -> ConfigError | None:
         """Why it cannot be used as it is configured: disabled, or its token is not there."""
         try:
-            self._credential.require_usable()
+            self._shared.require_usable()
         except ConfigError as error:
             return error
         return None
@@ -143,20 +134,20 @@ class Session(ProcessBound):
     @property
     def store(self) -> TokenStore:
         """Where the login is stored, or would be."""
-        return self._credential.store
+        return self._shared.store
 
     @property
     def version(self) -> object:
         """Changes when the login does, or a sign-in to it, in whatever process."""
         from mcpnb.login.pending import PendingLogins
 
-        store, key = self.store, self._credential.source.key
+        store, key = self.store, self._shared.source.key
         return (store.version(key), PendingLogins(store, key).version)
 
     @property
     def latest_login(self) -> Login[Session] | None:
         """The sign-in of this session that was started last, under way or ended."""
-        return self._latest.login
+        return self._shared.latest_login
 
     @property
     def callback(self) -> Callback:
@@ -251,11 +242,9 @@ class Session(ProcessBound):
             request: What is asked for.
             observer: Sees every step, secrets included.
         """
-        source = self._credential.require_login()
-        from mcpnb.login import Deps, Login  # with the HTTP library: most sessions are signed in
-
-        with self._latest.lock:
-            before = self._latest.login
+        self._shared.require_login()
+        with self._shared.login_lock:
+            before = self.latest_login
             if (
                 before is not None
                 and before.under_way
@@ -264,9 +253,19 @@ class Session(ProcessBound):
                 and before.started_via(request.callback)
             ):
                 return before
-            deps = Deps.of(self._config, source, observer)
-            self._latest.login = Login(self, request, deps, self._ui, after=before)
-            return self._latest.login
+            self._shared.latest_login = login = self._begin(request, observer, after=before)
+            return login
+
+    def _begin(
+        self,
+        request: SignInRequest,
+        observer: Observer | None = None,
+        after: Login[Session] | None = None,
+    ) -> Login[Session]:
+        from mcpnb.login import Deps, Login  # with the HTTP library: most sessions are signed in
+
+        deps = Deps.of(self._config, self._shared.require_login(), observer)
+        return Login(self, request, deps, self._ui, after=after)
 
     def resume(self, page: str | None = None) -> Login[Session] | None:
         """Go on with a sign-in that was begun before, here or elsewhere. Nobody is contacted.
@@ -277,21 +276,18 @@ class Session(ProcessBound):
         Returns:
             The sign-in, or `None` where none is pending.
         """
+        from mcpnb.login import SignInRequest
         from mcpnb.login.pending import PendingLogins
 
-        source = self._credential.require_login()
-        with self._latest.lock:
-            before = self._latest.login
-            if before is not None and before.under_way:
-                return before
-            if PendingLogins(self.store, source.key).current() is None:
-                return None
-            from mcpnb.login import Deps, Login, SignInRequest
-
-            request = SignInRequest(page=page, mode="resume")
-            deps = Deps.of(self._config, source, None)
-            self._latest.login = Login(self, request, deps, self._ui)
-            return self._latest.login
+        key = self._shared.require_login().key
+        with self._shared.login_lock:
+            login = self.latest_login
+            if login is None or not login.under_way:
+                if PendingLogins(self.store, key).current() is None:
+                    return None
+                login = self._begin(SignInRequest(page=page, mode="resume"))
+                self._shared.latest_login = login
+            return login
 
     def finish(self, text: str | None = None) -> Session:
         """Complete a sign-in that was begun earlier, also in a process that has ended.
@@ -302,11 +298,9 @@ class Session(ProcessBound):
         Raises:
             LoginError: None is pending, or this is not its response (`AnswerRefused`: try again).
         """
-        source = self._credential.require_login()
-        from mcpnb.login import Deps, Login, SignInRequest
+        from mcpnb.login import SignInRequest
 
-        deps = Deps.of(self._config, source, None)
-        login = Login(self, SignInRequest(mode="complete"), deps, self._ui)
+        login = self._begin(SignInRequest(mode="complete"))
         try:
             login.wait_for("waiting")
             login.submit(text)
@@ -328,18 +322,18 @@ class Session(ProcessBound):
         """
         from mcpnb.login.pending import PendingLogins
 
-        with self._latest.lock:
-            login = self._latest.login
+        with self._shared.login_lock:
+            login = self.latest_login
             if login is not None and not login.under_way:
-                login = self._latest.login = None  # how it ended is no news any more
+                login = self._shared.latest_login = None  # how it ended is no news any more
         if login is not None:
             login.cancel()
-        self._connection.close()
+        self._shared.disconnect()
         # A headers helper is not needed to forget a login, and its failure no reason to keep one.
-        stored = self._credential.login
+        stored = self._shared.stored_login
         PendingLogins(self.store, stored.key).drop()
-        if self._credential.has_helper and stored.key not in self.store.keys("login"):
-            return self._credential.source.forget()
+        if self._shared.helper and stored.key not in self.store.keys("login"):
+            return self._shared.source.forget()
         return stored.forget()
 
     def keep_in(self, store: str | TokenStore | None) -> None:
@@ -356,7 +350,7 @@ class Session(ProcessBound):
                 f"You are signed in to {self.server}; the login is kept {self.info().location}. "
                 "Sign out before keeping another one elsewhere."
             )
-        self._credential.keep_in(store)
+        self._shared.keep_in(store)
 
     # Waiting until somebody has signed in
 
@@ -379,7 +373,7 @@ class Session(ProcessBound):
 
     async def ready(self, timeout: float = 300) -> Session:  # noqa: ASYNC109  the twin of wait()
         """Wait as `wait` does, without blocking the loop."""
-        await self._credential.settle()
+        await self._shared.settle()
         await SignInWait(self, self._ui, timeout).run_async()
         return self
 
@@ -389,7 +383,7 @@ class Session(ProcessBound):
 
     @scrub_traceback
     async def _signed_in(self) -> Session:
-        await self._credential.settle()
+        await self._shared.settle()
         if await asyncio.to_thread(lambda: self.signed_in):
             return self
         if frontend() == "terminal":
@@ -407,7 +401,11 @@ class Session(ProcessBound):
                 raises ends the call and is raised by it.
         """
         view = type(self).__new__(type(self))
-        vars(view).update(vars(self) | {"_calls": self._calls.with_options(timeout, progress)})
+        vars(view).update(
+            vars(self),
+            _timeout=self._timeout if timeout is None else timeout,
+            _progress=progress or self._progress,
+        )
         return view
 
     def call(self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any) -> ToolResult:
@@ -425,33 +423,43 @@ class Session(ProcessBound):
             CallError: The call failed.
             ServerUnreachable: The server cannot be reached.
         """
-        return self._calls.call(tool, arguments, **kw)
+        from mcpnb.calls.progress import ProgressLine
+
+        with ProgressLine(tool) as line:
+            report = self._progress or line.report
+            return self._wait_for(self._tool_call(tool, arguments, kw, report))
 
     async def acall(
         self, tool: str, arguments: dict[str, Any] | None = None, /, **kw: Any
     ) -> ToolResult:
         """Call a tool: the async twin of `call`."""
-        return await self._calls.acall(tool, arguments, **kw)
+        return await self._await(self._tool_call(tool, arguments, kw, self._progress))
 
     def tools(self) -> Tools:
         """List the server's tools, all pages: a table to look at, callables to use."""
-        return self._calls.tools()
+        return self._wait_for(self._list_tools)
 
     async def atools(self) -> Tools:
         """List the server's tools: the async twin of `tools`."""
-        return await self._calls.atools()
+        return await self._await(self._list_tools)
 
     def resources(self) -> list[Any]:
         """List the server's resources, all pages, as the SDK's own values."""
-        return self._calls.resources()
+        from mcpnb.calls.results import all_pages
+
+        return self._wait_for(lambda client: all_pages(client.list_resources, "resources"))
 
     def read(self, uri: str) -> ResourceContents:
         """Read a resource."""
-        return self._calls.read(uri)
+        from mcpnb.calls.results import read_resource
+
+        return self._wait_for(lambda client: read_resource(client, uri))
 
     async def aread(self, uri: str) -> ResourceContents:
         """Read a resource: the async twin of `read`."""
-        return await self._calls.aread(uri)
+        from mcpnb.calls.results import read_resource
+
+        return await self._await(lambda client: read_resource(client, uri))
 
     def client(self, **options: Any) -> AbstractAsyncContextManager[SignedInClient]:
         """Return the whole MCP SDK client, signed in, for the loop it is used on.
@@ -459,26 +467,81 @@ class Session(ProcessBound):
         Args:
             **options: Keyword arguments of `mcp.Client`, such as ``elicitation_callback``.
         """
-        self._credential.require_enabled()
-        if self._credential.is_known:
-            self._credential.require_usable()
+        self._shared.require_enabled()
+        if self._shared.known_source is not None:
+            self._shared.require_usable()
         return self._client(options)
 
     @asynccontextmanager
     async def _client(self, options: dict[str, Any]) -> AsyncIterator[SignedInClient]:
         # A headers helper may take seconds: not on this loop.
-        await self._credential.settle()
-        self._credential.require_usable()
+        await self._shared.settle()
+        self._shared.require_usable()
         from mcpnb.calls.client import connected
 
-        credential = self._credential
-        async with connected(self._config, credential.source, self.auth, options) as client:
+        async with connected(self._config, self._shared.source, self.auth, options) as client:
             yield client
+
+    def _tool_call(
+        self,
+        tool: str,
+        arguments: dict[str, Any] | None,
+        named: dict[str, Any],
+        progress: Progress | None,
+    ) -> Operation[ToolResult]:
+        from mcpnb.calls.arguments import as_json
+        from mcpnb.calls.client import require_usable
+
+        require_usable(self._config, tool)
+        sent, timeout = as_json(tool, arguments or {}, named), self._timeout
+        return lambda client: self._shared.live.call_tool(
+            client, tool, sent, timeout=timeout, progress=progress
+        )
+
+    async def _list_tools(self, client: SignedInClient) -> Tools:
+        from mcpnb.calls.results import all_pages
+        from mcpnb.calls.tools import Tool, Tools
+
+        found = await all_pages(client.list_tools, "tools")
+        self._shared.live.listed(client, found)
+        return Tools(Tool(raw, self.call, self.acall) for raw in found)
+
+    def _wait_for(self, operation: Operation[T]) -> T:
+        """Do something with the connected client, and wait for it."""
+        self._shared.require_usable()
+        from mcpnb.calls.live import result_of
+
+        try:
+            return result_of(self._shared.live.start(operation, self._timeout))
+        except McpnbError as error:
+            failure = self._failure(error)
+        raise failure
+
+    async def _await(self, operation: Operation[T]) -> T:
+        """Do something with the connected client: the async twin of `_wait_for`."""
+        self._shared.require_enabled()
+        await self._shared.settle()
+        self._shared.require_usable()
+        try:
+            return await asyncio.wrap_future(self._shared.live.start(operation, self._timeout))
+        except McpnbError as error:
+            failure = self._failure(error)
+        raise failure
+
+    def _failure(self, error: McpnbError) -> BaseException:
+        """Return what to raise for a failed call."""
+        from mcpnb.calls.progress import StoppedByListener
+
+        if isinstance(error, StoppedByListener):
+            return error.reason
+        if isinstance(error, LoginRequired):
+            self._invite(error)
+        return detached(error)
 
     def _invite(self, error: LoginRequired) -> None:
         """Show where to sign in, in a notebook, and add what to do to the error."""
-        configured = self._credential.is_known and self._credential.source.configured
-        where = "terminal" if configured else frontend()
+        source = self._shared.known_source
+        where = "terminal" if source is not None and source.configured else frontend()
         if where == "notebook":
             position = self._ui.show_panel(self)
             error.advise(f"Sign in with the panel {position}, then run this cell again.")
@@ -493,8 +556,8 @@ class Session(ProcessBound):
 
         It attaches the token for this server's origin only.
         """
-        self._credential.require_enabled()
-        return self._credential.auth
+        self._shared.require_enabled()
+        return self._shared.auth
 
     def access_token(self) -> str:
         """Return a fresh access token, for what cannot take `auth`. Whoever has it can act as you.
@@ -502,8 +565,8 @@ class Session(ProcessBound):
         Raises:
             LoginRequired: Nobody is signed in.
         """
-        self._credential.require_usable()
-        token = self._credential.source.get(eager=True)
+        self._shared.require_usable()
+        token = self._shared.source.get(eager=True)
         if not token.scheme:
             raise ConfigError(
                 f"The configured Authorization header for {self.server} is no bearer token: use "
@@ -517,5 +580,5 @@ class Session(ProcessBound):
         Raises:
             LoginRequired: Nobody is signed in.
         """
-        self._credential.require_usable()
-        return {"Authorization": self._credential.source.get(eager=True).authorization}
+        self._shared.require_usable()
+        return {"Authorization": self._shared.source.get(eager=True).authorization}

@@ -93,5 +93,5 @@ def test_a_listener_that_fails_can_be_debugged(
 
     frames = {frame.f_code.co_name: frame for frame, _ in traceback.walk_tb(caught.tb)}
     assert frames["listener"].f_locals["mine"] == {"step": 0}
-    scrubbed = [frame for name, frame in frames.items() if name in ("call", "_blocking")]
+    scrubbed = [frame for name, frame in frames.items() if name in ("call", "_wait_for")]
     assert all("token" not in repr(frame.f_locals) for frame in scrubbed)

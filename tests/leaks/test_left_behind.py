@@ -94,7 +94,7 @@ def test_no_file_holds_one_at_any_time(
     later, _ = waiting(session, anew=True)
     later.leave()
     look("left pending")
-    assert PendingLogins(store, session._credential.source.key).current() is not None  # noqa: SLF001
+    assert PendingLogins(store, session.info().record_name).current() is not None
     session.logout()
     look("signed out")
     assert {"code", "verifier", "state", "access token"} <= secrets.kinds()

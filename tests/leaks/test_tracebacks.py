@@ -232,7 +232,7 @@ def _closing(name: str) -> Iterator[mcpnb.Session]:
     """A session with a store in memory, whose connection is closed at the end."""
     session = connect(name, store=MemoryStore())
     yield session
-    session._connection.close()  # noqa: SLF001
+    session._shared.disconnect()  # noqa: SLF001
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def test_no_object_says_one(fake: FakeServer, folder: Path) -> None:
     panel = Panel(sessions[0])
     roots = [sessions, result, session.tools(), pending, panel, mcpnb.discover(fake.url)]
     roots += [session.options(timeout=5), session.auth, session.doctor(), mcpnb.servers()]
-    roots.append(session._credential.source.record())  # noqa: SLF001
+    roots.append(session._shared.source.record())  # noqa: SLF001
     try:
         found = list(reached_from(*roots))
         kinds = {type(each).__name__ for each in found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import mcpnb
-from mcpnb import errors
+from mcpnb import concurrency, errors
 from mcpnb.login.loopback import LoopbackListener, page
 from mcpnb.login.loopback import Reply as Shown
 from mcpnb.stores import FileStore, MemoryStore
@@ -31,7 +32,7 @@ HOLDERS: dict[str, Callable[[mcpnb.Session], Any]] = {
     "view": lambda session: session.options(timeout=3),
     "auth": lambda session: session.auth,
     "store": lambda session: session.store,
-    "tokens": lambda session: session._credential.source,  # noqa: SLF001  what holds the token
+    "login": lambda session: session._shared,  # noqa: SLF001  what holds the token
     "tools": lambda session: session.tools(),
     "tool": lambda session: session.tools()[0],
     "sign-in": lambda session: session.latest_login,
@@ -220,19 +221,13 @@ def test_a_forked_child_waits_for_no_lock_of_a_thread_that_it_has_not(
     fake: FakeServer, folder: Path
 ) -> None:
     """All that a call takes, held by other threads of the parent at just that moment."""
-    from mcpnb.calls import live
-
     figures.add("attacks tried")
     session = connect(fake.url, store=FileStore(folder))
     sign_in(session)
-    credential: Any = session._credential  # noqa: SLF001
-    with (
-        session._latest.lock,  # noqa: SLF001
-        session._connection._lock,  # noqa: SLF001
-        credential._lock,  # noqa: SLF001
-        live._lock,  # noqa: SLF001
-        credential.source._lock,  # noqa: SLF001
-    ):
+    session.call("echo", text="parent")
+    with contextlib.ExitStack() as held:
+        for lock in list(concurrency._ALL):  # noqa: SLF001  every one of this process
+            held.enter_context(lock)
         said = in_a_fork(lambda: session.call("echo", text="child").text)
 
     assert said == "child"

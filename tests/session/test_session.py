@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from IPython.core.interactiveshell import InteractiveShell
 import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore, MemoryStore
+from tests.fakes.mcp import answer_method, answer_to
 from tests.fakes.people import answer_of, connect, query_of, refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
 
@@ -305,14 +307,15 @@ def test_a_missing_login_is_one_friendly_line_in_a_notebook(
 @pytest.mark.slow
 def test_an_abandoned_session_leaves_no_connection_behind(fake: FakeServer) -> None:
     """The collector ends what nobody can use any more."""
+    named = {"Mcp-Session-Id": "one"}  # a server that names its sessions is told of their end
+    answer_method(fake, "initialize", lambda m: replace(answer_to(m), headers=named))
     session = connect(fake.url)
     sign_in(session)
     session.call("echo", text="once")
-    live = session._connection.live  # noqa: SLF001  the connection has no public name
-    assert live is not None
+    assert fake.asked("/mcp", "DELETE") == []
 
     del session
     gc.collect()
 
-    until(lambda: live._owner is None)  # noqa: SLF001
+    until(lambda: len(fake.asked("/mcp", "DELETE")) == 1)
     assert refresh_tokens(fake) == []

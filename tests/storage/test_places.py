@@ -159,7 +159,7 @@ class TestReadOnly:
 
 
 def _rejected(session: mcpnb.Session) -> object:
-    source = session._credential.source  # noqa: SLF001  what a 401 leads to, without the threads of a client
+    source = session._shared.source  # noqa: SLF001  what a 401 leads to, without the threads of a client
     found = source.after(source.get(), Refusal(401))
     return found.result(20) if isinstance(found, Future) else found
 

@@ -402,7 +402,7 @@ class TestDisturbed:
         """A thread of the parent held one just then."""
         session = kernel()
         sign_in(session)
-        source: Any = session._credential.source  # noqa: SLF001
+        source: Any = session._shared.source  # noqa: SLF001
         login = source._login  # noqa: SLF001
         with login._lock:  # noqa: SLF001
             child = os.fork()
