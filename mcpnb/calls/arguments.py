@@ -33,42 +33,32 @@ def python_names(
     """
     names = list(dict.fromkeys(names))
     used = set(taken)
-    spelled = {
-        name: name
-        for name in names
-        if _is_plain(name) and name not in used and not (public and name.startswith("_"))
-    }
+    wished = {name: _spelling(name, public=public) for name in names}
+    # A name that is its own spelling keeps it, whatever comes before it in the list.
+    spelled = {name: name for name in names if wished[name] == name and name not in used}
     used.update(spelled)
     for name in names:
         if name not in spelled:
-            spelled[name] = _spelling(name, used, public=public)
-            used.add(spelled[name])
+            spelling = wished[name]
+            # threat: tool-that-shadows-another
+            while spelling in used:
+                spelling += "_"
+            spelled[name] = spelling
+            used.add(spelling)
     return spelled
 
 
-def _spelling(name: str, used: set[str], *, public: bool) -> str:
-    spelling = re.sub(r"\W", "_", sanitize(unicodedata.normalize("NFKC", name[:_LONGEST_NAME])))
-    spelling = spelling.lstrip("_") if public else spelling
-    if not spelling.isidentifier():
-        spelling = f"_{spelling}"
-    if not spelling.isidentifier():
-        spelling = "_"
-    # threat: tool-that-shadows-another
-    while spelling in used or keyword.iskeyword(spelling):
-        spelling += "_"
-    return spelling
-
-
-def _is_plain(name: str) -> bool:
+def _spelling(name: str, *, public: bool) -> str:
+    """Return the identifier that is nearest to a name."""
     # Python reads source in NFKC (PEP 3131): another form of a name could never be typed.
-    return (
-        len(name) <= _LONGEST_NAME
-        and name.isidentifier()
-        and not keyword.iskeyword(name)
-        and unicodedata.is_normalized("NFKC", name)
-        # threat: invisible-text
-        and sanitize(name) == name  # nobody sees some of the letters that Python takes
-    )
+    # threat: invisible-text
+    visible = sanitize(unicodedata.normalize("NFKC", name[:_LONGEST_NAME]))
+    spelling = re.sub(r"\W", "_", visible)
+    spelling = spelling.lstrip("_") if public else spelling
+    for spelled in (spelling, f"_{spelling}"):
+        if spelled.isidentifier():
+            return f"{spelled}_" if keyword.iskeyword(spelled) else spelled
+    return "_"
 
 
 class Verbatim(dict[str, Any]):
@@ -78,14 +68,9 @@ class Verbatim(dict[str, Any]):
 def as_json(
     tool: str, arguments: dict[str, Any], more: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Return the arguments as plain JSON values, `Verbatim` if they are given so.
+    """Return what the caller gave, also by name, as plain JSON values; `Verbatim` stays so.
 
     Scalars and arrays of NumPy, dates, paths and sets become the values that they stand for.
-
-    Args:
-        tool: The tool's name, for the message.
-        arguments: What the caller gave.
-        more: What the caller gave by name.
 
     Raises:
         CallError: One of them has no JSON form; nothing was sent.
@@ -97,7 +82,7 @@ def as_json(
             f"The arguments of {sanitize(tool, 80)!r} cannot be sent as JSON: "
             f"{sanitize(error, 200)}. Nothing was sent."
         ) from None
-    return Verbatim(plain) if isinstance(arguments, Verbatim) else dict(plain)
+    return Verbatim(plain) if isinstance(arguments, Verbatim) else plain
 
 
 def _plain(value: Any) -> Any:
@@ -161,13 +146,13 @@ class Arguments:
         Raises:
             TypeError: They don't fit; the message names the tool's parameters.
         """
-        if len(args) == 1 and isinstance(args[0], Mapping) and not self._first_takes_object():
-            given = [*args[0].items(), *kwargs.items()]
+        given = list(kwargs.items())
+        takes_object = bool(self.parameters) and self.parameters[0].takes_object
+        if len(args) == 1 and isinstance(args[0], Mapping) and not takes_object:
+            given = [*args[0].items(), *given]
             args = ()
-        else:
-            given = list(kwargs.items())
+        named = self._by_python_name(tool, given)
         try:
-            named = self._by_python_name(given)
             bound = self.signature.bind(*args, **named).arguments
         except TypeError as error:
             raise self._refusal(tool, error) from None
@@ -185,21 +170,18 @@ class Arguments:
         Raises:
             TypeError: There is no such argument; the message names the tool's parameters.
         """
-        try:
-            named = self._by_python_name(given.items())
-        except TypeError as error:
-            raise self._refusal(tool, error) from None
         names = {p.python_name: p.name for p in self.parameters}
+        named = self._by_python_name(tool, given.items())
         return {names.get(name, name): value for name, value in named.items()}
 
-    def _by_python_name(self, given: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    def _by_python_name(self, tool: str, given: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         known = [p.python_name for p in self.parameters]
         spelled = {p.name: p.python_name for p in self.parameters}
         named: dict[str, Any] = {}
         for name, value in given:
             target = name if name in known else spelled.get(name, name)
             if target in named:
-                raise TypeError(f"argument {target!r} is given twice")
+                raise self._refusal(tool, f"argument {target!r} is given twice")
             named[target] = value
         # Before Signature.bind, which would complain about a missing argument first: a misspelt
         # name is usually both, and its own name says more.
@@ -207,11 +189,9 @@ class Arguments:
             if self.rest is None and name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
-                raise TypeError(f"there is no argument {sanitize(repr(name), 100)}{hint}")
+                what = f"there is no argument {sanitize(repr(name), 100)}{hint}"
+                raise self._refusal(tool, what)
         return named
-
-    def _first_takes_object(self) -> bool:
-        return bool(self.parameters) and self.parameters[0].takes_object
 
     def _refusal(self, tool: str, problem: object) -> TypeError:
         names = ", ".join(
@@ -231,7 +211,7 @@ _MOST_MEMBERS = 8
 _MOST_CHOICES = 20
 _LONGEST_VALUE = 60
 
-_TYPES: dict[Any, Any] = {
+_TYPES: dict[str, Any] = {
     "string": str,
     "integer": int,
     "number": float,
@@ -247,11 +227,10 @@ _OPENING = ("patternProperties", "allOf", "anyOf", "oneOf", "if", "$ref", "$dyna
 def read_schema(schema: object) -> Arguments:
     """Return what a tool takes by its input schema. Never raises, whatever the schema is."""
     root = schema if isinstance(schema, dict) else {}
-    properties = root.get("properties")
+    properties, listed = root.get("properties"), root.get("required")
     known = properties if isinstance(properties, dict) else {}
-    listed = root.get("required")
-    required = {name for name in (listed if isinstance(listed, list) else ()) if _is_name(name)}
-    names = [name for name in dict.fromkeys([*known, *sorted(required)]) if _is_name(name)]
+    required = {n for n in (listed if isinstance(listed, list) else ()) if isinstance(n, str)}
+    names = [n for n in dict.fromkeys([*known, *sorted(required)]) if isinstance(n, str)]
     extra = root.get("additionalProperties")
     more = (
         extra is True
@@ -282,10 +261,6 @@ def read_schema(schema: object) -> Arguments:
     return Arguments(parameters, inspect.Signature(signature), rest)
 
 
-def _is_name(name: object) -> bool:
-    return isinstance(name, str)
-
-
 def _parameter(
     name: str, python_name: str, schema: object, *, required: bool, root: dict[str, Any]
 ) -> Parameter:
@@ -311,9 +286,7 @@ def _is_short(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**18)
 
 
-def _annotation(  # noqa: PLR0911  one for each kind
-    schema: object, root: dict[str, Any], depth: int
-) -> Any:
+def _annotation(schema: object, root: dict[str, Any], depth: int) -> Any:
     """Return the Python type for a schema; `Any` where there is none or it goes too deep."""
     if not isinstance(schema, dict) or depth == 0:
         return Any
@@ -322,18 +295,16 @@ def _annotation(  # noqa: PLR0911  one for each kind
     choices = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(choices, list) and _are_literal(choices):
         return Literal[tuple(choices)]
-    if isinstance(whole := schema.get("allOf"), list) and len(whole) == 1:  # as pydantic 1 writes
-        return _annotation(whole[0], root, depth - 1)
-    for members in (schema.get("anyOf"), schema.get("oneOf")):
-        if isinstance(members, list):
-            few = members if len(members) <= _MOST_MEMBERS else []
-            return _union(_annotation(member, root, depth - 1) for member in few)
+    members = schema.get("anyOf", schema.get("oneOf"))
+    if isinstance(members, list):
+        few = members if len(members) <= _MOST_MEMBERS else []
+        return _union(_annotation(member, root, depth - 1) for member in few)
     kinds = schema.get("type")
     if kinds == "array":
         item = _annotation(schema.get("items"), root, depth - 1)
         return list if item is Any or item is None else GenericAlias(list, (item,))
     few = kinds[:_MOST_MEMBERS] if isinstance(kinds, list) else [kinds]
-    return _union(_TYPES.get(kind, Any) if _is_name(kind) else Any for kind in few)
+    return _union(_TYPES.get(kind, Any) if isinstance(kind, str) else Any for kind in few)
 
 
 def _are_literal(choices: list[Any]) -> bool:

@@ -16,11 +16,19 @@ import mcp_types
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED, INVALID_REQUEST, PARSE_ERROR, REQUEST_TIMEOUT
 
-from mcpnb.calls.errors import leaf, translate
 from mcpnb.calls.limits import bounded, bounded_validation, no_leftovers
-from mcpnb.errors import CallError, ConfigError, ServerUnreachable, detached
-from mcpnb.oauth.http import ACCEPTED
+from mcpnb.errors import (
+    CallError,
+    CallTimeout,
+    ConfigError,
+    McpnbError,
+    ServerUnreachable,
+    detached,
+)
+from mcpnb.oauth.http import ACCEPTED, reason
 from mcpnb.oauth.models import Secret, ServerConfig
 from mcpnb.oauth.urls import is_loopback_host, origin_of
 from mcpnb.scrub import redact_logs
@@ -75,13 +83,7 @@ class SignedInClient(Client):
     """The SDK's client; its verbs raise mcpnb's errors."""
 
     def __init__(self, url: str, transport: Any, **options: Any) -> None:
-        """Prepare a client, to be entered.
-
-        Args:
-            url: The server's address, for messages.
-            transport: The SDK's transport to it.
-            **options: Keyword arguments of `mcp.Client`.
-        """
+        """Prepare a client of the server at `url`; see `mcp.Client`."""
         info = mcp_types.Implementation(name="mcpnb", version=__version__)
         super().__init__(transport, **{"client_info": info, **options})
         self.mcpnb_server = url
@@ -106,11 +108,7 @@ def _may_use(config: ServerConfig, tool: str) -> bool:
 
 
 def require_usable(config: ServerConfig, tool: str) -> None:
-    """Refuse a tool that configuration does not allow.
-
-    Raises:
-        CallError: It does not. Nothing was sent.
-    """
+    """Raise a `CallError` if configuration does not allow a tool. Nothing was sent."""
     if not _may_use(config, tool):
         denied = tool in config.disabled_tools
         why = "names it in disabled_tools" if denied else "does not name it in enabled_tools"
@@ -221,7 +219,13 @@ async def connected(
     """
     await source.require()
     async with contextlib.AsyncExitStack() as stack:
-        client = await _in_time(config, _connect(stack, config, auth, options))
+        connecting = _with_our_errors(_connect(stack, config, auth, options), config.url)
+        late = ServerUnreachable(
+            f"{config.url} was not ready within {config.startup_timeout or 0:g} seconds "
+            f"(startup_timeout_sec in {config.source}).",
+            sent=True,
+        )
+        client = await within(config.startup_timeout, connecting, late)
         bounded_validation(client.session)
         if config.enabled_tools is not None or config.disabled_tools:
             _limit_tools(client.session, config)
@@ -229,24 +233,20 @@ async def connected(
             yield client
         except Exception as error:
             # The caller's own errors pass as they are, also an OSError.
-            if type(error).__module__.partition(".")[0] not in ("anyio", "httpx2", "mcp"):
+            if _library_of(error) not in ("anyio", "httpx2", "mcp"):
                 raise
             raise translate(error, Outcome(), config.url) from None
 
 
-async def _in_time(config: ServerConfig, connecting: Awaitable[T]) -> T:
-    seconds = config.startup_timeout
+async def within(seconds: float | None, work: Awaitable[T], too_late: McpnbError) -> T:
+    """Await something; raise `too_late` after so many seconds."""
     try:
         async with asyncio.timeout(seconds) as limit:
-            return await _with_our_errors(connecting, config.url)
+            return await work
     except TimeoutError:
         if not limit.expired():
             raise  # of one of its parts, which says what took too long
-    raise ServerUnreachable(
-        f"{config.url} was not ready within {seconds:g} seconds (startup_timeout_sec in "
-        f"{config.source}).",
-        sent=True,
-    )
+    raise too_late
 
 
 async def _connect(
@@ -257,7 +257,7 @@ async def _connect(
 ) -> SignedInClient:
     outcome = current_outcome.get() or Outcome()
     try:
-        client = await stack.enter_async_context(_streamable(config, auth, options))
+        client = await stack.enter_async_context(_client(config, auth, options))
     except Exception:
         if outcome.error is not None or outcome.status not in _NO_SUCH_POST:
             raise
@@ -266,7 +266,7 @@ async def _connect(
             # The SDK waits for ever where a stream names an endpoint that it refuses (measured).
             # threat: sse-endpoint-elsewhere
             async with asyncio.timeout(_CONNECT):
-                client = await stack.enter_async_context(_events(config, auth, options))
+                client = await stack.enter_async_context(_client(config, auth, options, sse=True))
         except Exception:
             # Not one of those either: the response to the POST is the better explanation.
             outcome.status = post
@@ -276,6 +276,35 @@ async def _connect(
         # would be of the wrong kind.
         raise outcome.error
     return client
+
+
+@contextlib.asynccontextmanager
+async def _client(
+    config: ServerConfig, auth: BearerAuth, options: dict[str, Any], *, sse: bool = False
+) -> AsyncIterator[SignedInClient]:
+    async with contextlib.AsyncExitStack() as stack:
+        transport: Any
+        if sse:
+            options = {**options, "mode": "legacy"}
+            transport = sse_client(
+                config.url,
+                auth=auth,
+                timeout=_CONNECT,
+                sse_read_timeout=_READ,
+                httpx_client_factory=functools.partial(_http, config),
+            )
+        else:
+            timeout = httpx2.Timeout(_CONNECT, read=_READ)
+            http = await stack.enter_async_context(_http(config, auth=auth, timeout=timeout))
+            transport = streamable_http_client(config.url, http_client=http)
+        try:
+            client = SignedInClient(config.url, transport, **options)
+            async with client:
+                yield client
+        except ExceptionGroup as group:
+            # The SDK's task groups wrap whatever passes through them, also the caller's errors.
+            error = _leaf(group)
+            raise error from error.__cause__
 
 
 def _http(config: ServerConfig, **given: Any) -> httpx2.AsyncClient:
@@ -289,39 +318,100 @@ def _http(config: ServerConfig, **given: Any) -> httpx2.AsyncClient:
     return http
 
 
-@contextlib.asynccontextmanager
-async def _streamable(
-    config: ServerConfig, auth: BearerAuth, options: dict[str, Any]
-) -> AsyncIterator[SignedInClient]:
-    timeout = httpx2.Timeout(_CONNECT, read=_READ)
-    async with _http(config, auth=auth, timeout=timeout) as http:
-        transport = streamable_http_client(config.url, http_client=http)
-        async with _entered(SignedInClient(config.url, transport, **options)) as client:
-            yield client
+# From what the SDK raises to mcpnb's own errors, never an ``ExceptionGroup``
+
+# The SDK answers in the server's place where no response came, or one that it cannot read.
+_OF_THE_SDK = (
+    (CONNECTION_CLOSED, "Connection"),
+    (CONNECTION_CLOSED, "SSE"),
+    (INVALID_REQUEST, "Unexpected"),
+    (PARSE_ERROR, "Failed"),
+)
 
 
-@contextlib.asynccontextmanager
-async def _events(
-    config: ServerConfig, auth: BearerAuth, options: dict[str, Any]
-) -> AsyncIterator[SignedInClient]:
-    transport = sse_client(
-        config.url,
-        auth=auth,
-        timeout=_CONNECT,
-        sse_read_timeout=_READ,
-        httpx_client_factory=functools.partial(_http, config),
+def _leaf(error: Exception) -> Exception:
+    """Return the error that a group was made of; of several, one of mcpnb's first."""
+    while isinstance(error, ExceptionGroup):
+        ours = error.subgroup(McpnbError)
+        error = (ours or error).exceptions[0]
+    return error
+
+
+def translate(raised: Exception, outcome: Outcome, server: str) -> Exception:
+    """Return the error to raise for a failed call.
+
+    Args:
+        raised: What the SDK raised.
+        outcome: What the requests of this call met with: a refused sign-in explains the rest.
+        server: Its address, for the message.
+    """
+    error = _leaf(raised)
+    if isinstance(error, McpnbError):
+        return error
+    if outcome.error is not None:
+        return outcome.error
+    if isinstance(error, MCPError):
+        return _rpc(error, outcome, server)
+    return _broken(error, server) or error
+
+
+def _rpc(error: MCPError, outcome: Outcome, server: str) -> McpnbError:
+    if error.code == REQUEST_TIMEOUT:
+        return _too_late(server)
+    if outcome.status >= 400:
+        why = f"HTTP {outcome.status}"
+        if error.message != "Server returned an error response":
+            why += f", {quote(error.message)}"
+        advice = " Try again later." if outcome.status >= 500 else ""
+        return CallError(f"{server} refused the call: {why}.{advice}", code=error.code)
+    if (error.code, error.message.partition(" ")[0]) in _OF_THE_SDK:
+        outcome.over = outcome.over or error.message == "Connection closed"
+        return _cut_off(server) if error.code == CONNECTION_CLOSED else _not_mcp(server)
+    return CallError(f"{server} reports an error: {quote(error.message)}.", code=error.code)
+
+
+def _broken(error: Exception, server: str) -> McpnbError | None:
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
+        return _too_late(server)
+    if isinstance(error, httpx2.SSEError | httpx2.DecodingError):
+        return _not_mcp(server)
+    if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.ProtocolError):
+        return _cut_off(server)
+    if isinstance(error, httpx2.HTTPError | OSError):
+        return _unreachable(error, server)
+    if _library_of(error) in ("anyio", "mcp", "pydantic"):
+        why = quote(str(error) or type(error).__name__, 160)
+        return CallError(f"The connection to {server} failed: {why}.")
+    return None  # not of the connection: a sampling callback's, for example
+
+
+def _library_of(error: Exception) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _unreachable(error: Exception, server: str) -> McpnbError:
+    if not isinstance(error, httpx2.HTTPStatusError):
+        return ServerUnreachable(f"{server} cannot be reached: {reason(error)}.", sent=True)
+    status = error.response.status_code
+    if status in (404, 405, 410):
+        return CallError(f"There is no MCP server at {quote(server)} (HTTP {status}).")
+    return CallError(f"{server} answered HTTP {status}.")
+
+
+def _too_late(server: str) -> CallTimeout:
+    return CallTimeout(f"{server} did not answer in time. The call may still be running there.")
+
+
+def _cut_off(server: str) -> ServerUnreachable:
+    return ServerUnreachable(
+        f"The connection to {server} broke before the response arrived. The server may have made "
+        "the call all the same. Try again.",
+        sent=True,
     )
-    client = SignedInClient(config.url, transport, **{**options, "mode": "legacy"})
-    async with _entered(client):
-        yield client
 
 
-@contextlib.asynccontextmanager
-async def _entered(client: SignedInClient) -> AsyncIterator[SignedInClient]:
-    try:
-        async with client:
-            yield client
-    except ExceptionGroup as group:
-        # The SDK's task groups wrap whatever passes through them, the caller's own errors included.
-        error = leaf(group)
-        raise error from error.__cause__
+def _not_mcp(server: str) -> CallError:
+    return CallError(
+        f"The response of {server} is not valid MCP. Try again. If it happens again, the server or "
+        "a proxy in front of it is at fault."
+    )

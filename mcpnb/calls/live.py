@@ -14,8 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcpnb.calls.arguments import Verbatim
-from mcpnb.calls.client import SignedInClient, connected
-from mcpnb.calls.errors import translate
+from mcpnb.calls.client import SignedInClient, connected, translate, within
 from mcpnb.calls.progress import Progress, Reports
 from mcpnb.calls.results import ToolResult, all_pages, tool_error
 from mcpnb.calls.tools import Listing
@@ -34,16 +33,6 @@ Operation = Callable[[SignedInClient], Coroutine[Any, Any, T]]
 
 _lock = ForkSafeLock()
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
-
-
-def start(function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-    """Run an async function on the background loop; cancelling the future cancels it there.
-
-    Nothing is patched, and any thread or loop may call this: a widget's callback may come on any
-    (measured: it changes with ipykernel's minor version), and so may a finalizer, which the garbage
-    collector runs wherever it happens to run.
-    """
-    return asyncio.run_coroutine_threadsafe(function(), _loop())
 
 
 _closing: set[Future[None]] = set()
@@ -95,17 +84,25 @@ class LiveClient:
         self._client: SignedInClient | None = None
         self._owner: asyncio.Task[None] | None = None
         self._stop: asyncio.Event | None = None
-        self._connecting: asyncio.Lock | None = None
+        self._connecting = asyncio.Lock()
         self._listing: tuple[SignedInClient, asyncio.Future[Listing]] | None = None
 
     def start(self, operation: Operation[T], timeout: float | None = None) -> Future[T]:
-        """Begin one call, from any thread. The future raises mcpnb's errors.
+        """Begin one call, from any thread; to cancel the future cancels the call.
 
         Args:
             operation: What to do with the connected client.
             timeout: Seconds for all of it, connecting included.
         """
-        return start(lambda: self._within(timeout, operation))
+        late = CallTimeout(
+            f"{self._source.server} did not answer within {timeout or 0:g} seconds. "
+            "The call may still be running there."
+        )
+        # Nothing is patched, and any thread or loop may do this: a widget's callback may come on
+        # any (measured: it changes with ipykernel's minor version).
+        return asyncio.run_coroutine_threadsafe(
+            within(timeout, self._perform(operation), late), _loop()
+        )
 
     def close(self) -> None:
         """End the connection, if there is one; return at once."""
@@ -127,15 +124,7 @@ class LiveClient:
         timeout: float | None,  # noqa: ASYNC109  the SDK's own time-out of one request
         progress: Progress | None,
     ) -> ToolResult:
-        """Call a tool with arguments in JSON's types.
-
-        Args:
-            client: The connected client.
-            tool: Its name at the server.
-            arguments: By the tool's names for them, or in the spelling that Python can write.
-                `Verbatim` ones are sent as they are.
-            timeout: Seconds for one request of the call.
-            progress: Called with what the server reports.
+        """Call a tool with arguments in JSON's types, in either spelling of their names.
 
         Raises:
             TypeError: The tool's schema has no such argument; nothing was sent.
@@ -206,18 +195,6 @@ class LiveClient:
 
     # The connection
 
-    async def _within(self, seconds: float | None, operation: Operation[T]) -> T:
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await self._perform(operation)
-        except TimeoutError:
-            if not limit.expired():
-                raise  # of one of its parts, which says what took too long
-        raise CallTimeout(
-            f"{self._source.server} did not answer within {seconds:g} seconds. "
-            "The call may still be running there."
-        )
-
     async def _perform(self, operation: Operation[T]) -> T:
         await self._source.require()
         for attempt in (1, 2):
@@ -230,7 +207,7 @@ class LiveClient:
                     await self._disconnect()
                 raise (outcome.error or CallError("The server refused the call.")) from None
             except Exception as error:  # noqa: BLE001  translated, whatever it is
-                dead = self._died(client, error, outcome)
+                dead = self._died(client, outcome)
                 if dead:
                     await self._disconnect()
                 if dead and attempt == 1 and outcome.status == 404:
@@ -257,14 +234,12 @@ class LiveClient:
                 task.cancel()
                 await asyncio.wait([task], timeout=5)
 
-    def _died(self, client: SignedInClient, error: Exception, outcome: Outcome) -> bool:
-        if self._owner is None or self._owner.done() or self._client is not client:
-            return self._client is client
-        return outcome.over or outcome.status == 404 or type(error).__module__.startswith("anyio")
+    def _died(self, client: SignedInClient, outcome: Outcome) -> bool:
+        """Return whether this client is still the one of all calls, and of no use any more."""
+        ended = self._owner is None or self._owner.done()
+        return self._client is client and (ended or outcome.over or outcome.status == 404)
 
     async def _connected(self) -> SignedInClient:
-        if self._connecting is None:
-            self._connecting = asyncio.Lock()
         async with self._connecting:
             if self._client is not None and self._owner is not None and not self._owner.done():
                 return self._client

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 import anyio
 
+from mcpnb.environment import kernel
 from mcpnb.errors import CallError
 from mcpnb.text import sanitize
 
@@ -79,9 +80,8 @@ class ProgressLine:
         self._report = ""
         self._started = time.monotonic()
         self._ended = threading.Event()
-        self._in_notebook = _in_notebook()
+        self._in_notebook = kernel() is not None
         self._display: Any = None
-        self._shown = False
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -104,15 +104,14 @@ class ProgressLine:
         self._report = f", {share}" + (f", {sanitize(message, 80)}" if message else "")
 
     def _run(self) -> None:
-        wait = _AFTER
-        while not self._ended.wait(wait):
+        if self._ended.wait(_AFTER):
+            return
+        self._show(str(self))
+        while not self._ended.wait(_EVERY):
             self._show(str(self))
-            wait = _EVERY
-        if self._shown:
-            self._show("")
+        self._show("")
 
     def _show(self, line: str) -> None:
-        self._shown = True
         if not self._in_notebook:
             sys.stderr.write(f"\r\x1b[2K{line}")
             sys.stderr.flush()
@@ -124,10 +123,3 @@ class ProgressLine:
         from IPython.display import display
 
         self._display = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-
-
-def _in_notebook() -> bool:
-    """Return whether this is a kernel with a front end, without importing IPython to find out."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return type(shell).__name__ == "ZMQInteractiveShell"

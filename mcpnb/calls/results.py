@@ -7,6 +7,7 @@ import binascii
 import json
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mcp_types import (
         BlobResourceContents,
         CallToolResult,
-        ContentBlock,
         ReadResourceResult,
         TextResourceContents,
     )
@@ -39,8 +39,7 @@ class _Caps(NamedTuple):
     rows: int
     columns: int
     cell: int
-    table: int
-    """Characters of all cells together."""
+    table: int  # characters of all cells together
     text: int
     lines: int
 
@@ -68,15 +67,14 @@ _SIGNATURES = {
 
 
 class Image:
-    """One picture of a result: `data` and `mime_type`, shown by a notebook, written by `save`."""
+    """One picture of a result: `data` and `mime_type`, shown by a notebook, written by `save`.
+
+    Attributes:
+        mime_type: What the bytes are, according to the server.
+    """
 
     def __init__(self, encoded: str, mime_type: str) -> None:
-        """Hold a picture as MCP sends it.
-
-        Args:
-            encoded: The bytes in base64.
-            mime_type: What they are, according to the server.
-        """
+        """Hold a picture as MCP sends it: in base64."""
         self._encoded = encoded
         self.mime_type = mime_type
 
@@ -90,27 +88,19 @@ class Image:
         return _decoded(self._encoded)
 
     @property
-    def inline_type(self) -> str | None:
-        """The type that a notebook shows it as; `None` if it is not shown inline.
+    def inline(self) -> dict[str, str]:
+        """The real type and the bytes in base64, if a notebook shows it inline; else empty.
 
         PNG, JPEG, GIF and WebP of up to 8 MB are shown, and only if the bytes are one of these.
+        They are encoded here: nothing that the server wrote goes into a page.
         """
         claimed = self.mime_type.partition(";")[0].strip().lower()
-        if claimed not in _SIGNATURES or _size(self._encoded) > _IMAGE_BYTES:
-            return None
-        try:
-            data = self.data
-        except CallError:
-            return None
-        for name, (start, at_eight) in _SIGNATURES.items():
-            if data.startswith(start) and data[8:].startswith(at_eight):
-                return name
-        return None
-
-    @property
-    def inline_base64(self) -> str:
-        """The bytes in base64, encoded here: nothing that the server wrote goes into a page."""
-        return base64.b64encode(self.data).decode("ascii")
+        if claimed in _SIGNATURES and _size(self._encoded) <= _IMAGE_BYTES:
+            with suppress(CallError):
+                for name, (start, at_eight) in _SIGNATURES.items():
+                    if self.data.startswith(start) and self.data[8:].startswith(at_eight):
+                        return {name: base64.b64encode(self.data).decode("ascii")}
+        return {}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to a file, and return its path."""
@@ -123,8 +113,7 @@ class Image:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         del include, exclude  # IPython filters by itself
-        inline = {self.inline_type: self.inline_base64} if self.inline_type else {}
-        return {"text/plain": repr(self), **inline}
+        return {"text/plain": repr(self), **self.inline}
 
 
 def _decoded(encoded: str) -> bytes:
@@ -153,10 +142,13 @@ class Content:
         images: The pictures, in the server's order.
     """
 
-    _bytes_at = ".raw"
+    is_error = False
 
-    def __init__(self) -> None:
+    def __init__(self, title: str, structured: Any = None) -> None:
+        """Hold nothing yet but the structured content of a tool's result."""
         self.images: list[Image] = []
+        self._title = title
+        self._structured = structured
         self._texts: list[str] = []
         self._others: list[str] = []
 
@@ -185,7 +177,9 @@ class Content:
         """
         return frame(find_table(self.data))
 
-    def _add_resource(self, part: TextResourceContents | BlobResourceContents) -> None:
+    def _add_resource(
+        self, part: TextResourceContents | BlobResourceContents, bytes_at: str
+    ) -> None:
         text = getattr(part, "text", None)
         if isinstance(text, str):
             self._texts.append(text)
@@ -196,21 +190,18 @@ class Content:
             self.images.append(Image(blob, mime_type))
         else:
             what = _kind_and_size(mime_type, blob)
-            self._others.append(f"{what}, {quote(part.uri, 200)}: see {self._bytes_at}")
+            self._others.append(f"{what}, {quote(part.uri, 200)}: see {bytes_at}")
 
     # What is displayed: pictures, then the table, then text, then other data
-
-    def _title(self) -> str:
-        raise NotImplementedError
 
     @cached_property
     def _view(self) -> Any:
         """The data as far as a display can show them; never raises."""
-        return _parsed(self.text) if self._texts else None
-
-    def _same_as_text(self) -> list[Any]:
-        """Forms in which the text may repeat the data."""
-        return [self._view]
+        if self._structured is None:
+            return _parsed(self.text) if self._texts else None
+        if isinstance(self._structured, dict) and self._structured.keys() == {"result"}:
+            return self._structured["result"]
+        return self._structured
 
     @cached_property
     def _table(self) -> Table | None:
@@ -226,7 +217,7 @@ class Content:
             return bool(self._texts)
         texts = [_parsed(self.text), [_parsed(text) for text in self._texts]]
         try:
-            return not any(known in texts for known in self._same_as_text())
+            return not any(known in texts for known in (self._view, self._structured))
         except RecursionError:  # Python versions differ in what goes too deep to be compared
             return True
 
@@ -255,7 +246,7 @@ class Content:
         return ", ".join(parts) or "no content"
 
     def __repr__(self) -> str:
-        lines = [f"<{self._title()}: {self._summary()}>"]
+        lines = [f"<{self._title}: {self._summary()}>"]
         lines += _first([repr(image) for image in self.images], "image")
         if self._table is not None:
             lines.append(_TERMINAL.grid(self._table).text())
@@ -270,22 +261,17 @@ class Content:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         del include, exclude  # IPython filters by itself
-        bundle = {"text/plain": repr(self)}
-        picture = self._lone_picture()
-        if picture is not None and picture.inline_type in {"image/png", "image/jpeg"}:
-            # As itself, not as HTML: that shows everywhere (exports, GitHub, plain viewers).
-            bundle[picture.inline_type] = picture.inline_base64
-        else:
-            bundle["text/html"] = display.page(self._html())
-        return bundle
-
-    def _lone_picture(self) -> Image | None:
-        if len(self.images) != 1 or self._texts or self._others or self._view is not None:
-            return None
-        return self.images[0]
+        more = self._texts or self._others or self.is_error or self._view is not None
+        if len(self.images) == 1 and not more:
+            inline = self.images[0].inline
+            if "image/png" in inline or "image/jpeg" in inline:
+                # As itself, not as HTML: that shows everywhere (exports, GitHub, plain viewers).
+                return {"text/plain": repr(self), **inline}
+        return {"text/plain": repr(self), "text/html": display.page(self._html())}
 
     def _html(self) -> list[str]:
-        parts = self._html_images()
+        parts = [paragraph("The tool reported an error.")] if self.is_error else []
+        parts += self._html_images()
         if self._table is not None:
             parts.append(_NOTEBOOK.grid(self._table).html())
         if self._shows_text:
@@ -304,12 +290,14 @@ class Content:
         parts = []
         room = _IMAGE_BYTES
         for image in self.images[:_IMAGES]:
-            kind = image.inline_type
-            if kind is None or (room := room - len(image.data)) < 0:
-                parts.append(paragraph(f"{image!r} is not shown here; see .images"))
-            else:
-                source = f"data:{kind};base64,{image.inline_base64}"
+            inline = image.inline
+            room -= len(image.data) if inline else 0
+            if inline and room >= 0:
+                [(kind, encoded)] = inline.items()
+                source = f"data:{kind};base64,{encoded}"
                 parts.append(f'<p><img alt="" style="max-width:100%" src="{source}"></p>')
+            else:
+                parts.append(paragraph(f"{image!r} is not shown here; see .images"))
         return parts + [paragraph(line) for line in _first(self.images, "image")[_IMAGES:]]
 
 
@@ -343,62 +331,28 @@ class ToolResult(Content):
 
     Attributes:
         images: The pictures, in the server's order.
+        is_error: Whether the tool itself reports a failure.
         raw: The MCP SDK's own result.
     """
 
     def __init__(self, raw: CallToolResult, *, name: str = "") -> None:
-        """Wrap a result.
-
-        Args:
-            raw: The MCP SDK's result.
-            name: The tool's name, for the display.
-        """
-        super().__init__()
+        """Take the SDK's result apart; `name` is the tool's, for the display."""
+        of, error = f" of {quote(name, 60)}" if name else "", ", an error" if raw.is_error else ""
+        super().__init__(f"ToolResult{of}{error}", raw.structured_content)
         self.raw = raw
-        self._name = name
+        self.is_error = bool(raw.is_error)
         for part in raw.content:
-            self._add(part)
-
-    @property
-    def is_error(self) -> bool:
-        """Whether the tool itself reports a failure."""
-        return bool(self.raw.is_error)
-
-    @cached_property
-    def _view(self) -> Any:
-        structured = self.raw.structured_content
-        if structured is None:
-            return super()._view
-        if isinstance(structured, dict) and structured.keys() == {"result"}:
-            return structured["result"]
-        return structured
-
-    def _same_as_text(self) -> list[Any]:
-        return [self._view, self.raw.structured_content]
-
-    def _title(self) -> str:
-        name = f" of {quote(self._name, 60)}" if self._name else ""
-        return f"ToolResult{name}{', an error' if self.is_error else ''}"
-
-    def _lone_picture(self) -> Image | None:
-        return None if self.is_error else super()._lone_picture()
-
-    def _html(self) -> list[str]:
-        error = [paragraph("The tool reported an error.")] if self.is_error else []
-        return error + super()._html()
-
-    def _add(self, part: ContentBlock) -> None:
-        if part.type == "text":
-            self._texts.append(part.text)
-        elif part.type == "image":
-            self.images.append(Image(part.data, part.mime_type))
-        elif part.type == "audio":
-            self._others.append(f"{_kind_and_size(part.mime_type, part.data)}: see .raw")
-        elif part.type == "resource":
-            self._add_resource(part.resource)
-        else:
-            name = quote(part.title or part.name, 100)
-            self._others.append(f"resource {name} at {quote(part.uri, 200)}: read(uri) fetches it")
+            if part.type == "text":
+                self._texts.append(part.text)
+            elif part.type == "image":
+                self.images.append(Image(part.data, part.mime_type))
+            elif part.type == "audio":
+                self._others.append(f"{_kind_and_size(part.mime_type, part.data)}: see .raw")
+            elif part.type == "resource":
+                self._add_resource(part.resource, ".raw")
+            else:
+                link = f"{quote(part.title or part.name, 100)} at {quote(part.uri, 200)}"
+                self._others.append(f"resource {link}: read(uri) fetches it")
 
 
 class ResourceContents(Content):
@@ -406,29 +360,20 @@ class ResourceContents(Content):
 
     Attributes:
         uri: The address that was read.
+        mime_type: The server's type of the contents (of the first, if there are several).
         images: The pictures among the contents.
         raw: The MCP SDK's own result.
     """
 
-    _bytes_at = ".data"
-
     def __init__(self, raw: ReadResourceResult, uri: str) -> None:
-        """Wrap what was read.
-
-        Args:
-            raw: The MCP SDK's result.
-            uri: The address that was read.
-        """
-        super().__init__()
+        """Take apart what was read at an address."""
         self.raw = raw
         self.uri = uri
+        self.mime_type: str | None = next((part.mime_type for part in raw.contents), None)
+        kind = f", {sanitize(self.mime_type, 60)}" if self.mime_type else ""
+        super().__init__(f"ResourceContents of {quote(uri, 200)}{kind}")
         for part in raw.contents:
-            self._add_resource(part)
-
-    @property
-    def mime_type(self) -> str | None:
-        """The server's type of the contents (of the first, if there are several)."""
-        return next((part.mime_type for part in self.raw.contents), None)
+            self._add_resource(part, ".data")
 
     @cached_property
     def data(self) -> Any:
@@ -439,11 +384,10 @@ class ResourceContents(Content):
         Raises:
             CallError: The server sent something that is not base64.
         """
-        texts = [getattr(part, "text", None) for part in self.raw.contents]
-        values = [
-            _parsed(text) if isinstance(text, str) else _decoded(getattr(part, "blob", ""))
-            for text, part in zip(texts, self.raw.contents, strict=True)
-        ]
+        values = []
+        for part in self.raw.contents:
+            text, blob = getattr(part, "text", None), getattr(part, "blob", "")
+            values.append(_parsed(text) if isinstance(text, str) else _decoded(blob))
         return values[0] if len(values) == 1 else (values or None)
 
     def df(self) -> Any:
@@ -454,10 +398,6 @@ class ResourceContents(Content):
         """
         kind = (self.mime_type or "").partition(";")[0].strip().lower()
         return csv_frame(self.text) if kind == "text/csv" else super().df()
-
-    def _title(self) -> str:
-        kind = f", {sanitize(self.mime_type, 60)}" if self.mime_type else ""
-        return f"ResourceContents of {quote(self.uri, 200)}{kind}"
 
 
 def tool_error(name: str, result: ToolResult) -> ToolError:
@@ -474,12 +414,7 @@ _PAGES = 200
 
 
 async def all_pages(fetch: Callable[..., Awaitable[Any]], member: str) -> list[Any]:
-    """Return all items of a list, page by page.
-
-    Args:
-        fetch: A verb of the client that takes ``cursor``.
-        member: Where a page holds its items.
-    """
+    """Return all items of a list, page by page, from a verb of the client that takes ``cursor``."""
     found: list[Any] = []
     cursor: str | None = None
     for _ in range(_PAGES):

@@ -35,15 +35,15 @@ class Table:
         """Return the cells of the first rows and columns; a missing cell is `None`."""
         names = self.columns[:columns]
         if self.by_column:
-            count = min(rows, len(self))
-            return [[self.payload[name][i] for name in names] for i in range(count)]
-        return [_cells(row, names) for row in self.payload[:rows]]
-
-
-def _cells(row: Any, names: list[str]) -> list[Any]:
-    if isinstance(row, dict):
-        return [row.get(name) for name in names]
-    return row[: len(names)] if isinstance(row, list) else [row]
+            first = [self.payload[name][:rows] for name in names]
+            return [list(row) for row in zip(*first, strict=True)]
+        cells = []
+        for row in self.payload[:rows]:
+            if isinstance(row, dict):
+                cells.append([row.get(name) for name in names])
+            else:
+                cells.append(row[:columns] if isinstance(row, list) else [row])
+        return cells
 
 
 def find_table(data: object) -> Table:
@@ -52,11 +52,26 @@ def find_table(data: object) -> Table:
     Raises:
         CallError: It is no table; the message says what it is and what to do with it.
     """
+    found = None
     if isinstance(data, list):
-        return _from_list(data)
-    if isinstance(data, dict) and data:
-        return _from_dict(data)
-    raise CallError(f"This result is not a table: {_kind(data)}")
+        found = _from_list(data)
+    elif isinstance(data, dict) and data:
+        found = _from_dict(data)
+    if found is None:
+        raise _no_table(_KINDS.get(type(data), "it is a single value. `.data` has it."))
+    return found
+
+
+_KINDS: dict[type, str] = {
+    type(None): "it has no data.",
+    str: "it is text. `.text` has it; if it is CSV, use pandas.read_csv(io.StringIO(r.text)).",
+    bytes: "it is bytes. `.data` has them.",
+    dict: "it is a single object. `.data` has it; pandas.Series(r.data) shows it as a column.",
+}
+
+
+def _no_table(why: str) -> CallError:
+    return CallError(f"This result is not a table: {why}")
 
 
 def _from_list(data: list[Any], *, whole: bool = True) -> Table:
@@ -65,18 +80,14 @@ def _from_list(data: list[Any], *, whole: bool = True) -> Table:
         return Table(list(names), data, whole=whole)
     if all(isinstance(row, list) for row in data):
         if len(set(map(len, data))) > 1:
-            raise CallError(
-                "This result is not a table: its rows are of unequal length. `.data` has them."
-            )
+            raise _no_table("its rows are of unequal length. `.data` has them.")
         return Table([str(i) for i in range(len(data[0]))], data, whole=whole)
     if not any(isinstance(row, dict | list) for row in data):
         return Table(["value"], data, labels=["value"], whole=whole)
-    raise CallError(
-        "This result is not a table: it is a list with items of different kinds. `.data` has it."
-    )
+    raise _no_table("it is a list with items of different kinds. `.data` has it.")
 
 
-def _from_dict(data: dict[str, Any]) -> Table:
+def _from_dict(data: dict[str, Any]) -> Table | None:
     if (split := _split_orient(data)) is not None:
         return split
     lists = {name: value for name, value in data.items() if isinstance(value, list)}
@@ -93,9 +104,8 @@ def _from_dict(data: dict[str, Any]) -> Table:
         raise CallError(
             f"This result has {len(records)} tables. Take one: {some}, with pandas.DataFrame(...)."
         )
-    if any(data.get(name) == [] for name in _ROW_MEMBERS):
-        return Table([], [], whole=False)
-    raise CallError(f"This result is not a table: {_kind(data)}")
+    empty = any(data.get(name) == [] for name in _ROW_MEMBERS)
+    return Table([], [], whole=False) if empty else None
 
 
 def _split_orient(data: dict[str, Any]) -> Table | None:
@@ -110,18 +120,6 @@ def _split_orient(data: dict[str, Any]) -> Table | None:
         return None
     labels = [str(name) for name in names]
     return Table(labels, rows, labels=labels)
-
-
-def _kind(data: object) -> str:
-    if data is None:
-        return "it has no data."
-    if isinstance(data, str):
-        return "it is text. `.text` has it; if it is CSV, use pandas.read_csv(io.StringIO(r.text))."
-    if isinstance(data, bytes):
-        return "it is bytes. `.data` has them."
-    if isinstance(data, dict):
-        return "it is a single object. `.data` has it; pandas.Series(r.data) shows it as a column."
-    return "it is a single value. `.data` has it."
 
 
 def frame(table: Table) -> Any:
@@ -157,9 +155,8 @@ def csv_frame(text: str) -> Any:
 
 
 def _pandas() -> Any:
-    # Imported at the call only: it costs half a second, and most results need none of it.
     try:
-        import pandas as pd
+        import pandas as pd  # here only: it costs half a second, and most results need none of it
     except ImportError:
         raise CallError(
             "df() needs pandas, which is not installed here. In a notebook run "

@@ -51,6 +51,8 @@ class Tool:
 
     Attributes:
         name: The tool's name at the server.
+        description: The server's description of the tool, word for word.
+        parameters: The arguments that the schema names, required ones first.
         acall: The async twin: ``await tool.acall(...)`` with the same arguments.
         raw: The MCP SDK's own definition, whole.
     """
@@ -61,7 +63,9 @@ class Tool:
         # No docstring: `tool?` in IPython would show it next to the tool's own.
         self.raw = raw
         self.name = str(raw.name)
+        self.description = raw.description if isinstance(raw.description, str) else ""
         self._arguments = read_schema(raw.input_schema)
+        self.parameters = self._arguments.parameters
         self._call = call
         self.__name__ = python_names([self.name])[self.name]
         self.__qualname__ = self.__name__
@@ -92,17 +96,6 @@ class Tool:
             TypeError: The tool has no such argument. Servers would ignore it silently.
         """
         return self._arguments.named(self.name, arguments)
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """The arguments that the schema names, required ones first."""
-        return self._arguments.parameters
-
-    @property
-    def description(self) -> str:
-        """The server's description of the tool, word for word."""
-        text = self.raw.description
-        return text if isinstance(text, str) else ""
 
     def __repr__(self) -> str:
         first = _first_line(self.description)
@@ -188,12 +181,7 @@ class Listing:
     """The tools that a server lists, by name, for checking calls: nothing is read unless needed."""
 
     def __init__(self, tools: Iterable[mcp_types.Tool], *, complete: bool) -> None:
-        """Hold the tools of one or more pages.
-
-        Args:
-            tools: As the SDK has them.
-            complete: Whether these are all pages of the list.
-        """
+        """Hold the SDK's tools of one page, or of all pages: then it is `complete`."""
         self.complete = complete
         self._schemas: dict[str, object] = {}
         for tool in tools:

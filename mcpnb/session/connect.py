@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Literal
 
-from mcpnb.config import read_configuration
+from mcpnb.config import Configuration, read_configuration
 from mcpnb.environment import is_voila
 from mcpnb.errors import ConfigError, McpnbError, StoreError
 from mcpnb.oauth.models import Discovery, Secret, ServerConfig, Via, callback_from
@@ -69,6 +69,11 @@ def connect(  # noqa: PLR0913  each an option of its own
         raise ConfigError(
             f"registration has to be auto, preregistered, cimd or dcr, not {registration!r:.80}."
         )
+    is_port = isinstance(callback_port, int) and 0 <= callback_port <= _LAST_PORT
+    if callback_port is not None and not is_port:
+        raise ConfigError(
+            f"callback_port has to be a port number (0 to {_LAST_PORT}), not {callback_port!r:.80}."
+        )
     given = {
         "account": account,
         "scopes": scopes_from(scopes),
@@ -89,28 +94,14 @@ def connect(  # noqa: PLR0913  each an option of its own
     elif configured.issuer is not None and issuer not in (None, configured.issuer):
         configured = replace(configured, client_secret=None)
     resolved = replace(configured, registration=registration, **known)  # type: ignore[arg-type]
-    _check_callback(resolved.callback_port, resolved.callback_url)
-    return Session(resolved, open_store(_where(resolved, store) if store == "auto" else store))
-
-
-def _where(config: ServerConfig, store: str | TokenStore) -> str | TokenStore:
-    """Return the configured store.
-
-    Each visitor of a Voilà page has a kernel, and all kernels belong to one system user: on its
-    disk, the first visitor's login would be everybody's.
-    """
-    chosen = config.store or store
-    return "memory" if chosen == "auto" and is_voila() else chosen
-
-
-def _check_callback(port: object, url: object) -> None:
-    if port is not None and (not isinstance(port, int) or not 0 <= port <= _LAST_PORT):
-        raise ConfigError(
-            f"callback_port has to be a port number (0 to {_LAST_PORT}), not {port!r:.80}."
-        )
-    if url is None:
-        return
-    require_callback(url)
+    if callback_url is not None:
+        require_callback(callback_url)
+    if store == "auto":
+        # Each visitor of a Voilà page has a kernel, and all kernels belong to one system user: on
+        # its disk, the first visitor's login would be everybody's.
+        chosen = resolved.store or "auto"
+        store = "memory" if chosen == "auto" and is_voila() else chosen
+    return Session(resolved, open_store(store))
 
 
 @scrub_traceback
@@ -122,11 +113,29 @@ def resolve(server: str, config: str | os.PathLike[str] | None = None) -> Server
     """
     if not isinstance(server, str) or not server.strip():  # type: ignore[redundant-expr]
         raise ConfigError("Give the address of an MCP server (https://...), or a configured name.")
-    if "://" not in server:
-        named = _named(server.strip(), config)
-        return _sound(replace(named, url=canonical_server(named.url)))
-    url = canonical_server(server)
     configuration = read_configuration(config)
+    if "://" not in server:
+        found = _named(server.strip(), configuration)
+        found = replace(found, url=canonical_server(found.url))
+    else:
+        found = _at(canonical_server(server), configuration)
+    if found.callback_url is not None:
+        require_callback(found.callback_url)
+    return found
+
+
+def _named(name: str, configuration: Configuration) -> ServerConfig:
+    if not configuration.knows(name) and ("." in name or "/" in name or ":" in name):
+        host = name.partition("/")[0]
+        host = host.rpartition(":")[0] or host
+        scheme = "http" if is_loopback_host(host) else "https"
+        raise ConfigError(
+            f"“{sanitize(name, 100)}” is not a configured name. Did you mean {scheme}://…?"
+        )
+    return configuration.server(name)
+
+
+def _at(url: str, configuration: Configuration) -> ServerConfig:
     # What is configured for an address holds for it under its own name, too. Of several entries,
     # one that is not disabled; and with several accounts the address alone is none of them.
     found = [known for known in configuration.servers.values() if _same(known.url, url)]
@@ -138,25 +147,7 @@ def resolve(server: str, config: str | os.PathLike[str] | None = None) -> Server
         return configuration.bare(url)
     found.sort(key=lambda known: not known.enabled)
     one_account = len({known.account for known in found}) == 1
-    return _sound(replace(found[0], url=url, account=found[0].account if one_account else None))
-
-
-def _sound(config: ServerConfig) -> ServerConfig:
-    if config.callback_url is not None:
-        require_callback(config.callback_url)
-    return config
-
-
-def _named(name: str, config: str | os.PathLike[str] | None) -> ServerConfig:
-    configuration = read_configuration(config)
-    if not configuration.knows(name) and ("." in name or "/" in name or ":" in name):
-        host = name.partition("/")[0]
-        host = host.rpartition(":")[0] or host
-        scheme = "http" if is_loopback_host(host) else "https"
-        raise ConfigError(
-            f"“{sanitize(name, 100)}” is not a configured name. Did you mean {scheme}://…?"
-        )
-    return configuration.server(name)
+    return replace(found[0], url=url, account=found[0].account if one_account else None)
 
 
 def _same(configured: str, url: str) -> bool:
@@ -196,9 +187,10 @@ def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str
     done: list[tuple[str, str | None, str]] = []
     for name in sorted(names):
         server, _, account = name.partition("\n")
-        config = _of_login(server)
+        # Whatever a headers helper gives, or fails to: it is the stored login that is to end.
+        config = replace(_of_login(server), account=account or None, headers_helper=None)
         try:
-            outcome = _signed_out(Session(_bare(config, account), opened))
+            outcome = _signed_out(Session(config, opened))
         except McpnbError as error:
             outcome = str(error)
         done.append((server, account or None, outcome))
@@ -220,18 +212,14 @@ def _of_login(name: str) -> ServerConfig:
     return ServerConfig(url=name)
 
 
-def _bare(config: ServerConfig, account: str) -> ServerConfig:
-    # Whatever a headers helper gives, or fails to: it is the stored login that is to end.
-    return replace(config, account=account or None, headers_helper=None)
-
-
 def _signed_out(session: Session) -> str:
     try:
-        readable = session.status is not None
+        readable = bool(session.status)
     except StoreError:
         readable = False
-    revoked = session.logout()
-    return "revoked" if revoked else ("forgotten" if readable else "unread")
+    if session.logout():
+        return "revoked"
+    return "forgotten" if readable else "unread"
 
 
 def allow_nested_asyncio() -> None:

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from mcpnb.scrub import scrub_traceback
 from mcpnb.session import Session
 from mcpnb.storage import RecordName, TokenStore, open_store
 from mcpnb.text import MASK, Grid, count, page, paragraph, redact, sanitize
+from mcpnb.tokens.static import helper_of
 
 _PATIENCE = 5.0
 """Seconds for all servers together."""
@@ -34,36 +35,26 @@ def ask(
 
     The threads belong to no pool: at exit the interpreter would wait for the slowest server.
     """
-    waiting: queue.SimpleQueue[tuple[ServerConfig, Row]] = queue.SimpleQueue()
     answers: queue.SimpleQueue[tuple[Row, Row]] = queue.SimpleQueue()
-    for each in unsigned:
-        waiting.put(each)
+    turns, too_late = threading.BoundedSemaphore(_AT_A_TIME), threading.Event()
 
-    def work() -> None:
-        with suppress(queue.Empty):
-            while True:
-                config, row = waiting.get_nowait()
+    def work(config: ServerConfig, row: Row) -> None:
+        with turns:
+            if not too_late.is_set():
                 answers.put((row, _asked(config)))
 
-    for _ in range(min(len(unsigned), _AT_A_TIME)):
-        threading.Thread(target=work, name="mcpnb-probe", daemon=True).start()
+    for each in unsigned:
+        threading.Thread(target=work, args=each, name="mcpnb-probe", daemon=True).start()
     late = {id(row): row for _, row in unsigned}
     deadline = time.monotonic() + _PATIENCE
-    while late:
-        if told is not None:
-            told(len(unsigned) - len(late), len(unsigned))
-        try:
-            row, answer = answers.get(timeout=max(deadline - time.monotonic(), 0.001))
-        except queue.Empty:
-            break
-        row.update(answer)
-        del late[id(row)]
     with suppress(queue.Empty):
-        while True:  # nor are they asked when nobody waits for it any more
-            _, row = waiting.get_nowait()
-            said = f"{row['url']} was not asked: too many others did not answer in time."
-            row |= {"auth_status": "unreachable", "error": said}
-            late.pop(id(row), None)
+        while late:
+            if told is not None:
+                told(len(unsigned) - len(late), len(unsigned))
+            row, answer = answers.get(timeout=max(deadline - time.monotonic(), 0.001))
+            row.update(answer)
+            del late[id(row)]
+    too_late.set()
     for row in late.values():
         said = f"{row['url']} did not answer within {_PATIENCE:g} seconds."
         row |= {"auth_status": "unreachable", "error": said}
@@ -74,7 +65,8 @@ def _asked(config: ServerConfig) -> Row:
     from mcpnb.oauth.http import Http
 
     try:
-        if config.headers_helper is not None and _helped(config):
+        helper = helper_of(config)
+        if helper is not None and helper.printed().authorization is not None:
             return {"auth_status": "bearer_token", "store": None}
         with closing(Http(config.url, allow_private=config.allow_private_network)) as http:
             found = discover(config, http)
@@ -85,49 +77,30 @@ def _asked(config: ServerConfig) -> Row:
     return {"auth_status": "oauth_available" if found.authorization_server else "none"}
 
 
-def _helped(config: ServerConfig) -> bool:
-    from mcpnb.tokens.static import helper_of
-
-    helper = helper_of(config)
-    return helper is not None and helper.printed().authorization is not None
-
-
 def overview(
     config: str | os.PathLike[str] | None = None,
     *,
     probe: bool = True,
     told: Callable[[int, int], object] | None = None,
 ) -> list[Row]:
-    """List configured servers and stored logins.
+    """List configured servers and stored logins; see `servers`.
 
     Args:
         config: A configuration file to read first.
-        probe: Ask configured servers without a login whether they require a sign-in: all at once,
-            for five seconds. No other server is contacted.
+        probe: Ask servers without a login whether they require a sign-in.
         told: Called with the number of responses and the number of servers.
 
     Returns:
-        A row each, as Codex has them (``name``, ``enabled``, ``disabled_reason``, ``transport``,
-        ``startup_timeout_sec``, ``tool_timeout_sec``, ``auth_status``), and ``url``, ``account``,
-        ``scopes``, ``expires_at``, ``store``, ``source``, ``required``; ``error`` if there is a
-        problem. Header values are masked.
-
-    Raises:
-        ConfigError: A configuration file is wrong.
+        A row each, as Codex has them (`_described`); ``error`` if there is a problem.
     """
     configuration = read_configuration(config)
     listed = _Listing(configuration)
-    rows, unsigned = [], []
-    for found in configuration.servers.values():
-        known, row = listed.configured(found)
-        rows.append(row)
-        if known is not None and row["enabled"] and row["auth_status"] == "none":
-            unsigned.append((known, row))
+    rows = [listed.configured(found) for found in configuration.servers.values()]
     rows += [_unusable(broken) for broken in configuration.broken.values()]
     rows += [_untrusted(found) for found in configuration.untrusted]
     rows += listed.stored()
     if probe:
-        ask(unsigned, told)
+        ask(listed.unsigned, told)
     return rows
 
 
@@ -139,9 +112,10 @@ def entry(name: str, config: str | os.PathLike[str] | None = None, *, probe: boo
     """
     configuration = read_configuration(config)
     found = configuration.server(name)
-    known, row = _Listing(configuration).configured(found)
-    if probe and known is not None and row["enabled"] and row["auth_status"] == "none":
-        ask([(known, row)], None)
+    listed = _Listing(configuration)
+    row = listed.configured(found)
+    if probe:
+        ask(listed.unsigned, None)
     return row | {
         "enabled_tools": None if found.enabled_tools is None else list(found.enabled_tools),
         "disabled_tools": list(found.disabled_tools) or None,
@@ -150,7 +124,11 @@ def entry(name: str, config: str | os.PathLike[str] | None = None, *, probe: boo
 
 
 class _Listing:
+    """The rows of configured servers and stored logins."""
+
     def __init__(self, configuration: Configuration) -> None:
+        self.unsigned: list[tuple[ServerConfig, Row]] = []
+        """Enabled servers without a login, with their rows."""
         self._by_name: dict[str, ServerConfig] = {}
         self._seen: set[tuple[str, str | None]] = set()
         self._configuration = configuration
@@ -158,17 +136,19 @@ class _Listing:
         # Whether there is a keyring is found out once: it can take seconds.
         self._new = _kept(self._store, RecordName("login", ""))
 
-    def configured(self, found: ServerConfig) -> tuple[ServerConfig | None, Row]:
+    def configured(self, found: ServerConfig) -> Row:
         try:
             config = replace(found, url=canonical_server(found.url))
         except ConfigError as error:
-            row = _described(found) | {"auth_status": "unreachable", "error": str(error)}
-            return None, row
+            return _described(found) | {"auth_status": "unreachable", "error": str(error)}
         if config.authorization is None:
             # With a token of its own, a login from before would be hidden behind this row.
             self._seen.add((config.name_in_store, config.account))
         self._by_name.setdefault(config.name_in_store, config)
-        return config, self._row(config)
+        row = self._row(config)
+        if row["enabled"] and row["auth_status"] == "none":
+            self.unsigned.append((config, row))
+        return row
 
     def stored(self) -> list[Row]:
         """Return the rows of logins that no entry has, under the name of their server."""
@@ -193,15 +173,15 @@ class _Listing:
         info = Session(login, self._store).info()
         if isinstance(info.problem, ConfigError):
             raise info.problem  # MCPNB_STORE_KEY is no key: no row would be true
-        if not info.readable:
+        if info.readable and info.status == "none":
+            return row
+        if info.readable:
+            row |= {"auth_status": info.status, "expires_at": info.expires_at}
+            row["scopes"] = list(info.scopes)
+        else:
             locked = isinstance(info.problem, StoreLocked)
             status = "unreachable" if locked else "reauth_required"
             row |= {"auth_status": status, "error": str(info.problem)}
-        elif info.status == "none":
-            return row
-        else:
-            row |= {"auth_status": info.status, "expires_at": info.expires_at}
-            row["scopes"] = list(info.scopes)
         return row | {"store": info.location or _kept(self._store, info.record_name)}
 
 
@@ -241,17 +221,10 @@ def _described(config: ServerConfig) -> Row:
 
 
 def _unusable(broken: Broken) -> Row:
-    row = _described(
-        ServerConfig(
-            url=broken.url,
-            name=broken.name,
-            source=broken.source,
-            enabled=False,
-            required=broken.required,
-        )
-    )
-    said = broken.problem
-    return row | {"disabled_reason": said, "auth_status": "unreachable", "error": said}
+    config = ServerConfig(url=broken.url, name=broken.name, source=broken.source, enabled=False)
+    said = {"disabled_reason": broken.problem, "error": broken.problem}
+    status = {"auth_status": "unreachable", "required": broken.required}
+    return _described(config) | status | said
 
 
 def _untrusted(config: ServerConfig) -> Row:
@@ -263,27 +236,22 @@ def _untrusted(config: ServerConfig) -> Row:
 class Servers(list[Row]):
     """The rows of `overview`, shown as a table."""
 
-    _COLUMNS = ("name", "url", "account", "auth_status", "scopes", "source")
-
     def __repr__(self) -> str:
         head = f"<Servers: {count(len(self), 'server')}>"
         return f"{head}\n{self._grid().text()}" if self else head
 
     def _repr_html_(self) -> str:
-        parts = [paragraph(count(len(self), "server"))]
-        return page([*parts, self._grid().html()] if self else parts)
+        return page([paragraph(count(len(self), "server")), self._grid().html() if self else ""])
 
     def _grid(self) -> Grid:
-        def cell(value: Any) -> str:
-            texts: Iterable[Any] = value if isinstance(value, list) else [value or ""]
-            return sanitize(" ".join(map(str, texts)), 200)
-
-        rows = [[cell(row.get(column)) for column in self._COLUMNS] for row in self]
-        for shown, row in zip(rows, self, strict=True):
-            if not row["enabled"] and row["auth_status"] != "untrusted":
-                shown[3] = f"disabled ({shown[3]})"
-        columns = ["name", "server", "account", "status", "scopes", "source"]
-        return Grid(columns, rows)
+        rows = []
+        for row in self:
+            status = row["auth_status"]
+            if not row["enabled"] and status != "untrusted":
+                status = f"disabled ({status})"
+            scopes = sanitize(" ".join(row["scopes"]), 200)
+            rows.append([row["name"], row["url"], row["account"], status, scopes, row["source"]])
+        return Grid(["name", "server", "account", "status", "scopes", "source"], rows)
 
 
 @scrub_traceback

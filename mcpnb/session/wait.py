@@ -30,22 +30,15 @@ class SignInWait:
     """One wait of one session: in a thread, or awaited."""
 
     def __init__(self, session: Session, ui: UI, timeout: float) -> None:
-        """Wait for nothing yet.
-
-        Args:
-            session: The session to be signed in.
-            ui: What shows it.
-            timeout: Seconds.
-        """
+        """Wait for nothing yet; then for so many seconds, for the session to be signed in."""
         self._session = session
         self._ui = ui
         self._timeout = timeout
         self._deadline = 0.0
-        self._earlier: Login[Session] | None = None
+        self._no_news: Login[Session] | None = None
 
     def run(self) -> None:
         """Wait as `mcpnb.Session.wait` does."""
-        self._earlier = self._earlier_login()
         if self._needs_a_panel():
             self._show_panel()
             self._ensure_response(heard=self._ui.is_responsive(self._session, _PATIENCE))
@@ -56,7 +49,6 @@ class SignInWait:
 
     async def run_async(self) -> None:
         """Wait as `mcpnb.Session.ready` does, without blocking the loop."""
-        self._earlier = await asyncio.to_thread(self._earlier_login)
         if await asyncio.to_thread(self._needs_a_panel):
             self._show_panel()
             heard = comms_while_awaiting() and await asyncio.to_thread(
@@ -69,20 +61,23 @@ class SignInWait:
 
     def _needs_a_panel(self) -> bool:
         """Return whether no sign-in is under way that goes on by itself."""
-        session = self._session
-        if frontend() == "terminal" or session.signed_in:
+        session, login = self._session, self._session.latest_login
+        in_terminal = frontend() == "terminal"
+        if login is not None and isinstance(login.error, NoSignInNeeded):
             return False
-        login = session.latest_login
+        # How a sign-in ended before the wait began is no news. A panel offers to try again.
+        if login is not None and (
+            login.state == "cancelled" or (login.state == "failed" and not in_terminal)
+        ):
+            self._no_news = login
+        if in_terminal or session.signed_in:
+            return False
         if login is None or login.state not in ("waiting", "exchanging"):
-            return not self._needs_none()
+            return True
         return not (login.is_follower or login.callback in ("device", "loopback"))
 
     def _show_panel(self) -> None:
-        """Show a panel, if anybody can click.
-
-        Raises:
-            LoginRequired: Nobody can.
-        """
+        """Show a panel, or raise `LoginRequired` if nobody can click."""
         session = self._session
         if frontend() == "headless":
             raise LoginRequired(
@@ -95,11 +90,8 @@ class SignInWait:
     def _ensure_response(self, *, heard: bool) -> None:
         """Make sure that an authorization response can arrive while the cell runs.
 
-        Args:
-            heard: Whether the kernel hears the panel meanwhile.
-
         Raises:
-            LoginRequired: None can arrive.
+            LoginRequired: The panel is not `heard` meanwhile, and nobody can be asked to paste one.
         """
         if heard:
             return
@@ -153,32 +145,17 @@ class SignInWait:
         if self._session.signed_in:
             return True
         login = self._session.latest_login
-        news = login is not None and login is not self._earlier and not login.nothing_pending
-        if login is not None and news and login.error is not None:
+        if login is not None and login.error is not None:
             if isinstance(login.error, NoSignInNeeded):
                 return True
-            raise login.error
+            if login is not self._no_news and not login.nothing_pending:
+                raise login.error
         if time.monotonic() > self._deadline:
             raise LoginTimeout(
                 f"Nobody has signed in to {self._session.server} within "
                 f"{self._timeout:.0f} seconds."
             )
         return False
-
-    def _earlier_login(self) -> Login[Session] | None:
-        """Return the sign-in that was cancelled before the wait began: it is no news.
-
-        Nor is one that failed, where a panel offers to try again.
-        """
-        login = self._session.latest_login
-        old = ("cancelled",) if frontend() == "terminal" else ("cancelled", "failed")
-        no_news = login is not None and login.state in old
-        return login if no_news and not self._needs_none() else None
-
-    def _needs_none(self) -> bool:
-        """Return whether the server was found to answer without a login."""
-        login = self._session.latest_login
-        return login is not None and isinstance(login.error, NoSignInNeeded)
 
     async def tell_terminal(self) -> None:
         """In a plain script, start a sign-in and print the address to open."""

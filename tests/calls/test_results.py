@@ -381,7 +381,7 @@ class TestWhatAServerCannotDo:
         encoded = base64.b64encode(data).decode()
 
         assert Image(encoded, mime_type)._repr_mimebundle_()[mime_type] == encoded
-        assert Image(encoded, "IMAGE/PNG; x=y").inline_type == mime_type
+        assert Image(encoded, "IMAGE/PNG; x=y").inline == {mime_type: encoded}
 
     @pytest.mark.slow
     @any_speed

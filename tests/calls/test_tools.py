@@ -423,7 +423,6 @@ class TestSignatures:
             ({"oneOf": [{"type": "string"}, {"type": "integer"}]}, str | int),
             ({"type": ["string", "null"]}, str | None),
             ({"$ref": "#/$defs/Color"}, Literal["red"]),
-            ({"allOf": [{"$ref": "#/$defs/Color"}]}, Literal["red"]),
             ({}, Any),
             (True, Any),
             ({"type": "strang"}, Any),

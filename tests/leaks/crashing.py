@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -70,7 +71,7 @@ def _in_every_thread(put: Callable[[Any], None], function: Any) -> None:
     async def there() -> None:
         put(function)
 
-    live.start(there).result(10)
+    asyncio.run_coroutine_threadsafe(there(), live._loop()).result(10)  # noqa: SLF001
     put(function)
 
 

@@ -218,7 +218,7 @@ class TestARefusal:
         helper.says(Authorization="Bearer one")
         wanting(fake, "authorization", "Bearer two")
         session = connect("team", config=config())
-        source = session._credential.source  # noqa: SLF001
+        source = session._shared.source  # noqa: SLF001
         helper.says(Authorization="Bearer two")
         reveal, shared = Secret.reveal, static.helper_of(session._config)  # noqa: SLF001
 
