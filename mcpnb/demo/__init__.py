@@ -46,17 +46,22 @@ def main(*, terminal: bool, open_browser: bool = True, port: int | None = None) 
         The exit code: 0, or 1 if the story failed or something could not start.
     """
     try:
-        from mcpnb.demo import lab
+        from mcpnb.demo.lab import missing
         from mcpnb.demo.story import run_story
+
+        name = None if terminal else missing()
     except ImportError as error:
         # Only what the extra brings: an import error of our own has to show.
         if error.name is None or error.name.split(".")[0] == "mcpnb":
             raise
-        return _not_installed(error.name)
+        name = error.name
+    if name is not None:
+        return _failed(
+            f"The demo needs {name}, which is not installed. Install it with:\n"
+            '   pip install "mcpnb[demo]"'
+        )
     if terminal:
         return run_story(sys.stdout)
-    if (name := lab.missing()) is not None:
-        return _not_installed(name)
     if port and (problem := _taken(port)) is not None:
         return _failed(
             f"Ports {port}, {port + 1} and {port + 2} cannot all be used: {problem}. "
@@ -120,13 +125,6 @@ def _ending_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _not_installed(name: str) -> int:
-    return _failed(
-        f"The demo needs {name}, which is not installed. Install it with:\n"
-        '   pip install "mcpnb[demo]"'
-    )
 
 
 def _failed(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The state and the rules of the demo's authorization server; `endpoints` puts them behind URLs.
+"""The rules of the demo's authorization server, and its state; `endpoints` puts them behind URLs.
 
 Everything runs in one event loop, so nothing here is locked. A test may read and change the public
 attributes from any thread. All state is in memory and ends with the server.
@@ -12,12 +12,12 @@ import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Final, Literal
-from urllib.parse import parse_qs, urlencode
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
-from mcpnb.demo.clients import CODE, REDIRECTS, Client, OAuthError, fetched
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 READ: Final = "data:read"
 WRITE: Final = "data:write"
@@ -27,6 +27,8 @@ SCOPES: Final = {
 }
 """What each scope is called on the consent page."""
 
+LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+CODE: Final = "authorization_code"
 REFRESH: Final = "refresh_token"
 DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 # Seconds. RFC 6749 section 4.1.2 allows a code ten minutes; a loopback redirect needs seconds.
@@ -36,6 +38,94 @@ _DEVICE_CODE_LIFETIME: Final = 600
 _LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 # A SHA-256 digest in base64url (RFC 7636 section 4.2).
 _CHALLENGE_LENGTH: Final = 43
+
+
+class OAuthError(Exception):
+    """An error response: ``error`` and ``error_description`` (RFC 6749 section 5.2)."""
+
+    def __init__(self, error: str, description: str, status: int = 400) -> None:
+        super().__init__(description)
+        self.error = error
+        self.status = status
+
+
+def _split(uri: str) -> SplitResult:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # Parsed on demand: raises for a port that is no number.
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
+def is_loopback(uri: str) -> bool:
+    """Return whether a URI leads to this computer."""
+    return _split(uri).hostname in LOOPBACK_HOSTS
+
+
+def is_callback(uri: str) -> bool:
+    """Return whether it is a redirect URI as command line tools have it: what some servers list."""
+    return is_loopback(uri) and _split(uri).path == "/callback"
+
+
+def _usable(uri: str) -> str:
+    """Refuse a redirect URI that is neither https nor http on the loopback.
+
+    OAuth 2.1 section 1.5, RFC 8252 section 7.3. Without user info, which can disguise the host, and
+    without fragment (RFC 6749 section 3.1.2).
+    """
+    parts = _split(uri)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(uri))
+    if not safe or not parts.hostname or "@" in parts.netloc or "#" in uri:
+        raise ValueError("a redirect URI is https, or http on the loopback")
+    return uri
+
+
+class Client(BaseModel):
+    """A public client and its metadata (RFC 7591 section 2); it proves itself with PKCE alone."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    client_id: str = ""
+    client_name: str = ""
+    redirect_uris: list[Annotated[str, AfterValidator(_usable)]] = []
+    grant_types: list[str] = [CODE]
+    response_types: list[Literal["code"]] = ["code"]
+    scope: str = ""
+    application_type: Literal["native", "web"] = "web"
+    token_endpoint_auth_method: Literal["none"] = "none"  # noqa: S105 - no password
+
+    @classmethod
+    def read(cls, document: bytes) -> Client:
+        """Read client metadata.
+
+        Raises:
+            OAuthError: Something is wrong with it (RFC 7591 section 3.2.2).
+        """
+        try:
+            return cls.model_validate_json(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "The document"
+            kind = "redirect_uri" if name == "redirect_uris" else "client_metadata"
+            raise OAuthError(f"invalid_{kind}", f"{name} is not valid: {first['msg']}.") from None
+
+    def may_redirect_to(self, uri: str) -> bool:
+        """Compare exactly, except for the loopback port of a native application (RFC 8252 7.3).
+
+        A client that does not say what it is counts as a web application (OIDC Registration 2).
+        """
+        if uri in self.redirect_uris:
+            return True
+        native = self.application_type == "native"
+        if not (native and uri.startswith("http://") and is_loopback(uri) and "@" not in uri):
+            return False
+        parts = _split(uri)
+        return any(
+            parts._replace(netloc="") == other._replace(netloc="")
+            and parts.hostname == other.hostname
+            for other in map(_split, self.redirect_uris)
+        )
 
 
 class Parameters:
@@ -114,12 +204,11 @@ class Token:
     scopes: tuple[str, ...]
     expires_at: float
     used: bool = False
-    revoked: bool = False
 
     @property
     def live(self) -> bool:
         """Whether it still opens anything."""
-        return not self.revoked and not self.grant.revoked and time.time() < self.expires_at
+        return not self.grant.revoked and time.time() < self.expires_at
 
 
 @dataclass(eq=False, repr=False)
@@ -134,16 +223,14 @@ class AuthorizationServer:
     """Seconds."""
     auto_consent: bool = False
     """Approve without showing the page."""
-    deny: bool = False
-    """Answer every authorization request with ``access_denied``."""
-    redirects: Literal["anywhere", "localhost", "callback"] = "anywhere"
-    """Which redirect URIs the operator allows."""
+    redirects: Callable[[str], bool] | None = None
+    """Which redirect URIs the operator allows; all if left out."""
     device_grant: bool = False
     """Let people enter a code on another device (RFC 8628)."""
     subject: str = "ada"
-    public_address: str | None = None
-    """Where browsers reach the pages, if not at the issuer. For the demo behind Jupyter's proxy
-    only: a real server has one address for everybody."""
+    pages: str = ""
+    """Where browsers reach the pages: at the issuer, but behind Jupyter's proxy. A real server has
+    one address for everybody."""
     grants: Counter[str] = field(default_factory=Counter)
     """How many exchanges succeeded, by grant type."""
     consents: list[AuthorizationRequest] = field(default_factory=list)
@@ -151,22 +238,18 @@ class AuthorizationServer:
     clients: dict[str, Client] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.pages = self.pages or self.issuer
         # By the digest of the code or token, so that no representation shows one.
         self._codes: dict[str, AuthorizationRequest] = {}
         self._devices: dict[str, AuthorizationRequest] = {}
         self._access_tokens: dict[str, Token] = {}
         self._refresh_tokens: dict[str, Token] = {}
 
-    @property
-    def pages_address(self) -> str:
-        """Where browsers reach the pages; programs use the issuer's own address."""
-        return self.public_address or self.issuer
-
     def metadata(self) -> dict[str, Any]:
         """Return the metadata document (RFC 8414)."""
         document: dict[str, Any] = {
             "issuer": self.issuer,
-            "authorization_endpoint": f"{self.pages_address}/authorize",
+            "authorization_endpoint": f"{self.pages}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "registration_endpoint": f"{self.issuer}/register",
             "revocation_endpoint": f"{self.issuer}/revoke",
@@ -177,7 +260,6 @@ class AuthorizationServer:
             "token_endpoint_auth_methods_supported": ["none"],
             "revocation_endpoint_auth_methods_supported": ["none"],
             "code_challenge_methods_supported": ["S256"],
-            "client_id_metadata_document_supported": True,
             "authorization_response_iss_parameter_supported": True,
         }
         if self.device_grant:
@@ -210,20 +292,17 @@ class AuthorizationServer:
         }
 
     def _check_redirect(self, uri: str, error: str) -> None:
-        if not REDIRECTS[self.redirects](uri):
-            raise OAuthError(error, f"This server allows redirects to {self.redirects} only.")
+        if self.redirects is not None and not self.redirects(uri):
+            raise OAuthError(error, "This server does not allow this redirect URI.")
 
     # Authorization
 
-    async def authorization_request(self, parameters: Parameters) -> AuthorizationRequest:
+    def authorization_request(self, parameters: Parameters) -> AuthorizationRequest:
         """Find out which client asks, and where to send the response.
 
         Raises:
             OAuthError: This is not certain, so only the person can be told (RFC 6749 4.1.2.1).
         """
-        client_id = parameters["client_id"]
-        if client_id.startswith(("https://", "http://")):
-            self.clients[client_id] = await fetched(client_id)
         client = self._client(parameters)
         uri = parameters["redirect_uri"]
         if not client.may_redirect_to(uri):
@@ -251,7 +330,7 @@ class AuthorizationServer:
         request.resource = parameters.resource(self.resources)
         request.scopes = parameters.scopes(SCOPES, (READ,))
 
-    def answer(self, request: AuthorizationRequest, *, approved: bool) -> None:
+    def decide(self, request: AuthorizationRequest, *, approved: bool) -> None:
         """Approve or deny a request."""
         request.denied = not approved
         if approved:
@@ -293,7 +372,7 @@ class AuthorizationServer:
             user_code=user_code,
             expires_at=time.time() + _DEVICE_CODE_LIFETIME,
         )
-        page = f"{self.pages_address}/device"
+        page = f"{self.pages}/device"
         return {
             "device_code": device_code,
             "user_code": user_code,
@@ -349,7 +428,7 @@ class AuthorizationServer:
         if not verifier:
             raise OAuthError("invalid_request", "The code_verifier is missing.")
         request = self._codes.get(_digest(parameters["code"]))
-        if request is None or request.grant is None or not _is_of(client, request.grant):
+        if request is None or request.grant is None or request.grant.client_id != client.client_id:
             raise OAuthError("invalid_grant", "There is no such code.")
         if request.used:
             # It was stolen at one of the two times: what it gave ends (RFC 6749 section 4.1.2).
@@ -370,7 +449,7 @@ class AuthorizationServer:
         self, client: Client, parameters: Parameters
     ) -> tuple[Grant, tuple[str, ...]]:
         token = self._refresh_tokens.get(_digest(parameters["refresh_token"]))
-        if token is None or not token.live or not _is_of(client, token.grant):
+        if token is None or not token.live or token.grant.client_id != client.client_id:
             raise OAuthError("invalid_grant", "The refresh token is not valid.")
         if token.used:
             # Two parties have it, and one of them stole it. Nobody can tell which, so both lose
@@ -406,10 +485,10 @@ class AuthorizationServer:
         client, digest = self._client(parameters), _digest(parameters["token"])
         access, refresh = self._access_tokens.get(digest), self._refresh_tokens.get(digest)
         token = access or refresh
-        if token is not None and not _is_of(client, token.grant):
+        if token is not None and token.grant.client_id != client.client_id:
             raise OAuthError("invalid_grant", "The token was issued to another client.")
         if access is not None:
-            access.revoked = True
+            access.expires_at = time.time()
         if refresh is not None:
             refresh.grant.revoked = True
 
@@ -436,10 +515,6 @@ class AuthorizationServer:
 
     def _live(self) -> list[Token]:
         return [token for token in list(self._access_tokens.values()) if token.live]
-
-
-def _is_of(client: Client, grant: Grant) -> bool:
-    return client.client_id == grant.client_id
 
 
 def _digest(secret: str) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx2
 
-from mcpnb.demo.clients import LOOPBACK_HOSTS
+from mcpnb.demo.authorization import LOOPBACK_HOSTS
 
 # A browser gives up after about twenty redirects; a sign-in needs four.
 STEPS = 12
@@ -30,20 +30,15 @@ class NoRedirectError(RuntimeError):
 
 @dataclass(frozen=True)
 class ConsentForm:
-    """The form of a page, and the page's text.
-
-    Attributes:
-        action: Where the form is sent, as written; `None` if the page has none.
-        method: ``get`` or ``post``.
-        fields: Its hidden fields.
-        buttons: Value and name of each button.
-        text: What a person reads.
-    """
+    """The form of a page, and the page's text."""
 
     action: str | None
+    """Where the form is sent, as written; `None` if the page has none."""
     method: str
     fields: dict[str, str]
+    """The hidden ones."""
     buttons: dict[str, str]
+    """Value and name of each."""
     text: str
 
     @classmethod
@@ -70,13 +65,13 @@ def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
         follow: Open the redirect URI too, as a browser does, if it is on this computer.
 
     Returns:
-        The last redirect away from the authorization server: the redirect URI with the response.
+        The redirect URI with the response.
 
     Raises:
         NoRedirectError: The authorization server showed something else.
     """
     url = _direct(url)
-    home = _origin(url)
+    home = urlsplit(url)[:2]
     callback = ""
     with _browser() as browser:
         page = browser.get(url)
@@ -84,12 +79,12 @@ def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
             form = ConsentForm.read(page.text)
             if page.has_redirect_location:
                 target = urljoin(str(page.url), page.headers["location"])
-                if _origin(target) != home:
+                if urlsplit(target)[:2] != home:
                     callback = target
                     if not (follow and urlsplit(target).hostname in LOOPBACK_HOSTS):
                         return callback
                 page = browser.get(target)
-            elif _origin(str(page.url)) == home and form.action is not None:
+            elif urlsplit(str(page.url))[:2] == home and form.action is not None:
                 page = _decided(browser, page, deny=deny)
             elif callback:
                 return callback
@@ -100,10 +95,6 @@ def approve(url: str, *, deny: bool = False, follow: bool = True) -> str:
 
 def enter_code(url: str, *, deny: bool = False) -> str:
     """Open the address that a sign-in on another device shows, decide, and return the page's text.
-
-    Args:
-        url: The address, with the code in it.
-        deny: Press "Deny" instead of "Approve".
 
     Raises:
         NoRedirectError: There was nothing to decide.
@@ -158,8 +149,3 @@ def _direct(url: str) -> str:
     if not (proxied and port.isdecimal()):
         return url
     return urlunsplit(("http", f"127.0.0.1:{port}", f"/{page}", parts.query, ""))
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc

@@ -15,14 +15,22 @@ from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
 
+from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcpnb.demo.authorization import SCOPES, AuthorizationRequest, AuthorizationServer, Parameters
-from mcpnb.demo.clients import LOOPBACK_HOSTS, OAuthError
+from mcpnb.demo.authorization import (
+    LOOPBACK_HOSTS,
+    SCOPES,
+    AuthorizationRequest,
+    AuthorizationServer,
+    OAuthError,
+    Parameters,
+)
 
 # Forms and registrations have a few hundred bytes.
 _BODY_LIMIT = 64 * 1024
@@ -57,11 +65,12 @@ def application(server: AuthorizationServer) -> ASGIApp:
             Route("/register", endpoints.register, methods=["POST"]),
             Route("/revoke", endpoints.revoke, methods=["POST"]),
         ],
+        middleware=[Middleware(RequestBodyLimitMiddleware, max_body_size=_BODY_LIMIT)],
         exception_handlers={OAuthError: _error},
     )
 
     async def known_hosts(scope: Scope, receive: Receive, send: Send) -> None:
-        known = {*LOOPBACK_HOSTS, urlsplit(server.pages_address).hostname}
+        known = {*LOOPBACK_HOSTS, urlsplit(server.pages).hostname}
         refused = scope["type"] == "http" and _host(scope) not in known
         await (Response("Invalid host header", 400) if refused else app)(scope, receive, send)
 
@@ -79,7 +88,7 @@ class _Endpoints:
         return JSONResponse(self._server.metadata())
 
     async def register(self, http: Request) -> Response:
-        return JSONResponse(self._server.register(await _body(http)), 201, _PRIVATE)
+        return JSONResponse(self._server.register(await http.body()), 201, _PRIVATE)
 
     async def token(self, http: Request) -> Response:
         return JSONResponse(self._server.token(await _form(http)), headers=_PRIVATE)
@@ -97,16 +106,16 @@ class _Endpoints:
     async def authorize(self, http: Request) -> Response:
         server, parameters = self._server, Parameters(http.url.query)
         try:
-            request = await server.authorization_request(parameters)
+            request = server.authorization_request(parameters)
         except OAuthError as error:
             return _refused(error)
         try:
             server.complete(request, parameters)
         except OAuthError as error:
             return RedirectResponse(server.redirect(request, error), 302, _PRIVATE)
-        if not (server.deny or server.auto_consent):
+        if not server.auto_consent:
             return self._consent_page(http, request)
-        server.answer(request, approved=not server.deny)
+        server.decide(request, approved=True)
         return RedirectResponse(server.redirect(request), 302, _PRIVATE)
 
     async def device(self, http: Request) -> Response:
@@ -139,11 +148,6 @@ class _Endpoints:
         while len(self._tickets) > _TICKETS:
             del self._tickets[next(iter(self._tickets))]
         client, host = request.client, urlsplit(request.redirect_uri).netloc
-        origin = (
-            f"describes itself at <code>{escape(client.described_at)}</code>"
-            if client.described_at
-            else "registered itself under this name"
-        )
         goes_to = (
             f"<code>{escape(host)}</code>"
             if host
@@ -155,7 +159,8 @@ class _Endpoints:
         page = _page(
             f"Let {client.client_name or client.client_id} in?",
             f"""
-<p class="note">This app {origin}. You are signed in as <b>{escape(self._server.subject)}</b>.</p>
+<p class="note">This app registered itself under this name.
+You are signed in as <b>{escape(self._server.subject)}</b>.</p>
 <dl>
 <dt>It may</dt><dd><ul>{scopes}</ul></dd>
 <dt>at this MCP server, and nowhere else</dt><dd><code>{escape(request.resource)}</code></dd>
@@ -185,7 +190,7 @@ class _Endpoints:
             )
         del self._tickets[form["ticket"]]
         approved = form["decision"] == "approve"
-        self._server.answer(request, approved=approved)
+        self._server.decide(request, approved=approved)
         self._server.consents.append(request)
         if request.redirect_uri:
             # After a POST the browser comes with GET, and without the form (RFC 9700 4.12).
@@ -195,17 +200,8 @@ class _Endpoints:
         return _page("You said no", "<p>The device gets nothing. You can close this page.</p>")
 
 
-async def _body(http: Request) -> bytes:
-    body = b""
-    async for chunk in http.stream():
-        body += chunk
-        if len(body) > _BODY_LIMIT:
-            raise OAuthError("invalid_request", "The request is too long.", 413)
-    return body
-
-
 async def _form(http: Request) -> Parameters:
-    return Parameters((await _body(http)).decode("utf-8", "replace"))
+    return Parameters((await http.body()).decode("utf-8", "replace"))
 
 
 async def _error(_http: Request, error: Exception) -> Response:

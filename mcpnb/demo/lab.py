@@ -1,7 +1,12 @@
-"""JupyterLab as a process of the demo's own, with folders that are gone when it ends."""
+"""JupyterLab as a process of the demo's own, and the servers as an extension of it.
+
+The servers live as long as Jupyter, so that a kernel may restart. Kernels find them by name,
+through a configuration file that their environment names. Binder uses the extension alone.
+"""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -10,13 +15,21 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
-from mcpnb.demo.in_jupyter import FOLDER
+from mcpnb.demo.authorization import is_callback
+from mcpnb.demo.servers import DemoServers
 
+FOLDER: Final = "MCPNB_DEMO_FOLDER"
+"""Names the folder that `mcpnb demo` made; it ends Jupyter by closing its standard input."""
+LIFETIME: Final = 15
+"""Seconds that an access token lives: short enough to see it expire and be refreshed."""
 FIRST: Final = "01-sign-in.ipynb"
 NEEDED: Final = ("jupyterlab", "jupyter_server_proxy", "ipykernel", "pandas", "matplotlib")
 # Ten seconds on two busy cores. A computer that scans each file for viruses takes longer.
@@ -27,6 +40,18 @@ LAST_LINES = 12
 # Variables by which Jupyter would find the person's own folders, or the Jupyter in a terminal of
 # which this runs.
 NOT_INHERITED = ("JUPYTER_", "JUPYTERHUB_", "JUPYTERLAB_", "JPY_", "IPYTHON", "MCPNB_")
+
+CONFIGURATION = """\
+# This file belongs to the demo, and goes when the demo ends.
+mcp_oauth_credentials_store = "file"  # your keyring is not used
+
+[mcp_servers.harbour]
+url = "{}"
+
+# Its operator allows no redirect but to a port of the person's own computer.
+[mcp_servers.lighthouse]
+url = "{}"
+"""
 
 
 class LabError(Exception):
@@ -54,12 +79,9 @@ class Lab:
     """
 
     def __init__(self, folder: Path, *, port: int | None, open_browser: bool) -> None:
-        """Write all files that JupyterLab needs.
+        """Write all files that JupyterLab needs to an empty folder.
 
-        Args:
-            folder: Where everything is; empty.
-            port: JupyterLab's port; the servers get the next two. Any free ones if left out.
-            open_browser: Whether JupyterLab opens a browser.
+        The servers get the next two ports; any free ones if it is left out.
         """
         self.notebooks = folder / "notebooks"
         self.configuration = folder / "config.toml"
@@ -82,7 +104,7 @@ class Lab:
             "allow_root": True,  # as in containers; it listens on the loopback and wants a token
             "ip": "127.0.0.1",
             # The language servers' part starts `npm`, which writes into the home folder (measured).
-            "jpserver_extensions": {"mcpnb.demo.in_jupyter": True, "jupyter_lsp": False},
+            "jpserver_extensions": {__name__: True, "jupyter_lsp": False},
             "root_dir": str(self.notebooks),
         }
         if port is not None:
@@ -112,21 +134,19 @@ class Lab:
         return environment | ({"MCPNB_DEMO_PORT": str(port + 1)} if port else {})
 
     def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> Self:
         """Start it, and return when it accepts connections.
 
         Raises:
             LabError: It does not start.
         """
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 self._command,
@@ -145,7 +165,6 @@ class Lab:
                 raise LabError(f"JupyterLab did not start. Its last output:\n\n{self.last_words()}")
         if not self.configuration.exists():
             raise LabError(f"The demo's servers did not start.\n\n{self.last_words()}")
-        return self
 
     def is_up(self) -> bool:
         """Return whether it accepts connections. It writes its port to a file before (measured)."""
@@ -176,7 +195,7 @@ class Lab:
         lines = self._log.read_text("utf-8", "replace").splitlines() if self._log.exists() else []
         return "\n".join(f"   {line}" for line in lines[-LAST_LINES:])
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End it and its kernels: in good order within seconds, else by force."""
         process = self._process
         if process is None:
@@ -196,3 +215,82 @@ class Lab:
                 else:
                     process.kill()
             self.ended(STOP_SECONDS)
+
+
+# The servers inside a Jupyter server.
+
+
+def demo_servers(configuration: Path, *, port: int = 0) -> tuple[DemoServers, DemoServers]:
+    """Return the servers of the notebooks, harbour and lighthouse, and write their names down."""
+    harbour = DemoServers(port=port, access_token_lifetime=LIFETIME, device_grant=True)
+    lighthouse = DemoServers(access_token_lifetime=LIFETIME, redirects=is_callback)
+    configuration.write_text(CONFIGURATION.format(harbour.mcp_url, lighthouse.mcp_url), "utf-8")
+    return harbour, lighthouse
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(app: Any) -> None:
+    """Start the servers, and tell all kernels where they are."""
+    given = os.environ.get(FOLDER)
+    folder = Path(given or tempfile.mkdtemp(prefix="mcpnb-demo-"))
+    config = folder / "config.toml"
+    servers = demo_servers(config, port=int(os.environ.get("MCPNB_DEMO_PORT", "0")))
+    for server in servers:
+        atexit.register(server.__enter__().stop)
+    if find_spec("jupyter_server_proxy") is not None:
+        note_origins(app, servers)
+    os.environ.update(
+        MCPNB_CONFIG=str(config),
+        MCPNB_HOME=str(folder / "mcpnb"),
+        # For `!mcpnb` in a cell, also where nobody activated this environment.
+        PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    )
+    if given is None:
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    else:
+        threading.Thread(target=_end_with, args=(app,), name="mcpnb demo", daemon=True).start()
+
+
+def _end_with(app: Any) -> None:
+    """End Jupyter when the process that started it closes our standard input, or dies."""
+    while sys.stdin.buffer.read(1):
+        pass
+    app.stop(from_signal=True)
+
+
+def note_origins(app: Any, servers: tuple[DemoServers, ...]) -> None:
+    """Put the consent pages at the address where the browser reaches them.
+
+    A real authorization server has one address for everybody. Behind Jupyter's proxy, a browser
+    reaches this one at another address than the kernel does. Neither Jupyter nor a kernel knows
+    that address: not behind JupyterHub, on Binder or through ``ssh -L``. The browser sends it in
+    the ``Origin`` of every POST (Fetch standard, section 3.1), and a page sends a POST for a kernel
+    before it can run a cell.
+    """
+    settings = app.web_app.settings
+    log = settings["log_function"]
+
+    def noting(handler: Any, *arguments: Any, **options: Any) -> None:
+        origin = _origin(handler)
+        if origin is not None:
+            for server in servers:
+                port = urlsplit(server.issuer).port
+                server.authorization_server.pages = f"{origin}{app.base_url}proxy/{port}"
+        log(handler, *arguments, **options)
+
+    settings["log_function"] = noting
+
+
+def _origin(handler: Any) -> str | None:
+    """Return the origin that the page of a signed-in person names."""
+    request = handler.request
+    origin = request.headers.get("Origin", "")
+    if request.method not in {"POST", "PUT", "PATCH"} or handler.get_status() >= 400:
+        return None
+    # Not the consent page's own form, which has an opaque origin.
+    if urlsplit(origin).scheme not in {"http", "https"} or not handler.current_user:
+        return None
+    return str(origin)

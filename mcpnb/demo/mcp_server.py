@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import math
+import struct
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import anyio
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -23,13 +25,13 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
+from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE, RequestBodyLimitMiddleware
 from pydantic import Field
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcpnb.demo import harbour
 from mcpnb.demo.authorization import READ, WRITE, AuthorizationServer
 
 README = """\
@@ -64,6 +66,33 @@ class Report:
     number: int
     title: str
     published_by: str | None
+
+
+YEAR: Final = 2025
+
+
+@dataclass(frozen=True, slots=True)
+class HarbourMonth:
+    """One month of one harbour."""
+
+    month: str
+    harbour: str
+    ships: int
+    cargo_tonnes: int
+    mean_wait_hours: float
+
+
+# Name: ships in a mean month, month of the peak, strength of the season, tonnes per ship.
+HARBOURS: Final[dict[str, tuple[int, int, float, int]]] = {
+    "Elmhaven": (412, 7, 0.28, 9_300),
+    "Grauvik": (188, 9, 0.41, 21_700),
+    "Port Soleil": (296, 6, 0.52, 4_150),
+    "Sandmouth": (97, 3, 0.19, 12_800),
+}
+
+_BACKGROUND: Final = (250, 251, 251)
+_GRID: Final = (226, 231, 230)
+_COLOURS: Final = ((11, 110, 99), (63, 165, 140), (240, 171, 84), (210, 92, 78))
 
 
 class ResourceServer:
@@ -105,10 +134,14 @@ class ResourceServer:
         )(lambda: README)
         server.resource(
             "demo://chart.png", name="chart", title="A year as a picture", mime_type="image/png"
-        )(harbour.picture)
+        )(_picture)
         self.app = server.streamable_http_app()
-        # The last one is the innermost: after the SDK's, which say who is calling.
-        self.app.user_middleware.append(Middleware(_ScopeRequired, url=url))
+        metadata = f"{url.removesuffix('/mcp')}/.well-known/oauth-protected-resource/mcp"
+        # The last ones are the innermost: after the SDK's, which say who is calling.
+        self.app.user_middleware += [
+            Middleware(RequestBodyLimitMiddleware, max_body_size=DEFAULT_MAX_REQUEST_BODY_SIZE),
+            Middleware(_ScopeRequired, metadata=metadata),
+        ]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return what a live token says, for the SDK, which compares `resource` with its own."""
@@ -142,16 +175,16 @@ class ResourceServer:
             str | None, Field(description="One of Elmhaven, Grauvik, Port Soleil, Sandmouth")
         ] = None,
         limit: Annotated[int, Field(ge=1, le=1000, description="How many rows at most")] = 20,
-    ) -> list[harbour.HarbourMonth]:
+    ) -> list[HarbourMonth]:
         """Return ships, cargo and waiting times by month and harbour."""
         self._caller("harbour_traffic")
-        return harbour.traffic(harbour_name)[:limit]
+        return _traffic(harbour_name)[:limit]
 
     async def chart(self) -> list[str | Image]:
         """Draw the ships of each month as a picture."""
         self._caller("chart")
-        text = f"Ships per month in {harbour.YEAR}: {', '.join(harbour.HARBOURS)}, stacked."
-        return [text, Image(data=harbour.picture(), format="png")]
+        text = f"Ships per month in {YEAR}: {', '.join(HARBOURS)}, stacked."
+        return [text, Image(data=_picture(), format="png")]
 
     async def slow(
         self,
@@ -201,9 +234,9 @@ class _ScopeRequired:
     ``Mcp-Name`` header too, but a header alone would be the client's word for what it may not do.
     """
 
-    def __init__(self, app: ASGIApp, url: str) -> None:
+    def __init__(self, app: ASGIApp, metadata: str) -> None:
         self._app = app
-        self._metadata = f"{url.removesuffix('/mcp')}/.well-known/oauth-protected-resource/mcp"
+        self._metadata = metadata
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -211,15 +244,8 @@ class _ScopeRequired:
         if scope.get("method") != "POST" or not isinstance(user, AuthenticatedUser):
             await self._app(scope, receive, send)
             return
-        body, more = b"", True
-        while more and len(body) <= DEFAULT_MAX_REQUEST_BODY_SIZE:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        if len(body) > DEFAULT_MAX_REQUEST_BODY_SIZE:
-            # Passing it on unread would make a long body a way around the check.
-            await Response(status_code=413)(scope, receive, send)
-            return
+        # All of it: a long body is refused before. Passed on unread, it would be a way around this.
+        body = await Request(scope, receive).body()
         if missing := " ".join(_needed(body) - set(user.scopes)):
             challenge = (
                 f'Bearer error="insufficient_scope", scope="{missing}", '
@@ -266,3 +292,63 @@ def _own_logging() -> Iterator[None]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+# The numbers, and their picture.
+
+
+def _traffic(harbour: str | None = None) -> list[HarbourMonth]:
+    """Return the months of one harbour, or of all: the same numbers every time."""
+    wanted = [name for name in HARBOURS if harbour in {None, name}]
+    return [_month(name, month) for month in range(1, 13) for name in wanted]
+
+
+def _month(name: str, month: int) -> HarbourMonth:
+    mean, peak, season, tonnes = HARBOURS[name]
+    # A season, and a ripple that keeps the rows from looking like a cosine.
+    swing = season * math.cos((month - peak) * math.tau / 12)
+    ripple = 0.06 * math.sin(month * len(name) * 1.7)
+    ships = round(mean * (1 + swing + ripple))
+    return HarbourMonth(
+        month=f"{YEAR}-{month:02}",
+        harbour=name,
+        ships=ships,
+        cargo_tonnes=round(ships * tonnes * (1 + ripple) / 100) * 100,
+        mean_wait_hours=round(2.5 + 9 * (ships / mean) ** 3 / 4 + 20 * abs(ripple), 1),
+    )
+
+
+def _picture() -> bytes:
+    """Draw the ships of each month, the harbours stacked, as a PNG."""
+    width, height, margin = 640, 320, 28
+    rows = [bytearray(bytes(_BACKGROUND) * width) for _ in range(height)]
+
+    def fill(left: int, right: int, top: int, bottom: int, colour: tuple[int, int, int]) -> None:
+        for row in rows[top:bottom]:
+            row[left * 3 : right * 3] = bytes(colour) * (right - left)
+
+    by_month = [[_month(name, month) for name in HARBOURS] for month in range(1, 13)]
+    most = max(sum(row.ships for row in month) for month in by_month)
+    scale = (height - 2 * margin) / most
+    for step in range(0, most, 250):
+        y = height - margin - round(step * scale)
+        fill(margin, width - margin, y, y + 1, _GRID)
+    slot = (width - 2 * margin) / 12
+    for index, month in enumerate(by_month):
+        left, bottom = margin + round((index + 0.18) * slot), height - margin
+        for row, colour in zip(month, _COLOURS, strict=True):
+            top = bottom - round(row.ships * scale)
+            fill(left, left + round(slot * 0.64), top, bottom, colour)
+            bottom = top
+    return _png(width, height, rows)
+
+
+def _png(width: int, height: int, rows: list[bytearray]) -> bytes:
+    """Encode as PNG: 8 bits, RGB, no filter (ISO/IEC 15948)."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = b"".join(b"\0" + bytes(row) for row in rows)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(pixels, 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )

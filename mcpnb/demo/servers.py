@@ -90,25 +90,18 @@ class Listening:
         with self._socket:
             self._server.run(sockets=[self._socket])
 
-    def start(self) -> None:
-        """Start. A request that comes early waits in the queue of the socket."""
+    def __enter__(self) -> Self:
+        # A request that comes early waits in the queue of the socket.
         self._thread.start()
+        return self
 
     def ask_to_stop(self) -> None:
         """Ask the server to end, without waiting."""
         self._server.should_exit = True
 
-    def stop(self) -> None:
-        """End the server, waiting a few seconds at most."""
-        self.ask_to_stop()
-        self._socket.close() if self._thread.ident is None else self._thread.join(STOP_SECONDS)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.ask_to_stop()
+        self._thread.join(STOP_SECONDS)
 
 
 class DemoServers:
@@ -150,25 +143,18 @@ class DemoServers:
             Listening(mcp, mcp_socket, "demo MCP server"),
         )
 
-    def start(self) -> Self:
-        """Start both."""
-        for server in self._servers:
-            server.start()
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            for server in self._servers:
+                undo.enter_context(server)
+            self._running = undo.pop_all()
         return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """Stop both at once, so that it takes as long as one."""
         for server in self._servers:
             server.ask_to_stop()
-        for server in self._servers:
-            server.stop()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        self._running.close()

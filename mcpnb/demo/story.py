@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
@@ -43,6 +44,9 @@ def run_story(out: TextIO) -> int:
     Returns:
         0 if every step happened, 1 if one did not.
     """
+    if isinstance(out, io.TextIOWrapper):
+        # Whatever characters a server put into it, and whatever the terminal knows.
+        out.reconfigure(errors="replace")
     try:
         with DemoServers(access_token_lifetime=LIFETIME) as demo:
             return Story(demo, out).tell()
@@ -60,9 +64,6 @@ class Story:
         self._server = demo.authorization_server
         self._session = self._connect()
         self._out = out
-        self._encoding = getattr(out, "encoding", None) or "utf-8"
-        unicode = self._encoding.lower().replace("-", "").startswith("utf")
-        self._marks = ("✓", "✗", "→") if unicode else ("+", "!", ">")
         self._steps = 0
 
     def _connect(self, **given: Any) -> mcpnb.Session:
@@ -77,7 +78,7 @@ class Story:
         except Exception as error:  # noqa: BLE001 - a sentence, no traceback
             expected = isinstance(error, StoryError | McpnbError | NoRedirectError | OSError)
             text = f"{'' if expected else 'Unexpected '}{type(error).__name__}: "
-            self._marked(self._marks[1], text + sanitize(error, 1000), fg="red", bold=True)
+            self._shown(f"✗ {text}{sanitize(error, 1000)}", fg="red", bold=True)
             return 1
         text = f"\nAll {self._steps} steps happened, in {time.monotonic() - start:.1f} s, "
         self._line(text + "and were checked at the servers.", fg="green", bold=True)
@@ -282,17 +283,11 @@ class Story:
 
     # The transcript: numbered steps, what was typed, checked and sent.
 
-    def _line(self, text: str = "", indent: int = 0, **style: Any) -> None:
-        """Write some text, whatever characters a server put into it."""
-        safe = text.encode(self._encoding, "replace").decode(self._encoding)
+    def _line(self, text: str, **style: Any) -> None:
         # https://no-color.org; click leaves colours out by itself where there is no terminal.
         color = False if os.environ.get("NO_COLOR") else None
-        for part in safe.split("\n"):
-            click.echo(click.style(" " * indent + part, **style), file=self._out, color=color)
-
-    def _marked(self, mark: str, text: str, **style: Any) -> None:
-        """Write some text with a mark."""
-        self._line(f"{mark} {text}", 3, **style)
+        for part in text.split("\n"):
+            click.echo(click.style(part, **style), file=self._out, color=color)
 
     def _step(self, text: str) -> None:
         """Begin a step."""
@@ -301,11 +296,11 @@ class Story:
 
     def _typed(self, code: str) -> None:
         """Show what a person types for this."""
-        self._line(f">>> {code}", 3, dim=True)
+        self._shown(f">>> {code}", dim=True)
 
-    def _shown(self, text: str) -> None:
+    def _shown(self, text: str, **style: Any) -> None:
         """Show what a person sees."""
-        self._line(text, 3)
+        self._line(f"   {text}", **style)
 
     def _fact(self, holds: bool, text: str) -> None:  # noqa: FBT001 - reads as a sentence
         """Tell a fact that was checked.
@@ -315,7 +310,7 @@ class Story:
         """
         if not holds:
             raise StoryError(f"this is not so: {text}")
-        self._marked(self._marks[0], text, fg="green")
+        self._shown(f"✓ {text}", fg="green")
 
     def _sent(self, server: str, answers: list[Answer]) -> None:
         """Show requests and their status: equal ones counted, the server named once."""
@@ -324,8 +319,8 @@ class Story:
             for (method, path, status), number in Counter(answers).items()
         ]
         for index in range(0, len(parts), 3):
-            name = server if index == 0 else " " * len(server)
-            self._marked(self._marks[2], f"{name}  {', '.join(parts[index : index + 3])}", dim=True)
+            self._shown(f"→ {server}  {', '.join(parts[index : index + 3])}", dim=True)
+            server = " " * len(server)
 
     # What several steps do.
 

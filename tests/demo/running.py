@@ -14,7 +14,7 @@ from typing import Any
 
 import mcpnb
 from mcpnb.demo.browser import approve
-from mcpnb.demo.in_jupyter import demo_servers
+from mcpnb.demo.lab import demo_servers
 from mcpnb.demo.servers import DemoServers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,13 +67,9 @@ class Demo:
 def started(
     temp: Path, *arguments: str, path: Path | None = None, browser: str = ""
 ) -> Iterator[Demo]:
-    """Run `mcpnb demo` until the block ends.
+    """Run `mcpnb demo` until the block ends, with its temporary files in a folder.
 
-    Args:
-        temp: Where its temporary files go.
-        arguments: More of them.
-        path: Where modules are found before all others.
-        browser: The command of one; left out, none is to be opened.
+    Modules are found in `path` before all others. Without a command `browser` none is opened.
     """
     python_path = os.pathsep.join(str(folder) for folder in (path, ROOT) if folder)
     with subprocess.Popen(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
+from mcpnb.demo.authorization import is_callback
 from mcpnb.demo.browser import ConsentForm, NoRedirectError, approve, enter_code
 from mcpnb.demo.servers import DemoServers
 from tests.demo.flow import READ, REDIRECT, WRITE, Flow, Switch, structured
-from tests.fakes.wire import Reply, Wire, redirect
 
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 HUB = "https://hub.example/user/ada/lab/extensions/mcpnb/callback.html"
+
+
+def refusal(answer: httpx2.Response) -> tuple[int, str]:
+    """Return the status and the code of an error, which is all there is."""
+    assert answer.json().keys() == {"error", "error_description"}
+    return answer.status_code, answer.json()["error"]
 
 
 class TestDiscovery:
@@ -35,7 +40,6 @@ class TestDiscovery:
         server = flow.metadata()
         assert server["code_challenge_methods_supported"] == ["S256"]
         assert server["authorization_response_iss_parameter_supported"] is True
-        assert server["client_id_metadata_document_supported"] is True
         assert server["grant_types_supported"] == ["authorization_code", "refresh_token"]
         assert server["scopes_supported"] == [READ, WRITE]
         for endpoint in ("authorization", "token", "registration", "revocation"):
@@ -89,26 +93,17 @@ class TestRegistration:
     )
     def test_a_redirect_that_could_leak_is_not_registered(self, flow: Flow, uri: str) -> None:
         """Plain http away from the loopback, other schemes, disguises and fragments."""
-        refused = flow.register(redirect_uris=[uri])
-        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_redirect_uri")
+        assert refusal(flow.register(redirect_uris=[uri])) == (400, "invalid_redirect_uri")
 
-    @pytest.mark.parametrize(
-        ("allowed", "refused", "good"),
-        [
-            ("localhost", [REDIRECT, HUB], ["http://[::1]:1/a", REDIRECT]),
-            # A notebook's page, also where that is on this computer.
-            ("callback", ["http://127.0.0.1:8888/lab/callback.html"], [REDIRECT]),
-        ],
-    )
-    def test_an_operator_may_allow_few_redirects(
-        self, flow: Flow, switch: Switch, allowed: str, refused: list[str], good: list[str]
-    ) -> None:
+    def test_an_operator_may_allow_few_redirects(self, flow: Flow, switch: Switch) -> None:
         """Both at registration and for what was registered before."""
         assert flow.register(redirect_uris=[HUB]).status_code == 201
-        switch(redirects=allowed)
-        flow.shows(f"redirects to {allowed} only", redirect_uri=HUB)
-        assert flow.register(redirect_uris=refused).json()["error"] == "invalid_redirect_uri"
-        assert flow.register(redirect_uris=good).status_code == 201
+        switch(redirects=is_callback)
+        flow.shows("does not allow this redirect URI", redirect_uri=HUB)
+        for uris in ([REDIRECT, HUB], ["http://127.0.0.1:8888/lab/callback.html"]):
+            assert refusal(flow.register(redirect_uris=uris)) == (400, "invalid_redirect_uri")
+        allowed = ["http://[::1]:1/callback", "http://localhost/callback", REDIRECT]
+        assert flow.register(redirect_uris=allowed).status_code == 201
 
     @pytest.mark.parametrize(
         "change",
@@ -125,8 +120,7 @@ class TestRegistration:
     def test_metadata_that_the_server_cannot_honour_is_refused(
         self, flow: Flow, change: dict[str, Any]
     ) -> None:
-        refused = flow.register(**change)
-        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata")
+        assert refusal(flow.register(**change)) == (400, "invalid_client_metadata")
 
     def test_a_body_that_is_no_object_or_far_too_long_is_refused(self, flow: Flow) -> None:
         url = f"{flow.demo.issuer}/register"
@@ -138,66 +132,6 @@ class TestRegistration:
         tokens = flow.exchange(flow.answer()["code"]).json()
         assert tokens["access_token"]
         assert "refresh_token" not in tokens
-
-
-class TestClientMetadataDocument:
-    """A client id that is the URL of a document that describes the client (SEP-991)."""
-
-    @pytest.fixture
-    def documents(self) -> Iterator[Wire]:
-        with Wire() as server:
-            yield server
-
-    def test_a_document_is_as_good_as_a_registration(self, flow: Flow, documents: Wire) -> None:
-        """The page shows its name and where it comes from; the exchange works."""
-        flow.client_id = f"{documents.base}/client.json"
-        document = {
-            "client_id": flow.client_id,
-            "client_name": "Described notebook",
-            "redirect_uris": [REDIRECT],
-            "grant_types": ["authorization_code", "refresh_token"],
-        }
-        documents.always("/client.json", Reply(200, document))
-        page = flow.page()
-        tokens = flow.exchange(flow.answer()["code"]).json()
-
-        assert "Described notebook" in page.text
-        assert flow.client_id in page.text
-        who = structured(flow.call(tokens["access_token"], "whoami"))
-        assert who["client_id"] == flow.client_id
-        assert flow.refresh(tokens["refresh_token"]).status_code == 200
-
-    @pytest.mark.parametrize(
-        ("path", "change", "reason"),
-        [
-            ("/other.json", {"client_id": "http://127.0.0.1/else.json"}, "client_id is not"),
-            ("/none.json", {"redirect_uris": []}, "no redirect_uris"),
-            ("/bad.json", {"redirect_uris": ["http://a.example/"]}, "http on the loopback"),
-            ("/secret.json", {"token_endpoint_auth_method": "client_secret_post"}, "auth_method"),
-            ("/long.json", {"client_name": "x" * 20_000}, "too long"),
-            ("/", {}, "needs a path"),
-            ("/a/../b.json", {}, "without dot segments"),
-        ],
-    )
-    def test_a_document_that_does_not_fit_is_refused(
-        self, flow: Flow, documents: Wire, path: str, change: dict[str, object], reason: str
-    ) -> None:
-        """On a page: nothing is known about the client yet, so nothing is redirected."""
-        flow.client_id = documents.base + path
-        document = {"client_id": flow.client_id, "redirect_uris": [REDIRECT]} | change
-        documents.always(path, Reply(200, document))
-        flow.shows(reason)
-
-    def test_a_document_that_is_not_there_is_refused(self, flow: Flow, documents: Wire) -> None:
-        """Nor is a redirect followed, or plain http used away from the loopback."""
-        documents.always("/moved.json", redirect(f"{documents.base}/client.json"))
-        for url, reason in {
-            f"{documents.base}/missing.json": "status 404",
-            f"{documents.base}/moved.json": "status 302",
-            "http://client.example/client.json": "https, or http on the loopback",
-        }.items():
-            flow.client_id = url
-            flow.shows(reason)
 
 
 class TestConsentPage:
@@ -258,9 +192,7 @@ class TestConsentPage:
         assert flow.answer(deny=True) == denied
         assert flow.demo.authorization_server.consents[-1].denied
 
-    def test_the_server_itself_can_deny_or_approve_without_a_page(
-        self, flow: Flow, switch: Switch
-    ) -> None:
+    def test_the_server_itself_can_approve_without_a_page(self, flow: Flow, switch: Switch) -> None:
         flow.register()
         pages = len(flow.demo.authorization_server.consents)
         switch(auto_consent=True)
@@ -268,8 +200,6 @@ class TestConsentPage:
         assert approved.status_code == 302
         assert approved.headers["location"].startswith(f"{REDIRECT}?code=")
         assert approved.headers["referrer-policy"] == "no-referrer"
-        switch(deny=True)
-        assert flow.answer()["error"] == "access_denied"
         assert len(flow.demo.authorization_server.consents) == pages
 
 
@@ -279,6 +209,7 @@ class TestAuthorizationRequest:
         [
             ({"resource": None}, "invalid_target"),
             ({"resource": "https://other.example/mcp"}, "invalid_target"),
+            ({"resource": ["https://a.example/mcp"] * 2}, "invalid_target"),
             ({"code_challenge": None}, "invalid_request"),
             ({"code_challenge_method": "plain"}, "invalid_request"),
             ({"code_challenge_method": None}, "invalid_request"),
@@ -295,11 +226,6 @@ class TestAuthorizationRequest:
         response = flow.answer(**change)
         assert (response["error"], response["state"]) == (error, flow.state)
         assert response["iss"] == flow.demo.issuer
-
-    def test_a_resource_given_twice_is_refused(self, flow: Flow) -> None:
-        """Even if both are right."""
-        flow.register()
-        assert flow.answer(resource=[flow.demo.mcp_url] * 2)["error"] == "invalid_target"
 
     def test_without_a_scope_the_base_scope_is_meant(self, flow: Flow) -> None:
         """The response says so (RFC 6749 section 3.3)."""
@@ -359,9 +285,7 @@ class TestCodeExchange:
     ) -> None:
         flow.register()
         refused = flow.exchange(flow.answer()["code"], **change)
-        assert refused.status_code in {400, 401}
-        assert refused.json()["error"] == error
-        assert "access_token" not in refused.text
+        assert refusal(refused) == (401 if error == "invalid_client" else 400, error)
 
     def test_a_code_works_once_and_a_second_use_ends_what_it_gave(self, flow: Flow) -> None:
         """RFC 6749 section 4.1.2: one of the two had stolen it."""
@@ -467,7 +391,7 @@ class TestBehindAProxy:
     def public(self, demo: DemoServers, switch: Switch) -> str:
         """Return the address that a browser somewhere reaches this server at."""
         address = f"https://hub.example/user/x/proxy/{demo.issuer.rpartition(':')[2]}"
-        switch(public_address=address, device_grant=True)
+        switch(pages=address, device_grant=True)
         return address
 
     def test_pages_are_there_and_endpoints_at_the_issuer(self, flow: Flow, public: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from mcpnb.demo import lab, main
+from mcpnb.demo.servers import bind
 from tests import house
 from tests.demo.running import Demo, started
 from tests.fakes.people import free_port, until
@@ -28,6 +30,16 @@ pytestmark = [
 BROWSER = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
 """Notes what it is to open."""
 READY = "Press Ctrl-C to stop"
+
+
+def three_free_ports() -> int:
+    """Find the first of three ports in a row that nobody has."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as taken:
+            for number in range(port, port + 3):
+                taken.enter_context(bind(number))
+            return port
 
 
 def family(demo: Demo) -> list[psutil.Process]:
@@ -43,35 +55,22 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 
 class TestEnding:
     @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_nothing_is_left_behind(self, tmp_path: Path, how: signal.Signals) -> None:
+    def test_nothing_is_left_behind(self, tmp_path: Path, world: Path, how: signal.Signals) -> None:
+        """No process, also none of a kernel, and no file: a person's folders stay as they were."""
         with started(tmp_path) as demo:
             demo.reads_until(READY)
+            if how == signal.SIGINT:
+                kernels = f"{demo.origin}/api/kernels"
+                headers = {"Authorization": f"token {demo.token}"}
+                answer = httpx2.post(kernels, headers=headers, trust_env=False, timeout=30)
+                assert answer.status_code == 201
             processes = family(demo)
-            assert processes
+            assert len(processes) == 1 + (how == signal.SIGINT)
             demo.process.send_signal(how)
             demo.reads_until("nothing is left behind")
             assert demo.process.wait(20) == 0
         assert all_gone(processes)
         assert list(tmp_path.iterdir()) == []
-
-    def test_a_kernel_ends_too_and_the_persons_folders_stay_as_they_were(
-        self, tmp_path: Path, world: Path
-    ) -> None:
-        """Jupyter's settings, data and IPython's history: all in the demo's own folder."""
-        with started(tmp_path) as demo:
-            demo.reads_until(READY)
-            answer = httpx2.post(
-                f"{demo.origin}/api/kernels",
-                headers={"Authorization": f"token {demo.token}"},
-                trust_env=False,
-                timeout=30,
-            )
-            assert answer.status_code == 201
-            processes = family(demo)
-            assert len(processes) >= 2
-            demo.process.send_signal(signal.SIGINT)
-            demo.process.wait(30)
-        assert all_gone(processes)
         # Nothing was made in the home folder, nor where mcpnb keeps logins and settings.
         assert not [path for path in (world / "home").rglob("*") if path.is_file()]
         assert list((world / "mcpnb").iterdir()) == []
@@ -116,23 +115,18 @@ class TestStarting:
         with socket.create_server(("127.0.0.1", port)):
             assert jupyter.is_up()
 
-    def test_the_port_is_jupyterlabs_and_the_next_are_the_servers_that_it_prints(
-        self, tmp_path: Path
-    ) -> None:
-        port = free_port()
+    def test_a_browser_is_opened_and_no_token_is_on_its_command_line(self, tmp_path: Path) -> None:
+        """At the port that was given; the next are the servers', which it prints."""
+        seen, temp, port = tmp_path / "seen", tmp_path / "temp", three_free_ports()
+        temp.mkdir()
         url = f"http://127.0.0.1:{port + 1}/mcp"
-        with started(tmp_path, f"--port={port}") as demo:
+        browser = f"{sys.executable} -c {BROWSER!r} {seen} %s"
+        with started(temp, f"--port={port}", browser=browser) as demo:
             assert f"mcpnb login {url}\n" in demo.reads_until(READY)
             assert demo.origin == f"http://127.0.0.1:{port}"
             assert httpx2.post(url, json={}, trust_env=False).status_code == 401
             page = httpx2.get(demo.address, trust_env=False, timeout=30, follow_redirects=True)
             assert page.status_code == 200
-
-    def test_a_browser_is_opened_and_no_token_is_on_its_command_line(self, tmp_path: Path) -> None:
-        seen, temp = tmp_path / "seen", tmp_path / "temp"
-        temp.mkdir()
-        with started(temp, browser=f"{sys.executable} -c {BROWSER!r} {seen} %s") as demo:
-            demo.reads_until(READY)
             until(seen.exists, timeout=30)
             assert re.fullmatch(r"file:///\S+-open\.html", seen.read_text("utf-8"))
 

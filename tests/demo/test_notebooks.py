@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from mcpnb.demo.browser import approve, enter_code
-from mcpnb.demo.in_jupyter import LIFETIME
-from mcpnb.demo.lab import notebooks
+from mcpnb.demo.lab import LIFETIME, notebooks
 from mcpnb.demo.servers import DemoServers
 from tests.demo.running import NOT_RUN, NOTEBOOKS, demo_in, executed, sign_in, text_of
 

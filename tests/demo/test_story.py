@@ -7,13 +7,12 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mcpnb.demo import story
-from mcpnb.demo.servers import DemoServers
+from mcpnb.demo.browser import approve
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +81,7 @@ def test_a_terminal_that_knows_no_unicode_gets_a_transcript_too() -> None:
 @pytest.mark.parametrize(
     ("target", "value", "notices"),
     [
-        ("story.DemoServers", partial(DemoServers, deny=True), "LoginDenied"),
+        ("story.approve", lambda url, **_: approve(url, deny=True), "LoginDenied"),
         (
             "authorization.AuthorizationServer.revoke",
             lambda *_: None,

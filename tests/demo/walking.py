@@ -22,7 +22,7 @@ def with_demo(place: Path) -> Path:
     """Have a Jupyter server that will run in a folder bring the demo along."""
     config = place / "config" / "jupyter_server_config.json"
     config.parent.mkdir(parents=True, exist_ok=True)
-    enabled = {"ServerApp": {"jpserver_extensions": {"mcpnb.demo.in_jupyter": True}}}
+    enabled = {"ServerApp": {"jpserver_extensions": {"mcpnb.demo.lab": True}}}
     config.write_text(json.dumps(enabled), "utf-8")
     return with_notebook(place)
 

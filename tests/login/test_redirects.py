@@ -11,6 +11,7 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
+from mcpnb.demo.authorization import is_loopback
 from mcpnb.demo.servers import DemoServers
 from mcpnb.login import SignInRequest
 from mcpnb.login.loopback import LoopbackListener
@@ -107,7 +108,7 @@ class TestThroughThePage:
 class TestAnotherOneWhereItIsRefused:
     @pytest.mark.slow
     def test_a_server_that_knows_localhost_only(self, show: Show, folder: Path) -> None:
-        with DemoServers(redirects="localhost", auto_consent=True) as demo:
+        with DemoServers(redirects=is_loopback, auto_consent=True) as demo:
             front = show(mcpnb.connect(demo.mcp_url, store="memory", account=str(folder)), HUB)
             wait = front.click()["wait"]
             assert wait["way"] == "loopback"
@@ -122,7 +123,7 @@ class TestAnotherOneWhereItIsRefused:
 
     @pytest.mark.slow
     def test_a_page_on_this_computer_is_no_reason(self, show: Show, folder: Path) -> None:
-        with DemoServers(redirects="localhost", auto_consent=True) as demo:
+        with DemoServers(redirects=is_loopback, auto_consent=True) as demo:
             front = show(mcpnb.connect(demo.mcp_url, store="memory", account=str(folder)), LAB)
             assert redirect_of(front.sign_in()).partition("?")[0] == LAB
             front.act("sign_out")
