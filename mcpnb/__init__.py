@@ -44,26 +44,23 @@ __all__ = [
 
 # Resolved on first use: importing mcpnb costs milliseconds, whatever it can do.
 _HOMES = {
-    "Login": "mcpnb.login",
-    "LoginRequired": "mcpnb.errors",
-    "McpnbError": "mcpnb.errors",
-    "Panel": "mcpnb.panel",
-    "Session": "mcpnb.session",
-    "ToolError": "mcpnb.errors",
-    "allow_nested_asyncio": "mcpnb.session.connect",
-    "connect": "mcpnb.session.connect",
-    "discover": "mcpnb.session.connect",
-    "servers": "mcpnb.session.servers",
+    "errors": ("LoginRequired", "McpnbError", "ToolError"),
+    "login": ("Login",),
+    "panel": ("Panel",),
+    "session": ("Session",),
+    "session.connect": ("allow_nested_asyncio", "connect", "discover"),
+    "session.servers": ("servers",),
 }
 
 
 if not TYPE_CHECKING:  # or no misspelt name would be told to who checks types
 
     def __getattr__(name: str) -> Any:
-        if name in ("errors", "stores"):
-            value: Any = importlib.import_module(f"mcpnb.{name}")
-        elif name in _HOMES:
-            value = getattr(importlib.import_module(_HOMES[name]), name)
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is not None:
+            value = getattr(importlib.import_module(f"mcpnb.{home}"), name)
+        elif name in ("errors", "stores"):
+            value = importlib.import_module(f"mcpnb.{name}")
         else:
             raise AttributeError(f"module 'mcpnb' has no attribute {name!r}")
         globals()[name] = value

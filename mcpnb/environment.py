@@ -12,85 +12,52 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal[
-    "binder",
-    "codespaces",
-    "colab",
-    "kaggle",
-    "databricks",
-    "vertex",
-    "sagemaker",
-    "workstation",
-    "code-server",
-    "jupyterhub",
-    "devcontainer",
-    "vscode-remote",
-    "vscode",
-    "voila",
-    "jupyter",
-    "ssh",
-    "container",
-    "wsl",
-    "no-display",
-    "terminal",
-]
 Browser = Literal["here", "forwarded", "elsewhere", "unknown"]
 """``forwarded``: on another machine, and the editor forwards ports of this one to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """How one kind of place is recognised: any of these is enough."""
+    """How one kind of place is recognised: any of its signs is enough."""
 
     name: str
-    variables: tuple[str, ...] = ()
-    """Environment variables, but none that only credentials of such a service need."""
-    files: tuple[str, ...] = ()
-    module: str = ""
+    signs: str = ""
+    """Environment variables, but none that only credentials of such a service need; modules that
+    are loaded; absolute paths of files."""
     browser: Browser = "elsewhere"
 
 
-_PLACES: dict[Kind, _Place] = {
-    "binder": _Place(
-        "Binder", ("BINDER_REPO_URL", "BINDER_REF_URL", "BINDER_LAUNCH_HOST", "BINDER_REQUEST")
-    ),
-    "codespaces": _Place("GitHub Codespaces", ("CODESPACES", "CODESPACE_NAME")),
+_PLACES = {
+    "binder": _Place("Binder", "BINDER_REPO_URL BINDER_REF_URL BINDER_LAUNCH_HOST BINDER_REQUEST"),
+    "codespaces": _Place("GitHub Codespaces", "CODESPACES CODESPACE_NAME"),
     "colab": _Place(
         "Google Colab",
-        ("COLAB_RELEASE_TAG", "COLAB_BACKEND_VERSION", "COLAB_GPU", "COLAB_JUPYTER_IP"),
-        module="google.colab",
+        "COLAB_RELEASE_TAG COLAB_BACKEND_VERSION COLAB_GPU COLAB_JUPYTER_IP google.colab",
     ),
-    "kaggle": _Place("Kaggle", ("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_URL_BASE")),
-    "databricks": _Place("Databricks", ("DATABRICKS_RUNTIME_VERSION",)),
-    "vertex": _Place("Vertex AI Workbench", ("VERTEX_PRODUCT",)),
-    "sagemaker": _Place("SageMaker", files=("/opt/ml/metadata/resource-metadata.json",)),
+    "kaggle": _Place("Kaggle", "KAGGLE_KERNEL_RUN_TYPE KAGGLE_URL_BASE"),
+    "databricks": _Place("Databricks", "DATABRICKS_RUNTIME_VERSION"),
+    "vertex": _Place("Vertex AI Workbench", "VERTEX_PRODUCT"),
+    "sagemaker": _Place("SageMaker", "/opt/ml/metadata/resource-metadata.json"),
     "workstation": _Place("Google Cloud Workstations"),
-    "code-server": _Place("code-server", ("VSCODE_PROXY_URI",)),
+    "code-server": _Place("code-server", "VSCODE_PROXY_URI"),
     "jupyterhub": _Place(
-        "JupyterHub", ("JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_BASE_URL", "JUPYTERHUB_API_URL")
+        "JupyterHub", "JUPYTERHUB_SERVICE_PREFIX JUPYTERHUB_BASE_URL JUPYTERHUB_API_URL"
     ),
-    "devcontainer": _Place(
-        "a dev container of VS Code", ("REMOTE_CONTAINERS",), browser="forwarded"
-    ),
+    "devcontainer": _Place("a dev container of VS Code", "REMOTE_CONTAINERS", "forwarded"),
     "vscode-remote": _Place(
-        "VS Code, connected to this machine", ("VSCODE_IPC_HOOK_CLI",), browser="forwarded"
+        "VS Code, connected to this machine", "VSCODE_IPC_HOOK_CLI", "forwarded"
     ),
-    "vscode": _Place("VS Code", ("VSCODE_PID", "VSCODE_CWD"), browser="here"),
-    "voila": _Place("Voilà", ("VOILA_REQUEST_URL", "VOILA_BASE_URL")),
+    "vscode": _Place("VS Code", "VSCODE_PID VSCODE_CWD", "here"),
+    "voila": _Place("Voilà", "VOILA_REQUEST_URL VOILA_BASE_URL"),
     "jupyter": _Place(
-        "a Jupyter kernel",
-        ("JPY_SESSION_NAME", "JPY_PARENT_PID"),
-        module="ipykernel.kernelapp",
-        browser="unknown",
+        "a Jupyter kernel", "JPY_SESSION_NAME JPY_PARENT_PID ipykernel.kernelapp", "unknown"
     ),
-    "ssh": _Place("an SSH session", ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")),
+    "ssh": _Place("an SSH session", "SSH_CONNECTION SSH_TTY SSH_CLIENT"),
     "container": _Place(
-        "a container",
-        ("container", "KUBERNETES_SERVICE_HOST"),
-        files=("/.dockerenv", "/run/.containerenv"),
+        "a container", "container KUBERNETES_SERVICE_HOST /.dockerenv /run/.containerenv"
     ),
     # Windows forwards its own localhost to WSL.
-    "wsl": _Place("WSL", ("WSL_DISTRO_NAME", "WSL_INTEROP"), browser="here"),
+    "wsl": _Place("WSL", "WSL_DISTRO_NAME WSL_INTEROP", "here"),
     "no-display": _Place("no display"),
     "terminal": _Place("a plain terminal", browser="here"),
 }
@@ -100,25 +67,12 @@ _AS_ON_THE_HOST = {"TOOLBOX_PATH", "DISTROBOX_ENTER_PATH", "FLATPAK_ID", "SNAP"}
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
-    """One fact about the place, and where it comes from."""
-
-    kind: Kind
-    said_by: str
-    """A variable, a file or a module; empty if nothing told it."""
-
-    @property
-    def name(self) -> str:
-        """For a person."""
-        return _PLACES[self.kind].name
-
-
-@dataclass(frozen=True, slots=True)
 class Environment:
     """Where this process runs. Made by `detect` or `current`."""
 
-    signs: tuple[Signal, ...]
-    """The most specific first; never empty."""
+    signs: dict[str, str]
+    """Each kind of place that it is, with the variable, file or module that told; never empty. The
+    most specific first."""
     user: str = ""
     host: str = ""
     """This machine's own name."""
@@ -129,18 +83,23 @@ class Environment:
     """The address at which a port of this machine is reached from outside, with ``{port}``."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> str:
         """The most specific kind."""
-        return self.signs[0].kind
+        return next(iter(self.signs))
 
     @property
     def name(self) -> str:
         """All names for a person, the most specific first."""
-        return ", ".join(sign.name for sign in self.signs)
+        return ", ".join(_PLACES[kind].name for kind in self.signs)
 
-    def has(self, *kinds: Kind) -> bool:
+    @property
+    def told_by(self) -> str:
+        """All names, each with what told it."""
+        return "; ".join(f"{_PLACES[k].name} ({by})" for k, by in self.signs.items() if by)
+
+    def has(self, *kinds: str) -> bool:
         """Return whether it is one of these, perhaps among others."""
-        return any(sign.kind in kinds for sign in self.signs)
+        return not self.signs.keys().isdisjoint(kinds)
 
     @property
     def in_notebook(self) -> bool:
@@ -201,17 +160,18 @@ def detect(
     """
     known = {name: value for name, value in environ.items() if value}
     combined = _combined(known, platform)
-    signs = []
+    signs = {}
     for kind, place in _PLACES.items():
-        names = [name for name in place.variables if name in known]
-        names += [file for file in place.files if exists(file)]
-        names += [place.module] if place.module in modules else []
-        names += [combined[kind]] if kind in combined else []
-        if names and combined.get(kind) != "":
-            signs.append(Signal(kind, names[0]))
+        there = (
+            sign
+            for sign in place.signs.split()
+            if sign in known or sign in modules or (sign.startswith("/") and exists(sign))
+        )
+        if sign := combined.get(kind, next(there, "")):
+            signs[kind] = sign
     ssh_host, ssh_port = _ssh_address(known)
     return Environment(
-        signs=tuple(signs) or (Signal("terminal", ""),),
+        signs=signs or {"terminal": ""},
         user=known.get("USER") or known.get("LOGNAME") or "",
         host=host,
         ssh_host=ssh_host,
@@ -220,16 +180,16 @@ def detect(
     )
 
 
-def _combined(known: Mapping[str, str], platform: str) -> dict[Kind, str]:
+def _combined(known: Mapping[str, str], platform: str) -> dict[str, str]:
     """Return what takes more than the presence of one name; empty for a kind that it excludes."""
-    found: dict[Kind, str] = {}
+    found: dict[str, str] = {}
     if known.get("VERTEX_PRODUCT") == "COLAB_ENTERPRISE":
         found |= {"colab": "VERTEX_PRODUCT", "vertex": ""}
     if _is_workstation(known):
         found["workstation"] = "WEB_HOST"
     if known.get("TERM_PROGRAM") == "vscode":
         found["vscode"] = "TERM_PROGRAM"
-        if not known.keys().isdisjoint(_PLACES["ssh"].variables):
+        if not known.keys().isdisjoint(_PLACES["ssh"].signs.split()):
             found["vscode-remote"] = "TERM_PROGRAM and SSH_CONNECTION"
     if is_voila(known):
         found["voila"] = "SERVER_SOFTWARE"

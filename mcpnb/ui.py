@@ -35,10 +35,5 @@ class UI(Protocol):
         """
 
 
-class _Nobody:
-    def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("mcpnb is not imported as a whole: nothing shows sessions")
-
-
-default: UI = _Nobody()
+default: UI
 """The UI of new sessions, set by the front door."""

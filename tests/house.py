@@ -69,9 +69,7 @@ HOMES = {
     "tomlkit": {"config"},
     "truststore": {"oauth"},
 }
-DEMO = {
-    *("anyio", "click", "httpx2", "mcp", "pydantic", "starlette", "uvicorn"),
-}
+DEMO = {*("anyio", "click", "httpx2", "mcp", "pydantic", "starlette", "uvicorn")}
 """What the demo may use: it is other people's servers and browser, and only shipped here."""
 
 STARTED = {"ipykernel", "jupyter-server-proxy", "jupyterlab", "matplotlib", "pandas"}
@@ -100,18 +98,18 @@ OUTSIDE = {
 """What the rules of `oauth` leave to others."""
 
 HEAVY = {
+    *("IPython", "anyio", "anywidget", "authlib", "click", "cryptography", "httpx", "httpx2"),
     *(
-        "IPython",
-        "anyio",
-        "anywidget",
-        "authlib",
-        "click",
-        "cryptography",
-        "httpx",
-        "httpx2",
         "ipywidgets",
+        "joserfc",
+        "jupyter_core",
+        "keyring",
+        "mcp",
+        "pandas",
+        "pydantic",
+        "qrcode",
+        "rich",
     ),
-    *("joserfc", "jupyter_core", "keyring", "mcp", "pandas", "pydantic", "qrcode", "rich"),
     *("tomlkit", "traitlets"),
 }
 """What `import mcpnb` leaves for its first use."""
@@ -171,3 +169,16 @@ def libraries_of(file: Path) -> set[str]:
     """Name the third-party libraries that a file imports."""
     tops = {name.partition(".")[0] for name in imports_of(file)}
     return tops - sys.stdlib_module_names - {"mcpnb"}
+
+
+@cache
+def _tests_in(path: str) -> frozenset[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    tree = ast.parse((ROOT / path).read_text("utf-8"))
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def is_there(reference: str) -> bool:
+    """Whether there is a test of that name: ``tests/test_x.py::test_name``."""
+    path, _, name = reference.partition("::")
+    return name.startswith("test_") and (ROOT / path).is_file() and name in _tests_in(path)

@@ -63,10 +63,7 @@ def run(*arguments: str, given: str = "", **environment: str) -> Ended:
 @contextlib.contextmanager
 def _streams(given: IO[str], out: IO[str], err: IO[str]) -> Iterator[None]:
     """Have a command of this process read and write these."""
-    with (
-        mock.patch.multiple(sys, stdin=given, stdout=out, stderr=err),
-        warnings.catch_warnings(),
-    ):
+    with mock.patch.multiple(sys, stdin=given, stdout=out, stderr=err), warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)  # shown, as in a process of its own
         yield
     if sys.modules.get("rfc3987_syntax", sys) is None:
@@ -125,13 +122,7 @@ class Running:
     """A command that waits; what it says is read as it comes."""
 
     def __init__(self, *arguments: str, stdin: int = subprocess.PIPE, here: bool = False) -> None:
-        """Start it.
-
-        Args:
-            arguments: Those of the command line.
-            stdin: Its input.
-            here: In this process, which is faster. Ctrl-C cannot be pressed then.
-        """
+        """Start it; `here`: in this process, which is faster, and where nobody presses Ctrl-C."""
         self._process: subprocess.Popen[str] | _Invocation = (
             _Invocation(arguments)
             if here

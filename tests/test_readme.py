@@ -28,12 +28,46 @@ from mcpnb.demo.browser import approve, enter_code
 from mcpnb.demo.servers import DemoServers
 from tests.demo.running import demo_in, sign_in
 from tests.fakes.faults import FAULTS
-from tests.house import ROOT
-from tests.readme import blocks, numbers_in, section, table
-from tests.shown import is_there
+from tests.house import ROOT, is_there
 from tests.terminal import Running
 from tests.threats import THREATS
 from tests.threats.mutation import rules
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^\$ (.*?)(?:\s{2,}#.*)?$", re.MULTILINE)
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+PYTHON, CONSOLE, TOML = (
+    [match[2] for match in _FENCE.finditer(README) if match[1] == language]
+    for language in ("python", "console", "toml")
+)
+"""Its blocks of code."""
+
+
+def section(title: str) -> str:
+    """Give the text below a heading, to the next one."""
+    _, found, rest = README.partition(f"\n## {title}\n")
+    assert found, f"README has no section {title!r}"
+    return rest.partition("\n## ")[0]
+
+
+def table(title: str) -> list[list[str]]:
+    """Give the cells of a section's first table, the heading row included."""
+    lines = []
+    for line in section(title).splitlines():
+        if line.startswith("|"):
+            lines.append([cell.strip() for cell in line.strip("|").split("|")])
+        elif lines:
+            break
+    assert set("".join(lines[1])) <= set("-: "), "the second line rules off the first"
+    return [lines[0], *lines[2:]]
+
+
+def numbers_in(text: str) -> list[str]:
+    """List the numbers in a text, as they are written."""
+    return re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text)
+
 
 EXAMPLE = "https://mcp.example.com/mcp"
 CONSENTS = f"""#!{sys.executable}
@@ -95,9 +129,8 @@ def executed(code: str) -> dict[str, Any]:
 
 class TestTheCode:
     def test_every_block_is_of_a_kind_that_is_run_here(self) -> None:
-        assert {block.language for block in blocks()} == {"python", "console", "toml"}
-        assert len(blocks("python")) == 2
-        assert len(blocks("toml")) == 1
+        assert {match[1] for match in _FENCE.finditer(README)} == {"python", "console", "toml"}
+        assert (len(PYTHON), len(TOML)) == (2, 1)
 
     @pytest.mark.slow
     def test_the_first_three_lines_make_the_plot(
@@ -108,7 +141,7 @@ class TestTheCode:
         monkeypatch.setenv("MCPNB_CONFIG", str(tmp_path / "config.toml"))
         with demo_in(tmp_path):
             sign_in("harbour")
-            names = executed("import mcpnb\n" + blocks("python")[0].code)
+            names = executed("import mcpnb\n" + PYTHON[0])
 
         from matplotlib import pyplot as plt
 
@@ -122,8 +155,7 @@ class TestTheCode:
         pytest.importorskip("pandas")
         # Not by $BROWSER, which Python reads once in a process.
         monkeypatch.setattr(webbrowser, "get", Consenting)
-        code = blocks("python")[1].code
-        names = executed(code.replace(EXAMPLE, servers.mcp_url))
+        names = executed(PYTHON[1].replace(EXAMPLE, servers.mcp_url))
 
         assert names["result"].data == [{"title": "A report"}]
         assert names["linear"].signed_in
@@ -132,9 +164,8 @@ class TestTheCode:
 
     def test_the_configuration_has_no_wrong_key(self, world: Path) -> None:
         """One would be a warning, which fails the test."""
-        [block] = blocks("toml")
         path = world / "readme.toml"
-        path.write_text(block.code)
+        path.write_text(TOML[0])
         configuration = read_configuration(path)
         assert configuration.broken == {}
         assert configuration.server("linear").url == EXAMPLE
@@ -188,7 +219,8 @@ class TestTheCommands:
 
 
 def _commands(first: str) -> list[str]:
-    [found] = [b.commands for b in blocks("console") if b.commands[0].startswith(first)]
+    commands = [_COMMAND.findall(block) for block in CONSOLE]
+    (found,) = (each for each in commands if each[0].startswith(first))
     return found
 
 
@@ -279,13 +311,11 @@ class TestTheTables:
             assert re.split(r"[<>=]", name)[0] in extra
 
     def test_every_link_leads_somewhere(self) -> None:
-        text = (ROOT / "README.md").read_text("utf-8")
-        linked = re.findall(r"\]\(([^)#]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
+        linked = re.findall(r"\]\(([^)#]+)\)|(?:src|srcset)=\"([^\"]+)\"", README)
         paths = [first or second for first, second in linked]
         assert len(paths) >= 8
         assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_readme_is_as_long_as_somebody_reads() -> None:
-    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
-    assert 120 <= len(lines) <= 200
+    assert 120 <= len(README.splitlines()) <= 200

@@ -13,8 +13,7 @@ import pytest
 
 from tests import figures
 from tests.house import ROOT
-from tests.threats import PROMISES, THREATS
-from tests.threats.marks import who_tries
+from tests.threats import PROMISES, THREATS, who_tries
 from tests.threats.mutation import Rule, rules, without
 
 RULES = list(rules())

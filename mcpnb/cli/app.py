@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import shlex
 import sys
@@ -66,8 +67,7 @@ account_option = option("--account", "NAME", "Choose one of several logins at th
 config_option = option("--config", "FILE", "Read this configuration file first.")
 common_options = _together(account_option, config_option)
 no_browser_option = flag(
-    "--no-browser",
-    "Do not open a browser. Print the address, and read the address that you paste.",
+    "--no-browser", "Do not open a browser. Print the address, and read the address that you paste."
 )
 port_option = option(
     "--port callback_port",
@@ -87,11 +87,7 @@ sign_in_options = _together(
     scopes_option,
     no_browser_option,
     port_option,
-    option(
-        "--client-id --oauth-client-id",
-        "ID",
-        "Client ID that you registered at the authorization server.",
-    ),
+    option("--client-id --oauth-client-id", "ID", "Your client ID at the authorization server."),
     option("--issuer", "URL", "Authorization server that the client ID belongs to."),
     click.option(
         "--registration",
@@ -101,6 +97,17 @@ sign_in_options = _together(
         help="How to get a client ID for this sign-in.",
     ),
 )
+
+
+def with_session(command: Callable[..., int]) -> Callable[..., int]:
+    """Hand a command the session of SERVER, with the options `--account` and `--config`."""
+
+    @functools.wraps(command)
+    def run(server: str, account: str | None, config: str | None, **given: Any) -> int:
+        return command(session_for(server, account, config), **given)
+
+    added: Callable[..., int] = common_options(run)
+    return added
 
 
 def session_for(server: str, account: str | None, config: str | None, **given: Any) -> Session:
@@ -118,7 +125,7 @@ def named(server: str, params: dict[str, Any] | None = None, *, store: bool = Tr
 
     Args:
         server: The server's address.
-        params: The parameters of this command. Left out: those of the running command.
+        params: The parameters of this command, if it has ended.
         store: Whether the other command has the option `--store`.
     """
     if params is None:
@@ -139,16 +146,17 @@ def _given(params: dict[str, Any]) -> str:
     return params.get("server") or params.get("name") or ""
 
 
-def explain(error: errors.McpnbError, params: dict[str, Any] | None = None) -> None:
-    """Suggest the doctor if the error is about a server or the way to it."""
+def fail(error: errors.McpnbError, params: dict[str, Any] | None = None) -> int:
+    """Write an error; suggest the doctor if it is about a server or the way to it."""
     if params is None:
         params = click.get_current_context().params
+    say(f"Error: {sanitize(error, _LONGEST_MESSAGE)}")
+    helps = isinstance(error, errors.ServerError)
     if isinstance(error, errors.CallError):
         helps = str(error).startswith("There is no MCP server at")
-    else:
-        helps = isinstance(error, errors.ServerError)
     if helps and not isinstance(error, errors.NoSignInNeeded) and (given := _given(params)):
         say(f"Why: mcpnb doctor {named(given, params, store=False)}")
+    return USAGE if isinstance(error, errors.ConfigError) else FAILED
 
 
 class _Command(click.Command):
@@ -173,9 +181,7 @@ def _failed(error: errors.McpnbError, params: dict[str, Any]) -> int:
         scopes = f" {as_option(error.scopes)}" if error.scopes else ""
         say(f"Run: mcpnb login {named(error.server, params)}{scopes}")
         return SIGN_IN_REQUIRED
-    say(f"Error: {sanitize(error, _LONGEST_MESSAGE)}")
-    explain(error, params)
-    return USAGE if isinstance(error, errors.ConfigError) else FAILED
+    return fail(error, params)
 
 
 def _cancelled() -> int:
@@ -207,21 +213,18 @@ class _Commands(click.Group):
 
     command_class = _Command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, section by section."""
-        listed = {name for section in _SECTIONS.values() for name in section}
-        others = tuple(name for name in self.list_commands(ctx) if name not in listed)
         width = max(map(len, self.commands))
         limit = formatter.width - 6 - width  # as click computes it
-        for title, section in (*_SECTIONS.items(), ("Others", others)):
-            rows = [
-                (name.ljust(width), self.commands[name].get_short_help_str(limit))
-                for name in section
-                if name in self.commands
-            ]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+        for title, section in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), self.commands[name].get_short_help_str(limit))
+                        for name in section
+                    ]
+                )
 
 
 @click.group(
@@ -244,7 +247,7 @@ def cli() -> None:
 
 def with_commands() -> click.Group:
     """Return the group with all commands registered."""
-    from mcpnb.cli import calls, doctor, login, misc, relay, servers, trust  # noqa: F401
+    from mcpnb.cli import calls, doctor, login, misc, servers  # noqa: F401
 
     return cli
 

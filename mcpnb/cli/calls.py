@@ -24,8 +24,8 @@ _LONGEST = 100_000
 @app.server_argument
 @app.flag("--header", "Print the whole Authorization header.")
 @app.json_option
-@app.common_options
-def token(server: str, header: bool, as_json: bool, account: str | None, config: str | None) -> int:
+@app.with_session
+def token(session: Session, header: bool, as_json: bool) -> int:
     """Print a fresh access token. Whoever has it can act as you.
 
     \b
@@ -43,7 +43,6 @@ def token(server: str, header: bool, as_json: bool, account: str | None, config:
     """
     if as_json and not header:
         raise click.UsageError("--json goes with --header.")
-    session = app.session_for(server, account, config)
     if as_json:
         click.echo(json.dumps(session.headers()))
     elif header:
@@ -56,16 +55,15 @@ def token(server: str, header: bool, as_json: bool, account: str | None, config:
 @app.cli.command()
 @app.server_argument
 @app.json_option
-@app.common_options
-def tools(server: str, as_json: bool, account: str | None, config: str | None) -> int:
+@app.with_session
+def tools(session: Session, as_json: bool) -> int:
     """List a server's tools.
 
     \b
     mcpnb tools https://mcp.example.com/mcp
     mcpnb tools linear --json
     """
-    session = _fresh(app.session_for(server, account, config))
-    found = session.tools()
+    found = _fresh(session).tools()
     rows = [_plain(each.raw) for each in found] if as_json else []
     click.echo(json.dumps(rows, indent=2) if as_json else repr(found))
     return app.DONE
@@ -82,16 +80,14 @@ def tools(server: str, as_json: bool, account: str | None, config: str | None) -
     "--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for the result."
 )
 @app.json_option
-@app.common_options
+@app.with_session
 def call(
-    server: str,
+    session: Session,
     tool: str,
     pairs: tuple[str, ...],
     whole: str | None,
     timeout: float | None,
     as_json: bool,
-    account: str | None,
-    config: str | None,
 ) -> int:
     """Call a tool and print its result.
 
@@ -105,7 +101,6 @@ def call(
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # no such module
     from mcpnb.calls.arguments import Verbatim
 
-    session = app.session_for(server, account, config)
     sent, by_name = _whole(whole), dict(map(_pair, pairs))
     _fresh(session)
     # A schema may allow more arguments than it names: JSON is sent as it is.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import replace
+import re
 from typing import TYPE_CHECKING
 
 import click
 
 from mcpnb.cli import app
-from mcpnb.errors import ConfigError, McpnbError
+from mcpnb.errors import McpnbError
 
 if TYPE_CHECKING:
-    from mcpnb.doctor import Report
     from mcpnb.login import Login, Observer
     from mcpnb.session import Session
 
@@ -58,51 +57,46 @@ def doctor(
     if not sign_in and (scopes or no_browser or timeout):
         raise click.UsageError("--scopes, --no-browser and --timeout go with --sign-in.")
 
-    def begin(session: Session, observer: Observer) -> Login[Session]:
-        from mcpnb.cli.login import show
-        from mcpnb.login import SignInRequest
-        from mcpnb.oauth.scopes import scopes_from
-
-        request = SignInRequest(
-            scopes=scopes_from(scopes),
-            open_browser=not no_browser,
-            timeout=timeout or _TIMEOUT,
-            anew=True,
-        )
-        login = session.sign_in(request, observer=observer)
-        with contextlib.suppress(McpnbError):  # the report explains it
-            show(login, browser=not no_browser)
-        return login
-
-    from mcpnb.doctor import examine_address, examine_machine
+    from mcpnb.doctor import examine_machine
     from mcpnb.storage import open_store
 
     if server is None:
         report = examine_machine(open_store("auto"))
     else:
-        try:
-            session = app.session_for(server, account, config, callback_port=callback_port)
-        except ConfigError:
-            if "://" not in server:
-                raise
-            report = examine_address(server, open_store("auto"))
-            if not report.problems:
-                raise  # it is not the address that is wrong
-        else:
-            observed = (lambda observer: begin(session, observer)) if sign_in else False
-            report = _as_named(session.doctor(call=call, sign_in=observed), session)
+        session = app.session_for(server, account, config, callback_port=callback_port)
+
+        def begin(observer: Observer) -> Login[Session]:
+            return _begin(session, observer, scopes, timeout, browser=not no_browser)
+
+        report = session.doctor(call=call, sign_in=begin if sign_in else False)
+        # Its commands name the server as this command line did.
+        usual = re.escape(session.login_command.removeprefix("mcpnb login "))
+        here = app.named(session.server)
+        report = report.edited(
+            lambda text: re.sub(
+                f"mcpnb (login|doctor) {usual}", lambda m: f"mcpnb {m[1]} {here}", text
+            )
+        )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else repr(report))
     return app.FAILED if report.problems else app.DONE
 
 
-def _as_named(report: Report, session: Session) -> Report:
-    """Return a report whose commands name the server as this command line did."""
-    usual, here = session.login_command.removeprefix("mcpnb login "), app.named(session.server)
+def _begin(
+    session: Session,
+    observer: Observer,
+    scopes: str | None,
+    timeout: float | None,
+    *,
+    browser: bool,
+) -> Login[Session]:
+    from mcpnb.cli.login import show
+    from mcpnb.login import SignInRequest
+    from mcpnb.oauth.scopes import scopes_from
 
-    def renamed(text: str) -> str:
-        for command in ("login", "doctor"):
-            text = text.replace(f"mcpnb {command} {usual}", f"mcpnb {command} {here}")
-        return text
-
-    checks = [replace(c, answer=renamed(c.answer), fix=c.fix and renamed(c.fix)) for c in report]
-    return type(report)(report.server, checks)
+    request = SignInRequest(
+        scopes=scopes_from(scopes), open_browser=browser, timeout=timeout or _TIMEOUT, anew=True
+    )
+    login = session.sign_in(request, observer=observer)
+    with contextlib.suppress(McpnbError):  # the report explains it
+        show(login, browser=browser)
+    return login

@@ -15,7 +15,7 @@ import click
 
 from mcpnb.cli import app
 from mcpnb.cli.prompt import Prompt, is_attended
-from mcpnb.errors import AnswerRefused, ConfigError, LoginTimeout, McpnbError, StoreError
+from mcpnb.errors import AnswerRefused, LoginTimeout, McpnbError
 
 if TYPE_CHECKING:
     from mcpnb.login import Login
@@ -90,7 +90,7 @@ def login(
     if finish is not None:
         if finish == "-":
             with Prompt() as prompt:
-                finish = prompt.line(_PROMPT, hidden=True)
+                finish = prompt.line(_PROMPT)
         session.finish(finish)
         return _signed_in(session)
     if device:
@@ -116,13 +116,11 @@ def sign_in(
     Raises:
         McpnbError: The sign-in failed.
     """
-    again = f"mcpnb login {app.named(session.server)}"
     show(
         session.login(scopes=scopes, open_browser=browser, timeout=timeout or _TIMEOUT),
         browser=browser,
         qr=qr,
-        by_device=f"{again} --device",
-        by_paste=f"{again} --no-browser",
+        again=f"mcpnb login {app.named(session.server)}",
     )
     return _signed_in(session)
 
@@ -162,29 +160,21 @@ def _begin(session: Session, scopes: str | None, timeout: float, *, qr: bool, as
 # A sign-in on the terminal
 
 
-def show(
-    login: Login[Session],
-    *,
-    browser: bool,
-    qr: bool = False,
-    by_device: str = "",
-    by_paste: str = "",
-) -> None:
+def show(login: Login[Session], *, browser: bool, qr: bool = False, again: str = "") -> None:
     """Show a sign-in until it ends.
 
     Args:
         login: The sign-in.
         browser: Whether a browser is opened. If not, pasted addresses are read from stdin.
         qr: Also show the address as a QR code.
-        by_device: The command that signs in on another device, offered if the server supports it.
-        by_paste: The command that signs in with a pasted address, offered if the browser is on
-            another machine.
+        again: The command that signs in. Where it helps, it is offered with other options: on
+            another device, or with a pasted address.
 
     Raises:
         McpnbError: The sign-in failed.
     """
     with Prompt() as prompt:
-        view = _View(prompt, browser=browser, qr=qr, by_device=by_device, by_paste=by_paste)
+        view = _View(prompt, browser=browser, qr=qr, again=again)
         try:
             login.on_change(view.update)
             view.update(login)
@@ -217,7 +207,7 @@ def _read_pasted(login: Login[Session], prompt: Prompt) -> None:
     """Read pasted lines while the listener waits, too. The end of input does not cancel."""
     while login.state == "waiting":
         try:
-            line = prompt.line(_PROMPT, hidden=True)  # hidden: the address holds a code
+            line = prompt.line(_PROMPT)
         except (EOFError, OSError, ValueError):
             return
         if not line:
@@ -242,17 +232,19 @@ _STAGES = {
 class _View:
     """Writes each change of a sign-in once, whatever thread reports it."""
 
-    def __init__(
-        self, prompt: Prompt, *, browser: bool, qr: bool, by_device: str, by_paste: str
-    ) -> None:
+    def __init__(self, prompt: Prompt, *, browser: bool, qr: bool, again: str) -> None:
         self._prompt = prompt
         self._browser = browser
         self._qr = qr
-        self._offers = {  # each once
-            "device": by_device and f"Or sign in on another device: {by_device}",
-            "paste": by_paste
-            and f"Or paste the address where a browser on another machine ends: {by_paste}",
-        }
+        self._offers = (
+            {  # each once
+                "device": f"Or sign in on another device: {again} --device",
+                "paste": "Or paste the address where a browser on another machine ends: "
+                f"{again} --no-browser",
+            }
+            if again
+            else {}
+        )
         self._lock = threading.RLock()
         self._stage = ""
         self._notes = 0
@@ -340,13 +332,15 @@ def _draw(url: str) -> None:
 
 # Signing out
 
-_BEGUN = "the sign-in that was begun is forgotten"
+_END_IT = "End it on the server's own account page, if it has one."
 _OUTCOMES = {
-    "revoked": "revoked at the server",
-    "forgotten": "forgotten here, but the server did not confirm that it is revoked. End it on the "
-    "server's own account page, if it has one",
-    "unread": "forgotten here, but it could not be read, so the server was not told. End it on the "
-    "server's own account page, if it has one",
+    "revoked": "Signed out of {}: revoked at the server.",
+    "forgotten": "Signed out of {}: forgotten here, but the server did not confirm that it is "
+    f"revoked. {_END_IT}",
+    "unread": "Signed out of {}: forgotten here, but it could not be read, so the server was not "
+    f"told. {_END_IT}",
+    "begun": "Not signed in to {}: the sign-in that was begun is forgotten.",
+    "none": "Not signed in to {}: nothing to do.",
 }
 
 
@@ -368,40 +362,20 @@ def logout(server: str | None, everywhere: bool, account: str | None, config: st
 
 def sign_out(session: Session) -> int:
     """Sign out of one server, and say what became of the login."""
-    stored, unreadable = True, False
-    try:
-        stored = session.status != "none"
-    except StoreError:
-        unreadable = True
-    except ConfigError:
-        pass  # of a headers helper: no reason to stay signed in
-    begun = session.store.keys("pending")
-    revoked = session.logout()  # a sign-in that waits ends, too
-    if stored:
-        outcome = "revoked" if revoked else "unread" if unreadable else "forgotten"
-        app.say(f"Signed out of {session.server}: {_OUTCOMES[outcome]}.")
-    else:
-        same = set(begun) == set(session.store.keys("pending"))
-        app.say(f"Not signed in to {session.server}: {'nothing to do' if same else _BEGUN}.")
+    from mcpnb.session.connect import sign_out as signed_out
+
+    app.say(_OUTCOMES[signed_out(session)].replace("{}", session.server))
     return app.DONE
 
 
 def _sign_out_everywhere() -> int:
     """Sign out of all that is stored. Fails if a login remains."""
     from mcpnb.session.connect import sign_out_everywhere
-    from mcpnb.storage import open_store
 
-    stored = {key.name for key in open_store("auto").keys("login")}
     done = sign_out_everywhere()
     for server, account, outcome in done:
-        label = f"{server} ({account})" if account else server
-        name = f"{server}\n{account}" if account else server
-        if outcome == "forgotten" and name not in stored:
-            app.say(f"Not signed in to {label}: {_BEGUN}.")
-        elif outcome in _OUTCOMES:
-            app.say(f"Signed out of {label}: {_OUTCOMES[outcome]}.")
-        else:
-            app.say(f"Still signed in to {label}: {outcome}")
+        said = _OUTCOMES.get(outcome, f"Still signed in to {{}}: {outcome}")
+        app.say(said.replace("{}", f"{server} ({account})" if account else server))
     if not done:
         app.say("No login is stored: nothing to do.")
     return app.DONE if all(outcome in _OUTCOMES for _, _, outcome in done) else app.FAILED

@@ -8,11 +8,12 @@ what a terminal does to a line: erasing, and the end of input.
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -60,22 +61,23 @@ class Prompt:
             signal.signal(number, handler)
         self._end_line()
 
-    def line(self, text: str, *, hidden: bool = False) -> str:
+    def line(self, text: str) -> str:
         """Read a line, with its end. Return an empty string at the end of input.
+
+        What is typed is not shown: an address may hold a code, and a terminal keeps what it shows.
 
         Args:
             text: The prompt, shown on a terminal only.
-            hidden: Do not show what is typed. A terminal keeps what it shows.
         """
         if not is_attended():
             return sys.stdin.readline() if sys.stdin is not None else ""
         if os.name != "posix":
-            return _on_windows(text, hidden=hidden)
+            return f"{getpass.getpass(text)}\n"  # it reads by character, too
         with self._by_character() as editing:
             if editing is None:
                 return ""
             self._show(text)
-            found = _typed(sys.stdin.fileno(), *editing, show=None if hidden else _echo)
+            found = _typed(sys.stdin.fileno(), *editing)
         self._end_line()
         return found.decode(errors="replace")
 
@@ -118,18 +120,15 @@ class Prompt:
     def _by_character(self) -> Iterator[tuple[bytes, bytes, bytes] | None]:
         """Have characters come one by one and unseen. Ctrl-C keeps its meaning."""
         import termios
+        import tty
 
         with self._lock:
             if self._over:
                 yield None
                 return
             self._before = before = termios.tcgetattr(sys.stdin)
-            changed = [*before]
-            changed[3] &= ~(termios.ICANON | termios.ECHO)
-            changed[6] = [*before[6]]
-            changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
             # Not TCSAFLUSH: what was typed before the prompt counts.
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, changed)
+            tty.setcbreak(sys.stdin, termios.TCSADRAIN)
         try:
             yield before[6][termios.VERASE], before[6][termios.VKILL], before[6][termios.VEOF]
         finally:
@@ -151,12 +150,9 @@ class Prompt:
         signal.pthread_kill(threading.get_ident(), number)
 
 
-def _typed(
-    terminal: int, erase: bytes, kill: bytes, end: bytes, *, show: Callable[[bytes], None] | None
-) -> bytes:
+def _typed(terminal: int, erase: bytes, kill: bytes, end: bytes) -> bytes:
     """Collect one line as a terminal would. The keys to edit it are those of the terminal."""
     line = bytearray()
-    show = show or (lambda _: None)
     while True:
         try:
             key = os.read(terminal, 1)  # one by one: what follows the line belongs to the next one
@@ -166,28 +162,10 @@ def _typed(
             return bytes(line)
         if key in (b"\n", b"\r", end):
             return bytes(line) + b"\n"
-        if key in (erase, b"\x7f", b"\b"):
-            if line:
-                while line.pop() & 0xC0 == 0x80 and line:  # the other bytes of a UTF-8 character
-                    pass
-                show(b"\b \b")
-        elif key == kill:
-            show(b"\b \b" * len(line.decode(errors="replace")))
+        if key == kill:
             line.clear()
+        elif key in (erase, b"\x7f", b"\b"):
+            while line and line.pop() & 0xC0 == 0x80:  # the other bytes of a UTF-8 character
+                pass
         else:
             line += key
-            show(key if key >= b" " else b"")  # no escape sequence reaches the terminal
-
-
-def _echo(keys: bytes) -> None:
-    with suppress(OSError):
-        os.write(2, keys)
-
-
-def _on_windows(text: str, *, hidden: bool) -> str:
-    if hidden:
-        import getpass
-
-        return f"{getpass.getpass(text)}\n"  # it reads by character, too
-    click.echo(text, nl=False, err=True)
-    return sys.stdin.readline()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +16,6 @@ from mcpnb.errors import ConfigError, DiscoveryError, McpnbError
 from mcpnb.text import Grid, quote, redact, sanitize
 
 if TYPE_CHECKING:
-    from mcpnb.oauth.models import ServerConfig
     from mcpnb.session.servers import Row
 
 no_probe_option = app.flag("--no-probe", "Do not contact any server.")
@@ -96,8 +95,7 @@ def add(
     try:
         found = discover_server(name, config=config)
     except McpnbError as error:
-        app.say(f"mcpnb could not find out how to sign in: {error}")
-        app.explain(error)
+        app.fail(error)
         if isinstance(error, DiscoveryError) and _NO_SERVER.search(str(error)):
             app.say(f"Correct the address: mcpnb add {app.named(name)} --url URL --force")
         else:
@@ -109,8 +107,7 @@ def add(
     try:
         return sign_in(session, None, browser=not no_browser)
     except McpnbError as error:
-        app.say(f"Error: {error}")
-        app.explain(error)
+        app.fail(error)
         app.say(
             f"{sanitize(name, 80)} stays configured. Sign in later: mcpnb login {app.named(name)}"
         )
@@ -222,23 +219,10 @@ def remove(name: str, signs_out: bool, config: str | None) -> int:
         from mcpnb.cli.login import sign_out
 
         return sign_out(app.session_for(known.url, known.account, config))
-    if known is not None and left is None and _has_login(known):
+    if known is not None and left is None:
         words = [known.url, *(["--account", known.account] if known.account else [])]
-        app.say(f"The login stays. To sign out: mcpnb logout {shlex.join(words)}")
+        app.say(f"A login stays. To sign out: mcpnb logout {shlex.join(words)}")
     return app.DONE
-
-
-def _has_login(known: ServerConfig) -> bool:
-    """Whether a login is stored, readable or not. Runs no command, and needs no key."""
-    from mcpnb.oauth.urls import canonical_server
-    from mcpnb.storage import open_store
-    from mcpnb.tokens.record import login_key
-
-    try:
-        config = replace(known, url=canonical_server(known.url))
-        return login_key(config.name_in_store, config.account) in open_store("auto").keys("login")
-    except McpnbError:
-        return True  # there may be one
 
 
 # Listing
@@ -321,38 +305,34 @@ def get(name: str, as_json: bool, no_probe: bool, config: str | None) -> int:
     if as_json:
         click.echo(json.dumps(row, indent=2))
         return _judged([row])
-    transport = row["transport"].items()
-    facts = {k: v for k, v in row.items() if k != "transport"}
-    for key, value in (facts | {k: v for k, v in transport if k not in ("type", "url")}).items():
+    facts = {key: value for key, value in row.items() if key != "transport"}
+    for key, value in (row["transport"] | facts).items():
         text = value
         if isinstance(value, dict):
             text = ", ".join(f"{k}: {v}" for k, v in value.items())
         elif isinstance(value, list):
             text = " ".join(map(str, value))
-        if text not in (None, ""):
+        if text not in (None, "") and key != "type":
             click.echo(f"{key + ':':<22}{sanitize(text)}")
     return _judged([row])
 
 
 def _judged(rows: list[Row]) -> int:
     """Return the exit code: what is required has to work."""
-    # A broken entry has been left out, which nobody wanted. A disabled one is not in use.
-    required = [
-        row
-        for row in rows
-        if row["required"] and (row["enabled"] or row["disabled_reason"] == row.get("error", ""))
-    ]
-    for row in required:
-        if row["auth_status"] in (*_UNUSABLE, *_WITHOUT_LOGIN):
-            app.say(f"{sanitize(row['name'])} is required: {row['auth_status']}.")
-    states = {"failed" if _lacks_token(row) else row["auth_status"] for row in required}
-    if states & {"failed", *_UNUSABLE}:
-        return app.FAILED
-    return app.SIGN_IN_REQUIRED if states & {*_WITHOUT_LOGIN} else app.DONE
-
-
-def _lacks_token(row: Row) -> bool:
-    return row["auth_status"] == "bearer_token" and "error" in row
+    code = app.DONE
+    for row in rows:
+        # A broken entry has been left out, which nobody wanted. A disabled one is not in use.
+        in_use = row["enabled"] or row["disabled_reason"] == row.get("error", "")
+        if not (row["required"] and in_use):
+            continue
+        status = row["auth_status"]
+        if status in (*_UNUSABLE, *_WITHOUT_LOGIN):
+            app.say(f"{sanitize(row['name'])} is required: {status}.")
+        if status in _UNUSABLE or (status == "bearer_token" and "error" in row):
+            code = app.FAILED
+        elif status in _WITHOUT_LOGIN:
+            code = code or app.SIGN_IN_REQUIRED
+    return code
 
 
 @app.cli.command()

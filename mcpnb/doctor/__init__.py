@@ -10,15 +10,16 @@ from contextlib import closing
 from mcpnb import environment
 from mcpnb.doctor.machine import clock, environment_check, front_end, port, software, way_back
 from mcpnb.doctor.report import Check, Report
-from mcpnb.doctor.server import Server, address, headers_helper, shown_address
-from mcpnb.doctor.trace import Masks, SignIn, signed_in
+from mcpnb.doctor.server import Server, headers_helper
+from mcpnb.doctor.trace import SignIn, signed_in
 from mcpnb.errors import McpnbError
 from mcpnb.login.pending import PendingLogins
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.storage import TokenStore
+from mcpnb.text import Redactor
 from mcpnb.tokens.record import login_key
 
-__all__ = ["Check", "Report", "SignIn", "examine", "examine_address", "examine_machine"]
+__all__ = ["Check", "Report", "SignIn", "examine", "examine_machine"]
 
 
 def examine(
@@ -38,17 +39,18 @@ def examine(
             tools are listed with the new login.
     """
     helper, config = headers_helper(config)
-    masks, place = Masks(), environment.current()
-    masks.add(config.client_secret)
+    hide, place, new = Redactor(), environment.current(), False
+    if config.client_secret is not None:
+        hide.add(config.client_secret.reveal())
     server = Server(config, store)
     with closing(server.http):
-        login, new = server.login(asked=call), False
-        masks.add_login(server.record)
+        login = server.login(asked=call)
+        hide.add(*server.secrets())
         checks = list(server.sign_in())
         if sign_in is not None:
-            steps, new = signed_in(server, sign_in, masks)
+            steps, new = signed_in(server, sign_in, hide)
             checks, login = [*checks, *steps], server.login(asked=call or new)
-            masks.add_login(server.record)
+            hide.add(*server.secrets())
         checks += [*helper, login, *server.stored()]
         if (call or new) and server.first is not None:
             checks.append(server.call(new=new))
@@ -57,7 +59,7 @@ def examine(
     if config.authorization is None:
         checks.append(way_back(place, config, server.authorization))
     checks += [*software(store), front_end(place)]
-    return Report(config.url, masks.covered(checks))
+    return Report(config.url, checks).edited(hide)
 
 
 def _waits(config: ServerConfig, store: TokenStore) -> bool:
@@ -74,8 +76,3 @@ def examine_machine(store: TokenStore) -> Report:
     place = environment.current()
     around = [environment_check(place), port(None, None), way_back(place, None, None)]
     return Report(None, [*around, *software(store), front_end(place)])
-
-
-def examine_address(server: str, store: TokenStore) -> Report:
-    """Report on an address that cannot be used at all, and on this machine."""
-    return Report(shown_address(server), [address(server), *examine_machine(store)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import platform
 import socket
@@ -19,7 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mcpnb.doctor.report import Check, check
+from mcpnb.concurrency import file_lock
+from mcpnb.doctor.report import Check, check, first_of
 from mcpnb.environment import (
     ANYWIDGET,
     CALLBACK,
@@ -29,8 +29,9 @@ from mcpnb.environment import (
     installed,
     user_data_folder,
 )
-from mcpnb.errors import McpnbError, ServerUnreachable, StoreError
-from mcpnb.login.loopback import DEFAULT_PORT
+from mcpnb.errors import LoginError, McpnbError, ServerUnreachable, StoreError
+from mcpnb.login.loopback import DEFAULT_PORT, LoopbackListener
+from mcpnb.login.redirects import port_of
 from mcpnb.oauth.credentials import RegistrationMethod
 from mcpnb.oauth.http import Response
 from mcpnb.oauth.models import AuthorizationServer, ServerConfig
@@ -113,53 +114,33 @@ def clock(skews: dict[str, float]) -> Iterator[Check]:
         "this machine's"
         for host, ahead in wrong.items()
     )
-    name = "here" if len(wrong) == len(skews) else "server" if wrong else "ok"
-    yield check(f"clock/{name}", hosts=", ".join(skews), found=found)
+    kind = first_of(here=len(wrong) == len(skews), server=wrong)
+    yield check(f"clock/{kind}", hosts=", ".join(skews), found=found)
 
 
-def callback_port(config: ServerConfig | None) -> int:
-    """Return the port that the authorization response comes to; 0: any free one."""
-    if config is not None and config.callback_port is not None:
-        return config.callback_port
-    own = urlsplit(config.callback_url) if config is not None and config.callback_url else None
-    return (own.port if own else None) or DEFAULT_PORT
+def _port(config: ServerConfig | None) -> int:
+    return port_of(config) if config is not None else DEFAULT_PORT
 
 
 def port(
     config: ServerConfig | None, method: RegistrationMethod | None, *, waiting: bool = False
 ) -> Check:
-    """Check whether the callback port is free.
+    """Check whether the callback port is free, by listening there for a moment.
 
     Args:
         config: The server, if one is asked about. A callback address of its own fixes the port.
         method: How mcpnb becomes a client. Only a dynamic registration can name another port.
         waiting: Whether a sign-in of the same person is waiting, perhaps at this port.
     """
-    number = callback_port(config)
-    failure = _binding(number) if number else None
-    if failure is None:
-        return check("port/ok" if number else "port/any", port=number)
-    taken, close = failure.errno == errno.EADDRINUSE, "Choose"
-    if taken and waiting:
-        return check("port/waiting", port=number)
-    if taken:
-        close = f"Close the program that uses it (lsof -i :{number} names it), or choose"
-    fixed = method in ("preregistered", "cimd") or (config is not None and config.callback_url)
-    name = "port/fixed" if fixed else "port/free"
-    return check(name, port=number, why=failure.strerror, close=close)
-
-
-def _binding(number: int) -> OSError | None:
-    with socket.socket() as probe:
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        elif os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the listener does
-        try:
-            probe.bind(("127.0.0.1", number))
-        except OSError as error:
-            return error
-    return None
+    number = _port(config)
+    try:
+        if number:
+            LoopbackListener(number, fallback=False).close()
+    except LoginError as error:
+        fixed = method in ("preregistered", "cimd") or (config is not None and config.callback_url)
+        kind = first_of(waiting=waiting, fixed=fixed, free=True)
+        return check(f"port/{kind}", port=number, error=error)
+    return check(f"port/{first_of(any=not number)}", port=number)
 
 
 # Packages, the store and its key, the network
@@ -173,9 +154,9 @@ def software(store: TokenStore) -> Iterator[Check]:
             versions[name] = f"{name} {version(name)}"
     here = f"Python {platform.python_version()} on {platform.system()}, mcpnb {__version__}"
     absent = [f"no {name}" for name in _FOR_NOTEBOOKS if name not in versions]
-    missing = [name for name in _PACKAGES if name not in versions]
-    words = {"versions": ", ".join([here, *versions.values(), *absent])}
-    yield check(f"python/{'missing' if missing else 'ok'}", missing=" ".join(missing), **words)
+    missing = " ".join(name for name in _PACKAGES if name not in versions)
+    found = ", ".join([here, *versions.values(), *absent])
+    yield check(f"python/{first_of(missing=missing)}", missing=missing, versions=found)
     yield _store(store)
     if store in (open_store("keyring"), open_store("auto")):
         yield _keyring(only=store is open_store("keyring"))
@@ -187,31 +168,19 @@ def _store(store: TokenStore) -> Check:
     if isinstance(store, FileStore):
         folder = store.folder
         there = next((p for p in (folder, *folder.absolute().parents) if p.exists()), folder)
+        kind = "folder"
         try:
             if folder.exists():
                 check_folder(folder)
-            # Nothing is left behind: where possible, the file never has a name.
-            with tempfile.TemporaryFile(dir=there) as probe:
-                if not _can_lock(probe.fileno()):
-                    return check("store/lock", folder=folder)
+            with tempfile.TemporaryDirectory(dir=there) as place:  # nothing is left behind
+                kind = "lock"
+                file_lock(Path(place, "lock"), timeout=1).release()
         except OSError as error:
-            return check("store/folder", folder=folder, why=error.strerror or error)
+            return check(f"store/{kind}", folder=folder, why=error.strerror or error)
     try:
         return check("store/ok", folder=folder, where=store.location(RecordName("login", "")))
     except McpnbError as error:
         return check("store/key", folder=folder, error=error)
-
-
-def _can_lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return True  # Windows always has locks
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _keyring(*, only: bool) -> Check:
@@ -228,8 +197,8 @@ def _keyring(*, only: bool) -> Check:
             keyring.find("doctor")  # there is no such entry; that it answers is what counts
     except StoreError as error:
         name, why = None, str(error)
-    kind = "only" if only else "variable" if os.environ.get("MCPNB_STORE_KEY") else "file"
-    return check(f"keyring/{kind if why else 'ok'}", name=name, why=why)
+    kind = first_of(ok=not why, only=only, variable=os.environ.get("MCPNB_STORE_KEY"), file=True)
+    return check(f"keyring/{kind}", name=name, why=why)
 
 
 def _network() -> Check:
@@ -239,13 +208,10 @@ def _network() -> Check:
             return check("network/certificates", name=name, value=value[:200])
     urls = {kind: url for kind, url in urllib.request.getproxies().items() if kind != "no"}
     proxies = ", ".join(f"{kind} by {_place(url)}" for kind, url in sorted(urls.items()))
-    if (
-        any(url.lower().startswith("socks") for url in urls.values())
-        and find_spec("socksio") is None
-    ):
-        return check("network/socks", proxies=proxies)
+    socks = any(url.lower().startswith("socks") for url in urls.values())
     trust = f"certificates from {', '.join(own)}" if own else "certificates that the system trusts"
-    return check("network/ok", proxies=proxies or "No proxy", trust=trust)
+    kind = first_of(socks=socks and find_spec("socksio") is None)
+    return check(f"network/{kind}", proxies=proxies or "No proxy", trust=trust)
 
 
 def _place(url: str) -> str:
@@ -262,35 +228,27 @@ def _place(url: str) -> str:
 
 def environment_check(place: Environment) -> Check:
     """Name the environment, and what identified it."""
-    told = [f"{sign.name} ({sign.said_by})" for sign in place.signs if sign.said_by]
-    return check("environment/ok", signals="; ".join(told) or place.name)
+    return check("environment/ok", signals=place.told_by or place.name)
 
 
 def way_back(
     place: Environment, config: ServerConfig | None, server: AuthorizationServer | None
 ) -> Check:
-    """Return which callback a sign-in from here uses, why, and what else works.
-
-    Args:
-        place: Where this runs.
-        config: The server and its configuration, if one is asked about.
-        server: Its authorization server, as far as that is known.
-    """
+    """Return which callback a sign-in from here uses, why, and what else works."""
     device = "Some servers also offer a sign-in on another device (--device)."
-    if server is not None and server.device_authorization_endpoint is None:
-        device = "This server offers no sign-in on another device."
-    elif server is not None:
-        device = "This server also offers a sign-in on another device (--device)."
+    if server is not None:
+        offers = "also offers a" if server.device_authorization_endpoint else "offers no"
+        device = f"This server {offers} sign-in on another device (--device)."
     if config is not None and config.callback_url is not None:
         return check("way-back/own", callback=config.callback_url, device=device)
     if config is not None and config.callback in ("paste", "device"):
         return check(f"way-back/{config.callback}")
-    page, where, number = "", "", callback_port(config)
+    page, where, number = "", "", _port(config)
     if place.in_notebook:
         page = "In a notebook the panel's page decides: it knows where it is, and is the redirect "
         page += "itself where Jupyter serves mcpnb's page (see “Front-end part”). Otherwise "
     if place.browser == "elsewhere":
-        known = (_ELSEWHERE[s.kind] for s in place.signs if s.kind in _ELSEWHERE)
+        known = (_ELSEWHERE[kind] for kind in place.signs if kind in _ELSEWHERE)
         hosted = f"on your own machine, and this is {place.name}"
         where = next(known, hosted) if place.kind in _LOCAL else hosted
     return check(
@@ -318,20 +276,16 @@ def _instead(place: Environment, number: int, device: str) -> Iterator[str]:
 
 
 def front_end(place: Environment, folders: tuple[Path, ...] | None = None) -> Check:
-    """Check whether Jupyter finds what it shows the panel with.
-
-    Args:
-        place: Where this runs.
-        folders: Where Jupyter looks; left out: its own data folders.
-    """
+    """Check whether Jupyter finds in its folders what it shows the panel with."""
     folders = data_folders() if folders is None else folders
     paths = {name: installed(part, folders) for part, name in _PARTS.items()}
     missing = [name for name, path in paths.items() if path is None]
-    kind = "missing" if place.in_notebook else "terminal"
-    if place.has("colab", "kaggle", "databricks", "vscode", "vscode-remote"):
-        kind = "own"
-    elif not missing:
-        kind = "ok"
+    kind = first_of(
+        own=place.has("colab", "kaggle", "databricks", "vscode", "vscode-remote"),
+        ok=not missing,
+        missing=place.in_notebook,
+        terminal=True,
+    )
     return check(
         f"front-end/{kind}",
         folders=", ".join(map(str, folders)),

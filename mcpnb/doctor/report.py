@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import re
 import string
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from mcpnb.text import quote, sanitize
+from mcpnb.text import block, count, page, quote, sanitize
 
 Verdict = Literal["ok", "warning", "problem", "unknown"]
 """``unknown``: only a sign-in, or a change somewhere, would tell."""
@@ -86,8 +85,13 @@ class _Words(string.Formatter):
         return quote(value) if conversion == "q" else super().convert_field(value, conversion)
 
 
+def first_of(**kinds: object) -> str:
+    """Return the name of the first of these that is true; ``ok`` if none is."""
+    return next((kind for kind, applies in kinds.items() if applies), "ok")
+
+
 def date(seconds: float) -> str:
-    """Write seconds since the epoch as a date."""
+    """Write seconds since the epoch as a date in UTC: a report goes to people elsewhere."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (OverflowError, OSError, ValueError):
@@ -100,8 +104,8 @@ def check(finding: str, *, of: str = "", asked: str = "", rule: str = "", **word
     Args:
         finding: The name of a finding, such as ``issuer/slash``.
         of: The check it is a finding of, if its name does not begin with it.
-        asked: What was requested, or looked at; left out: as in the table.
-        rule: Which rule decided; left out: as in the table.
+        asked: What was requested, or looked at, if not what the table says.
+        rule: Which rule decided, if not the one of the table.
         words: Fill in the texts.
     """
     name = of or finding.partition("/")[0]
@@ -123,18 +127,23 @@ def check(finding: str, *, of: str = "", asked: str = "", rule: str = "", **word
 
 
 class Report:
-    """What `mcpnb doctor` found: text as `repr`, a table in a notebook, `to_dict` for programs."""
+    """What `mcpnb doctor` found: text as `repr`, also in a notebook; `to_dict` for programs."""
 
     def __init__(self, server: str | None, checks: Iterable[Check]) -> None:
-        """Report on a server, or on this machine alone.
-
-        Args:
-            server: Its address; `None`: only this machine was checked.
-            checks: In the order in which a sign-in meets them.
-        """
+        """Report on a server, or on this machine alone (`None`)."""
         # An address can hold a secret from the environment.
         self.server = None if server is None else sanitize(server, _MOST)
         self.checks = tuple(checks)
+
+    def edited(self, edit: Callable[[str], str]) -> Report:
+        """Return the report with each of its texts as `edit` returns it."""
+        return Report(
+            self.server,
+            (
+                replace(c, asked=edit(c.asked), answer=edit(c.answer), fix=c.fix and edit(c.fix))
+                for c in self.checks
+            ),
+        )
 
     @property
     def problems(self) -> tuple[Check, ...]:
@@ -173,11 +182,8 @@ class Report:
     @property
     def summary(self) -> str:
         """One line: how many problems there are, and the first thing to do."""
-        counts = [
-            f"{len(found)} {word}{'' if len(found) == 1 else 's'}"
-            for found, word in ((self.problems, "problem"), (self.warnings, "warning"))
-            if found
-        ]
+        counts = [count(len(self.problems), "problem")] if self.problems else []
+        counts += [count(len(self.warnings), "warning")] if self.warnings else []
         if not counts:
             return f"No problem found ({len(self.checks)} checks)."
         first = next((c for c in (*self.problems, *self.warnings) if c.fix), None)
@@ -192,12 +198,4 @@ class Report:
         return "\n".join([*lines, self.summary])
 
     def _repr_html_(self) -> str:
-        rows = []
-        for one in self.checks:
-            more = "".join(
-                f"<br><small>{html.escape(f'{name}: {text}')}</small>" for name, text in one.details
-            )
-            cells = (html.escape(text) for text in (one.mark, one.title, one.answer))
-            row = "</td><td style='text-align:left'>".join(cells)
-            rows.append(f"<tr><td style='text-align:left'>{row}{more}</td></tr>")
-        return f"<table>{''.join(rows)}</table><p>{html.escape(self.summary)}</p>"
+        return page([block(repr(self))])

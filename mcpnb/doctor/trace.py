@@ -7,42 +7,25 @@ import binascii
 import contextlib
 import json
 import re
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from mcpnb import errors
 from mcpnb.doctor.machine import unreachable
-from mcpnb.doctor.report import TABLE, Check, check
+from mcpnb.doctor.report import TABLE, Check, check, first_of
 from mcpnb.doctor.server import Server
-from mcpnb.errors import (
-    AnswerRefused,
-    ClientIdRequired,
-    ConfigError,
-    GrantError,
-    LoginCancelled,
-    LoginDenied,
-    LoginTimeout,
-    McpnbError,
-    ProtocolError,
-    ServerError,
-    ServerUnreachable,
-    StoreError,
-)
 from mcpnb.login import Login, Observer
 from mcpnb.login.pending import PendingRequest
 from mcpnb.oauth.authorization import AuthorizationRequest
-from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.http import Exchange, Http, Response
-from mcpnb.oauth.models import Secret
-from mcpnb.text import Redactor, quote, sanitize
+from mcpnb.text import MASK, Redactor, quote, sanitize
 
 SignIn = Callable[[Observer], Login[Any]]
 """Starts a sign-in with an observer, shows it to the person, and returns it; it may have ended."""
 
-_MASK = "…"
 _MOST_FIELDS = 20
 _MOST_TEXT = 10_000
 # Of everything else that is sent or comes back, only the name is shown.
@@ -63,85 +46,17 @@ _CLIENTS = {
     "cimd": "your client metadata document is the client id",
     "dcr": "a stored registration",
 }
-_DISCOVERY = {
-    "oauth-protected-resource": "RFC 9728 section 3",
-    "oauth-authorization-server": "RFC 8414 section 3.1",
-    "openid-configuration": "OIDC Discovery section 4",
-}
-
-
-class Masks:
-    """The secrets that were seen so far. A server may repeat any of them, or a part, in its words.
-
-    `mcpnb.text.redact` replaces whole secrets that stay secret for the whole process; these are
-    many, live for minutes, and are also masked in pieces.
-    """
-
-    def __init__(self) -> None:
-        self._redactor = Redactor()
-
-    def add(self, *secrets: str | Secret | None) -> None:
-        """Never show these from now on."""
-        for secret in secrets:
-            self._redactor.add(secret.reveal() if isinstance(secret, Secret) else secret or "")
-
-    def add_login(self, record: LoginRecord | None) -> None:
-        """Never show the secrets of a stored login."""
-        if record is not None:
-            held = record.tokens
-            self.add(held.access_token, held.refresh_token, record.registration.client_secret)
-
-    def parameters(self, sent: Mapping[str, Any]) -> str:
-        """Name the parameters of a request, with the values that are harmless."""
-        self._note(sent)
-        return ", ".join(f"{name}={self._value(name, value)}" for name, value in sent.items())
-
-    def fields(self, document: Mapping[str, Any]) -> str:
-        """Name the fields of a response, with the values that are harmless: a server's words."""
-        self._note(document)
-        named = [
-            f"{sanitize(self.cover(name), 40)}"
-            + (f" {quote(self._value(name, value), 200)}" if name in _HARMLESS else "")
-            for name, value in list(document.items())[:_MOST_FIELDS]
-        ]
-        more = len(document) - _MOST_FIELDS
-        return ", ".join([*named, *([f"and {more} more"] if more > 0 else [])])
-
-    def _note(self, document: Mapping[str, Any]) -> None:
-        """Treat as secret what by its name is one."""
-        self.add(
-            *(v for name, v in document.items() if isinstance(v, str) and _SECRET.search(name))
-        )
-
-    def _value(self, name: str, value: Any) -> str:
-        if name not in _HARMLESS:
-            return _MASK
-        text = " ".join(map(str, value[:10])) if isinstance(value, list) else str(value)
-        return sanitize(self.cover(text[:_MOST_TEXT]), 200)
-
-    def cover(self, text: str) -> str:
-        """Return a text without the secrets."""
-        return self._redactor(text, _MASK)
-
-    def covered(self, checks: Iterable[Check]) -> list[Check]:
-        """Return checks without the secrets, whichever text they got into."""
-        return [
-            replace(
-                one,
-                asked=self.cover(one.asked),
-                answer=self.cover(one.answer),
-                fix=one.fix and self.cover(one.fix),
-            )
-            for one in checks
-        ]
 
 
 class Trace(Observer):
     """The steps of one sign-in, in their order, with every secret masked."""
 
-    def __init__(self, masks: Masks) -> None:
-        self._masks = masks
-        self._lock = threading.Lock()
+    def __init__(self, hide: Redactor) -> None:
+        """Take what hides secrets; it learns each one that is seen.
+
+        A server may repeat any of them, or a part, in its words.
+        """
+        self._hide = hide
         self.steps: list[Check] = []
         self.unanswered: Check | None = None
         """Why the last request got no response, if it got none."""
@@ -150,84 +65,54 @@ class Trace(Observer):
 
     def exchanged(self, exchange: Exchange) -> None:
         """See `Observer.exchanged`."""
-        made = self._exchange(exchange)
-        with self._lock:
-            self.steps.append(made)
+        (step, sent), error = self._sent(exchange), exchange.error
+        # Now: later the error has lost what led to it.
+        self.unanswered = unreachable(error, of=step, asked=sent) if error else None
+        finding, came = "step/came", str(error)
+        if exchange.response is not None:
+            finding, came = self._came(step, exchange.response)
+        self.steps.append(check(finding, of=step, asked=sent, came=came))
 
     def asked(self, request: PendingRequest) -> None:
         """See `Observer.asked`."""
         if not isinstance(request, AuthorizationRequest):
             return
-        client = request.registration
-        self._masks.add(request.state, request.verifier, client.client_secret)
+        self.request, client = request, request.registration
+        secrets = (request.state, request.verifier, client.client_secret)
+        self._hide.add(*(secret.reveal() for secret in secrets if secret is not None))
         address, _, query = request.url.partition("?")
         own = len(parse_qsl(urlsplit(request.server.authorization_endpoint).query))
-        sent = f"GET {address} with {self._masks.parameters(dict(parse_qsl(query)[own:]))}"
+        sent = f"GET {address} with {self._fields(dict(parse_qsl(query)[own:]))}"
+        if all(step.id != "sign-in-registration" for step in self.steps):
+            words = {"client": client.client_id, "method": client.auth_method.replace("_", " ")}
+            known = f"nothing: {_CLIENTS[client.method]}"
+            self.steps.append(check("sign-in-registration/known", asked=known, **words))
         shown = check("sign-in-request/shown", asked=sent, redirect=request.redirect_uri)
-        with self._lock:
-            self.request = request
-            if all(s.id != "sign-in-registration" for s in self.steps):
-                method = client.auth_method.replace("_", " ")
-                words = {"client": client.client_id, "method": method}
-                known = f"nothing: {_CLIENTS[client.method]}"
-                self.steps.append(check("sign-in-registration/known", asked=known, **words))
-            self.steps.append(shown)
+        self.steps.append(shown)
 
     def answered(
-        self, text: str, request: AuthorizationRequest, refusal: McpnbError | None
+        self, text: str, request: AuthorizationRequest, refusal: errors.McpnbError | None
     ) -> None:
         """See `Observer.answered`."""
-        refused = isinstance(refusal, AnswerRefused)
-        made = check(
-            "sign-in-answer/other" if refused else "step/came",
-            of="sign-in-answer",
-            redirect=request.redirect_uri,
-            error=refusal,
-            came="" if refused else self._response(text, request, refusal),
-        )
-        with self._lock:
-            self.steps.append(made)
-
-    def _response(
-        self, text: str, request: AuthorizationRequest, refusal: McpnbError | None
-    ) -> str:
+        words: dict[str, Any] = {"redirect": request.redirect_uri, "error": refusal}
+        if isinstance(refusal, errors.AnswerRefused):
+            self.steps.append(check("sign-in-answer/other", **words))
+            return
         query = urlsplit(text.strip()).query
         given = parse_qsl(query, keep_blank_values=True, max_num_fields=64)
         known = {name: value for name, value in given if name in _RESPONSE}
         others = len(given) - len(known)
         more = f", and {others} more" if others else ""
-        fields = self._masks.fields(known)
-        if not isinstance(refusal, ProtocolError):
-            checked = "state is right" + ("; iss is right" if "iss" in known else "; no iss")
-            return f"{fields}{more} ({checked})"
-        # RFC 9207 section 2.4: nothing that another server says of errors is shown.
-        came = f"iss is {quote(known['iss'])}" if "iss" in known else "there is no iss"
-        return f"{', '.join(known)}{more}: {came}, expected is {quote(request.server.issuer)}"
-
-    def _exchange(self, exchange: Exchange) -> Check:
-        step, sent = self._sent(exchange)
-        rule = "" if step != "sign-in-discovery" else "RFC 9728 section 5.1"
-        if rule and exchange.method == "GET":
-            rule = next((rule for name, rule in _DISCOVERY.items() if name in exchange.url), "")
-        self.unanswered = None
-        if exchange.error is not None:
-            # Now: later the error has lost what led to it.
-            self.unanswered = unreachable(exchange.error, of=step, asked=sent)
-        if exchange.response is None:
-            return check("step/came", of=step, asked=sent, rule=rule, came=exchange.error)
-        document = exchange.response.json_object()
-        came, finding = self._came(step, exchange.response, document), "step/came"
-        if (
-            step == "sign-in-token"
-            and exchange.response.status == 200
-            and "error" not in (document or {})
-        ):
-            names = document or {}
-            if "access_token" in names and "token_type" not in names:
-                finding = "sign-in-token/type"
-            elif "refresh_token" not in names and "expires_in" in names:
-                finding = "sign-in-token/refresh"
-        return check(finding, of=step, asked=sent, rule=rule, came=came)
+        fields = self._fields(known)
+        if isinstance(refusal, errors.ProtocolError):
+            # RFC 9207 section 2.4: nothing that another server says of errors is shown.
+            came = f"iss is {quote(known['iss'])}" if "iss" in known else "there is no iss"
+            expected = quote(request.server.issuer)
+            came = f"{', '.join(known)}{more}: {came}, expected is {expected}"
+        else:
+            checked = "iss is right" if "iss" in known else "no iss"
+            came = f"{fields}{more} (state is right; {checked})"
+        self.steps.append(check("step/came", of="sign-in-answer", came=came, **words))
 
     def _sent(self, exchange: Exchange) -> tuple[str, str]:
         """Return the step that a request belongs to, and what was in it."""
@@ -241,110 +126,134 @@ class Trace(Observer):
         if isinstance(body, dict) and "redirect_uris" not in body:
             return "sign-in-discovery", f"{head}, without a token"
         if isinstance(body, dict):
-            return "sign-in-registration", f"{head} with {self._masks.parameters(body)}"
+            return "sign-in-registration", f"{head} with {self._fields(body)}"
         form = dict(parse_qsl(exchange.content))
         step = "sign-in-token" if "grant_type" in form else "sign-in-revocation"
-        sent = f"{head} with {self._masks.parameters(form)}"
+        sent = f"{head} with {self._fields(form)}"
         scheme, _, credentials = exchange.headers.get("Authorization", "").partition(" ")
         if not credentials:
             return step, sent
         pair = ""
         with contextlib.suppress(binascii.Error, ValueError):
             pair = base64.b64decode(credentials).decode()
-        self._masks.add(credentials, pair.partition(":")[2])
-        return step, f"{sent}; Authorization: {scheme} {_MASK}"
+        self._hide.add(credentials, pair.partition(":")[2])
+        return step, f"{sent}; Authorization: {scheme} {MASK}"
 
-    def _came(self, step: str, answer: Response, document: dict[str, Any] | None) -> str:
-        came = f"HTTP {answer.status}"
+    def _came(self, step: str, response: Response) -> tuple[str, str]:
+        """Return the name of a finding, and what came back."""
+        document, came = response.json_object(), f"HTTP {response.status}"
         if document is None:
-            kind = answer.headers.get("content-type", "").partition(";")[0]
-            return came + (f", {quote(kind, 60)}" if kind and answer.body else "")
+            kind = response.headers.get("content-type", "").partition(";")[0]
+            return "step/came", came + (f", {quote(kind, 60)}" if kind and response.body else "")
         if step == "sign-in-discovery":
             # A whole document; the checks above tell what matters of its values.
-            return f"{came}: {', '.join(quote(name, 60) for name in list(document)[:20])}"
-        return f"{came}: {self._masks.fields(document)}"
+            return "step/came", f"{came}: {', '.join(quote(n, 60) for n in list(document)[:20])}"
+        finding, came = "step/came", f"{came}: {self._fields(document)}"
+        if step == "sign-in-token" and response.status == 200 and "error" not in document:
+            if "access_token" in document and "token_type" not in document:
+                finding = "sign-in-token/type"
+            elif "refresh_token" not in document and "expires_in" in document:
+                finding = "sign-in-token/refresh"
+        return finding, came
+
+    def _fields(self, document: Mapping[str, Any]) -> str:
+        """Name what is sent or came, with the values that are harmless."""
+        # What by its name is a secret is one wherever it is repeated.
+        named = ((name, v) for name, v in document.items() if isinstance(v, str))
+        self._hide.add(*(value for name, value in named if _SECRET.search(name)))
+        shown = [
+            f"{sanitize(self._hide(name), 40)}={self._value(name, value)}"
+            for name, value in list(document.items())[:_MOST_FIELDS]
+        ]
+        more = len(document) - _MOST_FIELDS
+        return ", ".join([*shown, f"and {more} more"] if more > 0 else shown)
+
+    def _value(self, name: str, value: Any) -> str:
+        if name not in _HARMLESS:
+            return MASK
+        text = " ".join(map(str, value[:10])) if isinstance(value, list) else str(value)
+        return quote(self._hide(text[:_MOST_TEXT]), 200)
 
 
-def signed_in(server: Server, sign_in: SignIn, masks: Masks) -> tuple[list[Check], bool]:
+def signed_in(server: Server, sign_in: SignIn, hide: Redactor) -> tuple[list[Check], bool]:
     """Sign in, and explain it.
 
     Args:
         server: The server.
         sign_in: Starts and shows the sign-in.
-        masks: Learns each secret that is seen.
+        hide: Learns each secret that is seen.
 
     Returns:
         Its steps, and whether somebody is signed in now.
     """
+    why_not = ""
     if server.config.authorization is not None:
-        return [_skipped("a token of your configuration replaces a sign-in")], False
-    if server.first is None:
-        return [_skipped("the server cannot be reached")], False
-    if server.needs_no_sign_in:
-        return [_skipped("the server needs none")], False
-    trace = Trace(masks)
+        why_not = "a token of your configuration replaces a sign-in"
+    elif server.first is None:
+        why_not = "the server cannot be reached"
+    elif server.needs_no_sign_in:
+        why_not = "the server needs none"
+    if why_not:
+        return [check("sign-in/skipped", asked="nothing", why=why_not)], False
+    trace = Trace(hide)
     error = _end(sign_in, trace)
     if error is None:
         elsewhere = all(s.id != "sign-in-token" for s in trace.steps)
         more = [check("sign-in/elsewhere", asked="the stored login")] if elsewhere else []
         return [*trace.steps, *more], True
-    if isinstance(error, LoginTimeout):
+    if isinstance(error, errors.LoginTimeout):
         return [*trace.steps, *_silence(server, error, trace.request)], False
+    if isinstance(error, errors.LoginCancelled):
+        return [*trace.steps, check("sign-in/cancelled", error=error)], False
     return _failed(trace, error), False
 
 
-def _skipped(why: str) -> Check:
-    return check("sign-in/skipped", asked="nothing", why=why)
-
-
-def _end(sign_in: SignIn, trace: Trace) -> McpnbError | None:
+def _end(sign_in: SignIn, trace: Trace) -> errors.McpnbError | None:
     """Wait for the end of a sign-in; return why it failed, if it did."""
+    login = None
     try:
         login = sign_in(trace)
-    except McpnbError as error:
-        return error
-    try:
         login.wait()
-    except McpnbError as error:
+    except errors.McpnbError as error:
         return error
     except BaseException:  # interrupted: nobody else would end it
-        login.cancel()
+        if login is not None:
+            login.cancel()
         raise
     return None
 
 
-def _failed(trace: Trace, error: McpnbError) -> list[Check]:
+def _failed(trace: Trace, error: errors.McpnbError) -> list[Check]:
     """Mark the step at which a sign-in ended, or add the one that was not possible."""
-    steps, last = trace.steps, trace.steps[-1] if trace.steps else None
-    if isinstance(error, LoginCancelled):
-        return [*steps, check("sign-in/cancelled", error=error)]
-    at_last = isinstance(error, GrantError | LoginDenied | ProtocolError | ServerUnreachable)
-    if last is not None and at_last and last.id != "sign-in-discovery":
+    steps = trace.steps
+    at_last = isinstance(
+        error,
+        errors.GrantError | errors.LoginDenied | errors.ProtocolError | errors.ServerUnreachable,
+    )
+    if steps and at_last and steps[-1].id != "sign-in-discovery":
+        last = steps.pop()
         made = _explained(error, last.id, trace, asked=last.asked)
-        if last.answer not in made.answer and not isinstance(error, ServerUnreachable):
+        if last.answer not in made.answer and not isinstance(error, errors.ServerUnreachable):
             made = replace(made, answer=f"{last.answer}. {made.answer}")
-        return [*steps[:-1], made]
+        return [*steps, made]
     # Of several documents it need not be the last that was the reason.
     step = "sign-in-registration"
     if any(s.id == "sign-in-request" for s in steps):
         step = "sign-in"
-    elif not steps or isinstance(error, ServerError):
+    elif not steps or isinstance(error, errors.ServerError):
         step = "sign-in-discovery"
-    asked = "nothing" if last is None else "nothing more"
-    return [*steps, _explained(error, step, trace, asked=asked)]
+    return [*steps, _explained(error, step, trace)]
 
 
-def _explained(error: McpnbError, step: str, trace: Trace, asked: str) -> Check:
+def _explained(error: errors.McpnbError, step: str, trace: Trace, asked: str = "") -> Check:
+    if isinstance(error, errors.ServerUnreachable):
+        return trace.unanswered or unreachable(error, of=step, asked=asked)
     request = trace.request
-    if isinstance(error, ServerUnreachable):
-        title, _, rule = TABLE[step]
-        made = trace.unanswered or unreachable(error, asked=asked)
-        return replace(made, id=step, title=title, rule=rule, asked=asked)
     return check(
         _reason(error, step, request),
         of=step,
         asked=asked,
-        rule=error.rule if isinstance(error, ProtocolError) else "",
+        rule=error.rule if isinstance(error, errors.ProtocolError) else "",
         error=error,
         scopes=" ".join(request.scopes) if request else "",
         resource=request.resource if request else "the MCP server's address",
@@ -352,19 +261,19 @@ def _explained(error: McpnbError, step: str, trace: Trace, asked: str) -> Check:
     )
 
 
-def _reason(error: McpnbError, step: str, request: AuthorizationRequest | None) -> str:
+def _reason(error: errors.McpnbError, step: str, request: AuthorizationRequest | None) -> str:
     """Return the name of the text that explains an error."""
-    if isinstance(error, ProtocolError) and step == "sign-in-answer" and request is not None:
-        return "failed/rule"
-    if isinstance(error, StoreError):
-        return "failed/store"
-    if isinstance(error, ClientIdRequired | ConfigError):
-        return "failed/config"
-    if not isinstance(error, GrantError | LoginDenied):
-        return "failed/other"
+    if not isinstance(error, errors.GrantError | errors.LoginDenied):
+        kind = first_of(
+            rule=isinstance(error, errors.ProtocolError) and step == "sign-in-answer" and request,
+            store=isinstance(error, errors.StoreError),
+            config=isinstance(error, errors.ClientIdRequired | errors.ConfigError),
+            other=True,
+        )
+        return f"failed/{kind}"
     kind = "registering" if step == "sign-in-registration" else "exchanging"
-    kind = "denied" if isinstance(error, LoginDenied) else kind
-    status = error.status if isinstance(error, GrantError) else 0
+    kind = "denied" if isinstance(error, errors.LoginDenied) else kind
+    status = error.status if isinstance(error, errors.GrantError) else 0
     code = error.error or "unreadable"
     if code == "invalid_client" and request and request.registration.method == "preregistered":
         code = "own_client"
@@ -378,7 +287,7 @@ def _reason(error: McpnbError, step: str, request: AuthorizationRequest | None) 
 
 
 def _silence(
-    server: Server, error: LoginTimeout, request: AuthorizationRequest | None
+    server: Server, error: errors.LoginTimeout, request: AuthorizationRequest | None
 ) -> list[Check]:
     """Find out why no response came: a refused redirect shows in no other way."""
     if request is None:
@@ -399,13 +308,13 @@ def _request_again(server: Server, request: AuthorizationRequest) -> Check:
     with closing(Http(server.config.url, allow_private=private)) as http:
         try:
             status = http.send("GET", request.url, headers=page, head_only=True).status
-        except ServerError as error:
+        except errors.ServerError as error:
             return check("sign-in-request/unsent", error=error)
-    own = request.registration.method != "dcr"
-    kind = "refused-own" if own else "refused"
-    if status < 400:
-        kind = "ok"
-    elif status in (403, 429) or status >= 500:
-        kind = "unsaid"
-    words = {"redirect": request.redirect_uri, "client": request.registration.client_id}
+    client = request.registration
+    kind = first_of(
+        unsaid=status in (403, 429) or status >= 500,
+        refused=status >= 400 and client.method == "dcr",
+        refused_own=status >= 400,
+    )
+    words = {"redirect": request.redirect_uri, "client": client.client_id}
     return check(f"sign-in-request/{kind}", status=status, **words)

@@ -106,11 +106,12 @@ def choices(
 
 def expected(config: ServerConfig) -> Redirect:
     """Return the usual redirect without a listener: a pasted response needs none."""
-    base = config.callback_url or f"http://127.0.0.1:{_port(config) or DEFAULT_PORT}/callback"
+    base = config.callback_url or f"http://127.0.0.1:{port_of(config) or DEFAULT_PORT}/callback"
     return Redirect(kind="paste", base=base, known=True, comes_again=True)
 
 
-def _port(config: ServerConfig) -> int:
+def port_of(config: ServerConfig) -> int:
+    """Return the port that the authorization response comes to; 0: any free one."""
     own = urlsplit(config.callback_url) if config.callback_url else None
     if config.callback_port is not None:
         return config.callback_port
@@ -121,7 +122,7 @@ def _listen(config: ServerConfig, note: Callable[[str], object]) -> Redirect:
     """Bind the port before anybody sees an address, so that nobody takes it in between."""
     own = urlsplit(config.callback_url) if config.callback_url else None
     public = own is not None and not is_loopback_host(own.hostname)
-    port = _port(config)
+    port = port_of(config)
     if public:
         note(f"Listening on all interfaces, port {port}, because of the callback URL.")
     listener = LoopbackListener(

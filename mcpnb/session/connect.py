@@ -177,9 +177,7 @@ def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str
     """Sign out of every stored login, including those that cannot be read.
 
     Returns:
-        A tuple for each login: server, account, and the outcome. The outcome is ``revoked``,
-        ``forgotten`` (the server did not confirm), ``unread`` (nothing could be revoked), or an
-        error message.
+        A tuple for each login: server, account, and the outcome of `sign_out`, or an error message.
     """
     opened = open_store(store)
     names = {key.name for kind in ("login", "pending") for key in opened.keys(kind)}
@@ -190,7 +188,7 @@ def sign_out_everywhere(store: str | TokenStore = "auto") -> list[tuple[str, str
         # Whatever a headers helper gives, or fails to: it is the stored login that is to end.
         config = replace(_of_login(server), account=account or None, headers_helper=None)
         try:
-            outcome = _signed_out(Session(config, opened))
+            outcome = sign_out(Session(config, opened))
         except McpnbError as error:
             outcome = str(error)
         done.append((server, account or None, outcome))
@@ -212,14 +210,26 @@ def _of_login(name: str) -> ServerConfig:
     return ServerConfig(url=name)
 
 
-def _signed_out(session: Session) -> str:
+def sign_out(session: Session) -> str:
+    """Sign out of one server, also where its login cannot be read.
+
+    Returns:
+        ``revoked``, ``forgotten`` (the server did not confirm), ``unread`` (nothing could be
+        revoked), ``begun`` (nobody was signed in, and a sign-in was begun), or ``none``.
+    """
+    stored, unread = True, False
     try:
-        readable = bool(session.status)
+        stored = session.status != "none"
     except StoreError:
-        readable = False
-    if session.logout():
+        unread = True
+    except ConfigError:
+        pass  # of a headers helper: no reason to stay signed in
+    begun = set(session.store.keys("pending"))
+    if session.logout():  # a sign-in that waits ends, too
         return "revoked"
-    return "forgotten" if readable else "unread"
+    if stored:
+        return "unread" if unread else "forgotten"
+    return "begun" if begun != set(session.store.keys("pending")) else "none"
 
 
 def allow_nested_asyncio() -> None:

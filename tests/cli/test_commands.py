@@ -19,18 +19,6 @@ NOWHERE = "http://127.0.0.1:9/mcp"
 
 
 @pytest.fixture
-def store(world: Path) -> FileStore:
-    """The store that the commands use."""
-    return FileStore(world / "mcpnb")
-
-
-@pytest.fixture
-def signed_in(fake: FakeServer, store: FileStore) -> FakeServer:
-    sign_in(connect(fake.url, store=store))
-    return fake
-
-
-@pytest.fixture
 def team(fake: FakeServer, tmp_path: Path) -> str:
     """A configuration file with two accounts at one address."""
     file = tmp_path / "team.toml"
@@ -80,8 +68,13 @@ class TestUsage:
             ["call", "https://mcp.example/mcp", "x", "no-equals"],
             ["call", "https://mcp.example/mcp", "x", "--args", "{broken"],
             ["call", "https://mcp.example/mcp", "x", "--args", "[1]"],
+            ["doctor", "not-configured"],
             ["doctor", "--call"],
+            ["doctor", "--account", "work"],
+            ["doctor", "--sign-in"],
             ["doctor", "https://mcp.example/mcp", "--no-browser"],
+            ["doctor", "https://mcp.example/mcp", "--timeout=9"],
+            ["doctor", "https://me:word@mcp.example/mcp"],
             ["trust", "--yes", "--withdraw"],
             ["discover", ""],
         ],
@@ -92,7 +85,7 @@ class TestUsage:
 
         assert done.out == ""
         assert done.err.strip()
-        assert "user:word" not in done.err
+        assert ":word" not in done.err
 
     @pytest.mark.parametrize(
         ("typed", "meant"),

@@ -19,12 +19,6 @@ pytestmark = pytest.mark.slow
 posix = pytest.mark.skipif(sys.platform == "win32", reason="folders of POSIX")
 
 
-@pytest.fixture
-def signed_in(fake: FakeServer, world: Path) -> FakeServer:
-    sign_in(connect(fake.url, store=FileStore(world / "mcpnb")))
-    return fake
-
-
 def bare(*arguments: str, code: int, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command without PATH, HOME, locale, terminal, and anything on stdin."""
     done = subprocess.run(

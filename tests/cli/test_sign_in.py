@@ -15,15 +15,9 @@ from mcpnb.stores import FileStore
 from tests.fakes.people import free_port, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, html
-from tests.terminal import ADDRESS, Running, invoke, run
+from tests.terminal import ADDRESS, Running, invoke
 
 LONG = "x" * 6_000
-
-
-@pytest.fixture
-def store(world: Path) -> FileStore:
-    """The store that the commands use."""
-    return FileStore(world / "mcpnb")
 
 
 def login(url: str, *more: str) -> Running:
@@ -168,25 +162,19 @@ class TestFailures:
         assert store.keys("login") == []
 
     @pytest.mark.parametrize("command", ["login", "discover"])
-    def test_a_host_nobody_listens_at(self, command: str, store: FileStore) -> None:
-        done = invoke(command, f"http://127.0.0.1:{free_port()}/mcp").expect(1)
-
-        assert done.out == ""
-        assert "Error: “127.0.0.1” cannot be reached" in done.err
-        assert store.keys("login") == []
-
-    @pytest.mark.parametrize("command", ["login", "discover"])
     @pytest.mark.parametrize(
         "reply",
-        [html("Welcome to our shop"), html("Not here", 404), Reply(500, "down")],
-        ids=["a web page", "nothing", "down"],
+        [None, html("Welcome to our shop"), html("Not here", 404), Reply(500, "down")],
+        ids=["out of reach", "a web page", "nothing", "down"],
     )
     def test_what_is_no_mcp_server(
-        self, fake: FakeServer, store: FileStore, command: str, reply: Reply
+        self, fake: FakeServer, store: FileStore, command: str, reply: Reply | None
     ) -> None:
-        fake.always("/mcp", reply)
         fake.metadata = fake.resource_metadata = None
-        done = invoke(command, fake.url).expect(1)
+        if reply is not None:
+            fake.always("/mcp", reply)
+        server = f"http://127.0.0.1:{free_port()}/mcp" if reply is None else fake.url
+        done = invoke(command, server).expect(1)
 
         assert done.out == ""
         assert "Error: " in done.err
@@ -220,35 +208,29 @@ class TestCtrlC:
         assert done.err.rstrip().endswith("Cancelled.")
         assert store.keys("login") == []
 
-    def test_while_a_server_does_not_answer(self, fake: FakeServer, store: FileStore) -> None:
-        fake.always("/mcp", fake.never())
+    @pytest.mark.parametrize(
+        ("path", "stage"), [("/mcp", "Finding out"), ("/token", "Getting the login")]
+    )
+    def test_while_a_server_does_not_answer(
+        self, fake: FakeServer, store: FileStore, path: str, stage: str
+    ) -> None:
+        fake.always(path, fake.never())
         with Running("login", fake.url, "--no-browser", "--port", "0") as command:
-            command.says("Finding out")
+            if path == "/token":
+                command.type(approve(command.address(), follow=False))
+            command.says(stage)
             command.interrupt()
             command.end(timeout=15).expect(130)
 
         assert store.keys("login") == []
 
-    def test_while_the_code_is_exchanged(self, fake: FakeServer, store: FileStore) -> None:
-        fake.always("/token", fake.never())
-        with Running("login", fake.url, "--no-browser", "--port", "0") as command:
-            command.type(approve(command.address(), follow=False))
-            command.says("Getting the login")
-            command.interrupt()
-            command.end(timeout=15).expect(130)
-
-        assert store.keys("login") == []
-
-    def test_while_a_call_is_under_way(self, fake: FakeServer) -> None:
+    def test_while_a_call_is_under_way(self, signed_in: FakeServer) -> None:
         """The login stays."""
-        with login(fake.url) as command:
-            approve(command.address())
-            command.end().expect(0)
-        asked = len(fake.asked("/mcp"))
-        fake.always("/mcp", fake.never())
-        with Running("call", fake.url, "echo", "text=hi") as call:
-            until(lambda: len(fake.asked("/mcp")) > asked)
+        asked = len(signed_in.asked("/mcp"))
+        signed_in.always("/mcp", signed_in.never())
+        with Running("call", signed_in.url, "echo", "text=hi") as call:
+            until(lambda: len(signed_in.asked("/mcp")) > asked)
             call.interrupt()
             call.end(timeout=15).expect(130)
 
-        run("token", fake.url).expect(0)
+        invoke("token", signed_in.url).expect(0)

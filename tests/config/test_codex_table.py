@@ -11,7 +11,7 @@ from mcpnb.stores import FileStore
 from tests.fakes.people import connect, query_of, sign_in
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply
-from tests.shown import is_there
+from tests.house import is_there
 from tests.terminal import run
 
 # 1.2 The command line, in Codex's own words

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import mcpnb
-from mcpnb.doctor import Report
 from mcpnb.stores import FileStore
 from tests.fakes.broken import assert_only_looked_at, everything, wrong
 from tests.fakes.helper import Helper
@@ -20,6 +19,39 @@ from tests.fakes.kernels import Kernel, change, make_expired
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
+
+
+def jwt(**claims: Any) -> str:
+    """Make a token that can be read; its signature is none."""
+    parts = ({"alg": "none"}, claims)
+    encoded = [base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts]
+    return ".".join([*encoded, "signature"])
+
+
+def signed_in(fake: FakeServer, *scopes: str, **changes: Any) -> mcpnb.Session:
+    """Sign in where the server gives tokens of a certain kind."""
+    fake.token_changes = changes
+    session = connect(fake.url)
+    sign_in(session, scopes=scopes or None)
+    return session
+
+
+def failing(kind: str, error: str = "") -> dict[str, Any]:
+    setback = {"kind": kind, "at": time.time(), "error": error, "said": "in its words"}
+    return {"setback": setback | {"until": 0.0}}
+
+
+# What is stored, and what is said of it.
+STORED: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "ended": (failing("ended", "invalid_grant"), "renewal", "problem", "ended the login"),
+    "unknown client": (
+        failing("refused", "invalid_client"),
+        *("renewal", "problem", "no longer knows"),
+    ),
+    "unreachable": (failing("unreachable"), "renewal", "warning", "tried again: in its words"),
+    "unknown": (failing("unknown"), "renewal", "warning", "was not stored: in its words"),
+    "rejected": ({"doubted_at": time.time()}, "rejections", "warning", "has not been accepted"),
+}
 
 
 class TestLogin:
@@ -49,8 +81,7 @@ class TestLogin:
             "client_secret_expires_at": int(time.time()) - 60,
             "token_endpoint_auth_method": "client_secret_post",
         }
-        session = connect(fake.url)
-        sign_in(session)
+        session = signed_in(fake)
         before = len(fake.requests)
 
         report = session.doctor()
@@ -61,46 +92,29 @@ class TestLogin:
 
     def test_scopes_that_were_not_granted_are_named(self, fake: FakeServer) -> None:
         fake.grants_scopes = ("read",)
-        session = connect(fake.url)
-        sign_in(session, scopes=("read", "write"))
 
-        report = session.doctor()
+        report = signed_in(fake, "read", "write").doctor()
 
         assert wrong(report) == {"granted": "warning"}
         assert "“write”" in report["granted"].answer
 
-    @pytest.mark.parametrize(
-        ("refresh_failure", "verdict", "says"),
-        [
-            ({"kind": "ended", "error": "invalid_grant"}, "problem", "ended the login"),
-            ({"kind": "refused", "error": "invalid_client"}, "problem", "no longer knows"),
-            ({"kind": "unreachable"}, "warning", "tried again"),
-            ({"kind": "unknown"}, "warning", "was not stored"),
-        ],
-    )
-    def test_what_became_of_the_last_renewal_is_told(
-        self,
-        kernel: Kernel,
-        folder: Path,
-        refresh_failure: dict[str, str],
-        verdict: str,
-        says: str,
+    @pytest.mark.parametrize("name", STORED)
+    def test_what_became_of_the_last_refresh_is_told(
+        self, kernel: Kernel, folder: Path, name: str
     ) -> None:
-        session = kernel()
-        sign_in(session)
-        usual = {"at": time.time(), "error": "", "said": "in its words", "until": 0.0}
-        change(folder, setback=usual | refresh_failure)
+        stored, at, verdict, says = STORED[name]
+        sign_in(session := kernel())
+        change(folder, **stored)
 
         report = session.doctor()
 
-        assert wrong(report) == {"renewal": verdict}
-        assert says in report["renewal"].answer
-        assert "in its words" in report["renewal"].answer
+        assert wrong(report) == {at: verdict}
+        assert says in report[at].answer
 
     def test_a_scope_refused_with_401_is_seen_from_what_is_stored(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
-        """A renewal in vain, and scopes that the server announces and the login lacks."""
+        """A refresh in vain, and scopes that the server announces and the login lacks."""
         fake.grants_scopes = ("read",)
         session = kernel()
         sign_in(session, scopes=("read",))
@@ -112,21 +126,11 @@ class TestLogin:
         assert wrong(report) == {"rejections": "problem"}
         assert "--scopes write" in str(report["rejections"].fix)
 
-    def test_a_token_that_was_renewed_after_a_rejection_is_in_doubt(
-        self, kernel: Kernel, folder: Path
-    ) -> None:
-        session = kernel()
-        sign_in(session)
-        change(folder, doubted_at=time.time())
-
-        assert wrong(session.doctor()) == {"rejections": "warning"}
-
     def test_an_ended_login_without_refresh_token_is_named(
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         fake.token_changes = {"refresh_token": None}
-        session = kernel()
-        sign_in(session)
+        sign_in(session := kernel())
         make_expired(folder)
 
         assert wrong(session.doctor()) == {"login": "problem"}
@@ -135,15 +139,13 @@ class TestLogin:
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         """What is stored of an ended login has neither its end nor its refresh token any more."""
-        session = kernel()
-        sign_in(session)
+        sign_in(session := kernel())
         make_expired(folder)
         fake.end()
         with pytest.raises(mcpnb.errors.LoginRequired):
             session.headers()
-        session = kernel()
 
-        report = session.doctor()
+        report = kernel().doctor()
 
         assert wrong(report) == {"login": "problem"}
         assert "The server ended the login" in report["login"].answer
@@ -167,25 +169,20 @@ class TestLogin:
 
     def test_a_login_of_another_issuer_is_named(self, fakes: Callable[[], FakeServer]) -> None:
         fake, other = fakes(), fakes()
-        session = connect(fake.url)
-        sign_in(session)
+        session = signed_in(fake)
         fake.describe(authorization_servers=[other.base])
 
-        report = session.doctor()
-
-        assert wrong(report) == {"login-issuer": "problem"}
+        assert wrong(session.doctor()) == {"login-issuer": "problem"}
         assert_only_looked_at(other)
 
     def test_a_login_that_cannot_be_read_is_named(self, kernel: Kernel, folder: Path) -> None:
-        session = kernel()
-        sign_in(session)
+        sign_in(session := kernel())
         (folder / "key").unlink()
 
         assert wrong(session.doctor()) == {"login": "problem"}
 
     def test_the_store_is_only_read(self, kernel: Kernel, folder: Path) -> None:
-        session = kernel()
-        sign_in(session)
+        sign_in(session := kernel())
         make_expired(folder)
         before = {p: p.read_bytes() for p in folder.iterdir()}
 
@@ -199,29 +196,23 @@ class TestLogin:
         assert not folder.exists()
 
 
-class TestConfiguredToken:
-    def doctor(self, fake: FakeServer, folder: Path) -> Report:
-        own = folder / "config.toml"
-        own.write_text(f'[mcp_servers.x]\nurl = "{fake.url}"\nbearer_token_env_var = "THE_TOKEN"\n')
-        fake.metadata = None
-        return connect("x", config=str(own)).doctor(call=True)
-
-    def test_it_takes_the_place_of_a_sign_in(
-        self, fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+@pytest.mark.parametrize("is_set", [True, False])
+def test_a_configured_token_takes_the_place_of_a_sign_in(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_set: bool
+) -> None:
+    own = tmp_path / "config.toml"
+    own.write_text(f'[mcp_servers.x]\nurl = "{fake.url}"\nbearer_token_env_var = "THE_TOKEN"\n')
+    fake.metadata = None
+    if is_set:
         monkeypatch.setenv("THE_TOKEN", "planted-token")
 
-        report = self.doctor(fake, tmp_path)
+    report = connect("x", config=str(own)).doctor(call=True)
 
-        assert wrong(report) == {}
-        assert "planted-token" not in everything(report)
-        assert {r.bearer for r in fake.requests} == {None}
-
-    def test_one_that_is_not_set_is_named(self, fake: FakeServer, tmp_path: Path) -> None:
-        report = self.doctor(fake, tmp_path)
-
-        assert wrong(report) == {"login": "problem"}
-        assert "THE_TOKEN" in str(report["login"].fix)
+    assert wrong(report) == ({} if is_set else {"login": "problem"})
+    assert "THE_TOKEN" in (report["login"].answer if is_set else str(report["login"].fix))
+    assert "planted-token" not in everything(report)
+    assert {r.bearer for r in fake.requests} == {None}
+    assert "way-back" not in {check.id for check in report}
 
 
 class TestCall:
@@ -235,8 +226,7 @@ class TestCall:
         ],
     )
     def test_a_missing_scope_is_named(self, fake: FakeServer, lacking: Any, says: str) -> None:
-        session = connect(fake.url)
-        sign_in(session)
+        session = signed_in(fake)
         fake.tool_scopes, fake.lacking = {"": "admin"}, lacking
 
         report = session.doctor(call=True)
@@ -246,8 +236,7 @@ class TestCall:
         assert ("--scopes admin" in str(report["call"].fix)) is not lacking.endswith("scope")
 
     def test_without_being_asked_no_token_is_sent(self, fake: FakeServer) -> None:
-        session = connect(fake.url)
-        sign_in(session)
+        session = signed_in(fake)
         before = len(fake.requests)
 
         session.doctor()
@@ -258,40 +247,33 @@ class TestCall:
         self, fake: FakeServer, kernel: Kernel, folder: Path
     ) -> None:
         """Some servers end a login when an expired token is merely presented."""
-        session = kernel()
-        sign_in(session)
+        sign_in(session := kernel())
         make_expired(folder)
         before = len(fake.requests)
 
         assert session.doctor(call=True)["call"].verdict == "unknown"
         assert {r.bearer for r in fake.requests[before:]} == {None}
 
-    def test_an_answer_that_says_nothing_of_the_token_is_no_verdict(self, fake: FakeServer) -> None:
-        session = connect(fake.url)
-        sign_in(session)
-        refused = fake.routes["/mcp"]
-        fake.routes["/mcp"] = lambda r: Reply(502, "later") if r.bearer else refused(r)
-
-        assert session.doctor(call=True)["call"].verdict == "unknown"
-
-    def test_a_refusal_that_no_scope_mends_is_named(self, fake: FakeServer) -> None:
-        session = connect(fake.url)
-        sign_in(session)
-        refused = fake.routes["/mcp"]
-        fake.routes["/mcp"] = lambda r: Reply(403) if r.bearer else refused(r)
-
-        report = session.doctor(call=True)
-
-        assert wrong(report) == {"call": "problem"}
-        assert report["call"].side == "server operator"
-
-    def test_a_refused_token_is_not_renewed(self, fake: FakeServer) -> None:
-        session = connect(fake.url)
-        sign_in(session)
-        fake.expire()
+    @pytest.mark.parametrize(
+        ("reply", "verdict", "side"),
+        [
+            (Reply(502, "later"), "unknown", None),
+            (Reply(403), "problem", "server operator"),
+            (Reply(401), "problem", "your login"),
+        ],
+        ids=["says nothing of the token", "no scope mends it", "refused"],
+    )
+    def test_the_answer_to_a_token_decides_and_nothing_is_refreshed(
+        self, fake: FakeServer, reply: Reply, verdict: str, side: str | None
+    ) -> None:
+        session = signed_in(fake)
+        without_token = fake.routes["/mcp"]
+        fake.routes["/mcp"] = lambda r: reply if r.bearer else without_token(r)
         before = len(fake.requests)
 
-        assert wrong(session.doctor(call=True)) == {"call": "problem"}
+        call = session.doctor(call=True)["call"]
+
+        assert (call.verdict, call.side) == (verdict, side)
         assert_only_looked_at(fake, before)
 
 
@@ -340,55 +322,32 @@ class TestHeadersHelper:
         assert "THE_TOKEN goes first" in report["headers"].answer
         assert "comes from THE_TOKEN" in report["login"].answer
 
+    @pytest.mark.parametrize("sign_in", [False, True])
     def test_one_that_fails_is_a_problem_and_the_rest_is_looked_at(
-        self, fake: FakeServer, helper: Helper
+        self, fake: FakeServer, helper: Helper, *, sign_in: bool
     ) -> None:
-        report = connect("team", config=helper.configured(fake.url)).doctor()
+        """A sign-in is not possible then."""
+        session = connect("team", config=helper.configured(fake.url))
 
-        assert wrong(report) == {"headers": "problem"}
+        report = session.doctor(sign_in=sign_in)
+
+        assert wrong(report).pop("headers") == "problem"
         assert "It was run." in report["headers"].answer
         assert report["headers"].side == "your configuration"
         assert report["pkce"].verdict == "ok"
-
-    def test_where_it_fails_a_sign_in_is_not_possible(
-        self, fake: FakeServer, helper: Helper
-    ) -> None:
-        session = connect("team", config=helper.configured(fake.url))
-
-        report = session.doctor(sign_in=True)
-
-        assert report["headers"].verdict == "problem"
-        assert any(c.id.startswith("sign-in") and c.verdict == "problem" for c in report)
+        assert any(check.startswith("sign-in") for check in wrong(report)) is sign_in
         assert fake.asked("/register") == []
 
-    def test_mcpnb_itself_is_not_run(self, fake: FakeServer, helper: Helper) -> None:
+    def test_mcpnb_itself_and_that_of_a_disabled_server_are_not_run(
+        self, fake: FakeServer, helper: Helper
+    ) -> None:
         command = "mcpnb token SERVER --header --json"
-        report = connect("team", config=helper.configured(fake.url, command=command)).doctor()
+        own = connect("team", config=helper.configured(fake.url, command=command)).doctor()
+        disabled = connect("team", config=helper.configured(fake.url, "enabled = false")).doctor()
 
-        assert report["headers"].answer.startswith("Not run: it is mcpnb itself")
-
-    def test_nor_is_that_of_a_disabled_server(self, fake: FakeServer, helper: Helper) -> None:
-        helper.says(**{"X-Key": "k"})
-
-        report = connect("team", config=helper.configured(fake.url, "enabled = false")).doctor()
-
-        assert "disabled" in report["headers"].answer
+        assert own["headers"].answer.startswith("Not run: it is mcpnb itself")
+        assert "disabled" in disabled["headers"].answer
         assert helper.runs == []
 
     def test_a_server_without_one_is_not_told_about_it(self, fake: FakeServer) -> None:
         assert "headers" not in {check.id for check in connect(fake.url).doctor()}
-
-
-def jwt(**claims: Any) -> str:
-    """Make a token that can be read; its signature is none."""
-    parts = ({"alg": "none"}, claims)
-    encoded = [base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts]
-    return ".".join([*encoded, "signature"])
-
-
-def signed_in(fake: FakeServer, **changes: Any) -> mcpnb.Session:
-    """Sign in where the server gives tokens of a certain kind."""
-    fake.token_changes = changes
-    session = connect(fake.url)
-    sign_in(session)
-    return session

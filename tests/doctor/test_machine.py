@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import mcpnb
-from mcpnb.doctor import Check, examine_machine
+from mcpnb.doctor import examine_machine
 from mcpnb.doctor.machine import front_end, way_back
 from mcpnb.environment import ANYWIDGET, CALLBACK, WIDGET_MANAGER, detect
 from mcpnb.oauth.models import AuthorizationServer, ServerConfig
@@ -54,29 +54,26 @@ def taken(port: int) -> Iterator[None]:
 
 
 class TestPort:
-    def test_one_that_is_in_use_is_a_warning_where_another_will_do(self, fake: FakeServer) -> None:
+    @pytest.mark.parametrize(
+        ("given", "verdict"),
+        [
+            ({}, "warning"),
+            ({"client_id": "mine"}, "problem"),
+            ({"callback_port": None, "callback_url": "http://127.0.0.1:{}/callback"}, "problem"),
+        ],
+        ids=["another will do", "the client is registered with it", "a configured address has it"],
+    )
+    def test_one_that_is_in_use_is_named(
+        self, fake: FakeServer, given: dict[str, Any], verdict: str
+    ) -> None:
         port = free_port()
+        own = {k: v.format(port) if isinstance(v, str) else v for k, v in given.items()}
         with taken(port):
-            report = connect(fake.url, callback_port=port).doctor()
+            report = connect(fake.url, **{"callback_port": port} | own).doctor()
 
-        assert wrong(report) == {"port": "warning"}
+        assert wrong(report) == {"port": verdict}
         assert f"lsof -i :{port}" in str(report["port"].fix)
-
-    def test_and_a_problem_where_the_client_is_registered_with_it(self, fake: FakeServer) -> None:
-        port = free_port()
-        with taken(port):
-            report = connect(fake.url, callback_port=port, client_id="mine").doctor()
-
-        assert wrong(report) == {"port": "problem"}
         assert report["port"].side == "this machine"
-
-    def test_and_where_a_configured_address_has_it(self, fake: FakeServer) -> None:
-        port = free_port()
-        own = f"http://127.0.0.1:{port}/callback"
-        with taken(port):
-            report = connect(fake.url, callback_port=None, callback_url=own).doctor()
-
-        assert wrong(report) == {"port": "problem"}
 
     def test_a_sign_in_of_ones_own_may_wait_there(self, fake: FakeServer) -> None:
         session = connect(fake.url, callback_port=free_port())
@@ -142,23 +139,27 @@ class TestStore:
         assert examine_machine(open_store("file"))["store"].verdict == "problem"
 
 
-class TestKeyring:
-    def test_without_one_a_file_is_a_warning(self) -> None:
-        report = examine_machine(open_store("auto"))
+@pytest.mark.parametrize(
+    ("store", "key", "verdict"),
+    [
+        ("auto", "", "warning"),
+        ("keyring", "", "problem"),
+        ("auto", OUR_KEY, "ok"),
+        ("file", "", ""),
+    ],
+)
+def test_without_a_keyring_a_file_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, store: str, key: str, verdict: str
+) -> None:
+    """And a problem for who wants nothing else; who chose a file is not told about keyrings."""
+    if key:
+        monkeypatch.setenv("MCPNB_STORE_KEY", key)
 
-        assert report["keyring"].verdict == "warning"
-        assert "MCPNB_STORE_KEY" in str(report["keyring"].fix)
+    found = [check for check in examine_machine(open_store(store)) if check.id == "keyring"]
 
-    def test_and_a_problem_for_who_wants_nothing_else(self) -> None:
-        assert examine_machine(open_store("keyring"))["keyring"].verdict == "problem"
-
-    def test_a_key_of_the_environment_does_as_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("MCPNB_STORE_KEY", OUR_KEY)
-
-        assert examine_machine(open_store("auto"))["keyring"].verdict == "ok"
-
-    def test_who_chose_a_file_is_not_told_about_keyrings(self) -> None:
-        assert "keyring" not in {check.id for check in examine_machine(open_store("file"))}
+    assert [check.verdict for check in found] == ([verdict] if verdict else [])
+    if verdict == "warning":
+        assert "MCPNB_STORE_KEY" in str(found[0].fix)
 
 
 class TestEnvironment:
@@ -303,46 +304,29 @@ class TestCallback:
 
         assert f"This server {says} sign-in on" in str(way_back(detect(SSH), None, server).fix)
 
-    def test_a_configured_token_needs_none(
-        self, fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("THE_TOKEN", "planted-token")
-        own = tmp_path / "config.toml"
-        own.write_text(f'[mcp_servers.x]\nurl = "{fake.url}"\nbearer_token_env_var = "THE_TOKEN"\n')
 
-        assert "way-back" not in {check.id for check in connect("x", config=str(own)).doctor()}
+@pytest.mark.parametrize(
+    ("environ", "there", "verdict", "says"),
+    [
+        (KERNEL, (ANYWIDGET, WIDGET_MANAGER), "warning", "here: mcpnb's callback page. The"),
+        (KERNEL, (CALLBACK, ANYWIDGET, WIDGET_MANAGER), "ok", "callback page in {}"),
+        (DISPLAY, (), "ok", "Only the panel in a notebook needs them"),
+        (KERNEL | {"COLAB_RELEASE_TAG": "x"}, (), "ok", "Not looked for"),
+    ],
+    ids=["a part is missing", "all are there", "a terminal", "a front end with widgets of its own"],
+)
+def test_it_is_said_which_parts_of_the_front_end_are_where(
+    tmp_path: Path, environ: dict[str, str], there: tuple[str, ...], verdict: str, says: str
+) -> None:
+    for part in there:
+        (tmp_path / part).parent.mkdir(parents=True)
+        (tmp_path / part).touch()
 
+    check = front_end(detect(environ), (tmp_path,))
 
-class TestFrontEnd:
-    PARTS = (CALLBACK, ANYWIDGET, WIDGET_MANAGER)
-
-    def look(self, environ: dict[str, str], folder: Path, *parts: str) -> Check:
-        for part in parts:
-            (folder / part).parent.mkdir(parents=True)
-            (folder / part).touch()
-        return front_end(detect(environ), (folder,))
-
-    def test_in_a_notebook_a_missing_part_is_a_warning(self, tmp_path: Path) -> None:
-        check = self.look(KERNEL, tmp_path, ANYWIDGET, WIDGET_MANAGER)
-
-        assert check.verdict == "warning"
-        assert "mcpnb's callback page" in check.answer
-        assert "anywidget" not in check.answer
-        assert "mcpnb jupyter" in str(check.fix)
-
-    def test_it_is_said_where_each_part_is(self, tmp_path: Path) -> None:
-        check = self.look(KERNEL, tmp_path, *self.PARTS)
-
-        assert check.verdict == "ok"
-        assert f"callback page in {(tmp_path / CALLBACK).parent}" in check.answer
-
-    def test_in_a_terminal_nothing_is_missed(self, tmp_path: Path) -> None:
-        assert self.look(DISPLAY, tmp_path).verdict == "ok"
-
-    def test_a_front_end_that_brings_widgets_itself_is_left_alone(self, tmp_path: Path) -> None:
-        check = self.look(KERNEL | {"COLAB_RELEASE_TAG": "x"}, tmp_path)
-
-        assert "Not looked for" in check.answer
+    assert check.verdict == verdict
+    assert says.format((tmp_path / CALLBACK).parent) in check.answer
+    assert ("mcpnb jupyter" in str(check.fix)) is (verdict == "warning")
 
 
 @contextlib.contextmanager
@@ -363,11 +347,8 @@ def self_signed(folder: Path, *, days: int) -> Iterator[str]:
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (folder / "certificate.pem").write_bytes(pem)
     encoded = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     (folder / "both.pem").write_bytes(pem + encoded)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -376,12 +357,8 @@ def self_signed(folder: Path, *, days: int) -> Iterator[str]:
         listening.settimeout(10)
 
         def greet() -> None:
-            try:
-                connection, _ = listening.accept()
-                with context.wrap_socket(connection, server_side=True):
-                    pass
-            except OSError:
-                pass  # the client hangs up
+            with contextlib.suppress(OSError):  # the client hangs up
+                context.wrap_socket(listening.accept()[0], server_side=True).close()
 
         thread = threading.Thread(target=greet, daemon=True)
         thread.start()
@@ -389,20 +366,17 @@ def self_signed(folder: Path, *, days: int) -> Iterator[str]:
         thread.join(10)
 
 
-class TestCertificates:
-    def test_one_of_an_unknown_authority_is_this_machines(self, tmp_path: Path) -> None:
-        with self_signed(tmp_path, days=1) as url:
-            check = connect(url).doctor()["reach"]
+@pytest.mark.parametrize(
+    ("days", "says", "side"),
+    [(1, "is not trusted", "this machine"), (-1, "has expired", "server operator")],
+)
+def test_a_certificate_is_refused_with_who_can_mend_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, says: str, side: str
+) -> None:
+    with self_signed(tmp_path, days=days) as url:
+        if days < 0:  # its authority is trusted here
+            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "both.pem"))
+        check = connect(url).doctor()["reach"]
 
-        assert check.answer.startswith("TLS: the server's certificate is not trusted")
-        assert check.side == "this machine"
-
-    def test_one_that_has_ended_is_the_operators(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with self_signed(tmp_path, days=-1) as url:
-            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
-            check = connect(url).doctor()["reach"]
-
-        assert check.answer.startswith("TLS: the server's certificate has expired")
-        assert check.side == "server operator"
+    assert check.answer.startswith(f"TLS: the server's certificate {says}")
+    assert check.side == side

@@ -9,11 +9,10 @@ import pytest
 
 from mcpnb.doctor import Report
 from mcpnb.doctor.report import TABLE, check
-from mcpnb.stores import MemoryStore
 from tests.fakes.broken import assert_only_looked_at, everything
-from tests.fakes.people import connect, sign_in
+from tests.fakes.people import connect
 from tests.fakes.server import FakeServer
-from tests.terminal import run
+from tests.terminal import invoke
 
 OUR_KEY = "A" * 43
 
@@ -59,27 +58,10 @@ class TestReport:
         assert "&lt;script&gt;" in report._repr_html_()
         assert not set(everything(report)) & {"\x1b", "\u202e"}
 
-    def test_no_secret_shows(self, fake: FakeServer) -> None:
-        fake.register_adds = {
-            "client_secret": "planted-secret",
-            "token_endpoint_auth_method": "client_secret_post",
-        }
-        session = connect(fake.url, store=(store := MemoryStore()))
-        sign_in(session)
-        record = store.read(store.keys("login")[0])
-        assert record is not None
 
-        shown = everything(session.doctor(call=True))
-
-        tokens = record["tokens"]
-        for secret in (tokens["access_token"], tokens["refresh_token"], "planted-secret"):
-            assert secret not in shown
-
-
-@pytest.mark.slow
 class TestTerminal:
     def test_a_healthy_server_is_0(self, fake: FakeServer) -> None:
-        done = run("doctor", fake.url, MCPNB_STORE_KEY=OUR_KEY).expect(0)
+        done = invoke("doctor", fake.url, MCPNB_STORE_KEY=OUR_KEY).expect(0)
 
         assert done.err == ""
         assert "\x1b" not in done.out
@@ -89,40 +71,19 @@ class TestTerminal:
     def test_a_problem_is_1_and_the_first_thing_to_do_stands_last(self, fake: FakeServer) -> None:
         fake.announce(code_challenge_methods_supported=None)
 
-        done = run("doctor", fake.url).expect(1)
+        done = invoke("doctor", fake.url).expect(1)
+        found = json.loads(invoke("doctor", fake.url, "--json").expect(1).out)
 
         assert "First, server operator: Announce" in done.out.splitlines()[-1]
-
-    def test_json_is_an_object(self, fake: FakeServer) -> None:
-        fake.describe(resource=None)
-
-        found = json.loads(run("doctor", fake.url, "--json").expect(1).out)
-
-        assert found["server"] == fake.url
-        assert found["verdict"] == "problem"
-        assert {"id", "fix", "side"} <= set(found["checks"][0])
+        assert (found["server"], found["verdict"]) == (fake.url, "problem")
 
     def test_without_a_server_it_is_the_machine(self) -> None:
-        found = json.loads(run("doctor", "--json", MCPNB_STORE_KEY=OUR_KEY).out)
+        found = json.loads(invoke("doctor", "--json", MCPNB_STORE_KEY=OUR_KEY).out)
 
         assert found["server"] is None
         ids = {"environment", "port", "way-back", "python", "store", "keyring", "network"}
         ids |= {"front-end"}
         assert {check["id"] for check in found["checks"]} == ids
-
-    @pytest.mark.parametrize(
-        "server", ["http://mcp.example/mcp", "ftp://mcp.example", "https://me:word@mcp.example/mcp"]
-    )
-    def test_an_address_that_cannot_be_used_is_a_problem(self, server: str) -> None:
-        done = run("doctor", server).expect(1)
-
-        assert done.out.startswith("x   Address:")
-        assert "https address" in done.out
-        assert "me:word" not in done.out
-
-    @pytest.mark.parametrize("arguments", [["not-configured"], ["--call"], ["--account", "work"]])
-    def test_wrong_usage_is_2(self, arguments: list[str]) -> None:
-        run("doctor", *arguments).expect(2)
 
 
 def test_a_check_is_found_by_id_only() -> None:

@@ -113,7 +113,7 @@ class TestSecrets:
             fake, client_id="mine", client_secret="planted-own-secret", callback_port=27998
         )
 
-        assert "Authorization: Basic …" in report["sign-in-token"].asked
+        assert "Authorization: Basic *****" in report["sign-in-token"].asked
         shown = everything(report)
         assert "planted" not in shown
         assert base64.b64encode(b"mine:planted-own-secret").decode() not in shown

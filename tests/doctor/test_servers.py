@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,14 +15,21 @@ from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply
 
 
+def open_to_all(fake: FakeServer) -> None:
+    fake.always("/mcp", Reply(200, {"jsonrpc": "2.0", "id": 1, "result": {}}))
+    fake.resource_metadata = fake.metadata = None
+
+
 class TestHealthy:
-    def test_a_healthy_server_has_no_problem_and_no_warning(self, fake: FakeServer) -> None:
+    def test_a_healthy_server_has_no_problem_and_each_document_is_requested_once(
+        self, fake: FakeServer
+    ) -> None:
         report = connect(fake.url).doctor()
 
         assert wrong(report) == {}
         assert report.verdict == "ok"
         assert report.summary.startswith("No problem found")
-        assert_only_looked_at(fake)
+        assert [r.path for r in fake.requests] == ["/mcp", PRM, AS_METADATA]
 
     def test_nor_has_one_that_somebody_is_signed_in_to(self, fake: FakeServer) -> None:
         session = connect(fake.url, callback_port=free_port())
@@ -36,21 +42,16 @@ class TestHealthy:
         assert report["call"].verdict == report["redirect"].verdict == "ok"
         assert_only_looked_at(fake, before)
 
-    def test_nor_has_one_that_needs_no_sign_in(self, fake: FakeServer) -> None:
-        fake.always("/mcp", Reply(200, {"jsonrpc": "2.0", "id": 1, "result": {}}))
-        fake.resource_metadata = fake.metadata = None
+    @pytest.mark.parametrize(
+        "opens", [open_to_all, lambda fake: setattr(fake, "open_until_called", True)]
+    )
+    def test_nor_has_one_that_answers_without_a_token(
+        self, fake: FakeServer, opens: Callable[[FakeServer], None]
+    ) -> None:
+        """It needs no sign-in at all, or only at a call."""
+        opens(fake)
 
         assert wrong(connect(fake.url).doctor()) == {}
-
-    def test_nor_has_one_that_asks_for_a_sign_in_only_at_a_call(self, fake: FakeServer) -> None:
-        fake.open_until_called = True
-
-        assert wrong(connect(fake.url).doctor()) == {}
-
-    def test_each_document_is_asked_for_once(self, fake: FakeServer) -> None:
-        connect(fake.url).doctor()
-
-        assert [r.path for r in fake.requests] == ["/mcp", PRM, AS_METADATA]
 
 
 @pytest.mark.parametrize("case", BROKEN.values(), ids=BROKEN.keys())
@@ -101,7 +102,7 @@ def test_one_defect_does_not_hide_the_next(fake: FakeServer) -> None:
     report = connect(fake.url).doctor()
 
     assert set(wrong(report)) == {
-        *("challenge", "resource", "issuer", "pkce", "registration", "iss"),
+        *("challenge", "resource", "issuer", "pkce", "registration", "iss")
     }
     assert_only_looked_at(fake)
 
@@ -115,60 +116,58 @@ def test_an_allowed_defect_is_a_warning(fake: FakeServer, tmp_path: Path) -> Non
     assert wrong(connect("x", config=str(own)).doctor()) == {"pkce": "warning"}
 
 
-class TestUnreachable:
-    @pytest.mark.parametrize(
-        ("server", "says"),
-        [
-            (lambda _: f"http://127.0.0.1:{free_port()}/mcp", "TCP: the connection was refused"),
-            (lambda f: f.url.replace("http:", "https:"), "TLS: no secure connection"),
-            (lambda _: "https://no-such-host.invalid/mcp", "DNS: the name is unknown"),
-        ],
-        ids=["TCP", "TLS", "DNS"],
-    )
-    def test_it_says_what_failed(
-        self, fake: FakeServer, server: Callable[[FakeServer], str], says: str
-    ) -> None:
-        report = connect(server(fake)).doctor()
-        fake.broken.clear()  # a TLS greeting is no HTTP
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        (lambda _: f"http://127.0.0.1:{free_port()}/mcp", "TCP: the connection was refused"),
+        (lambda f: f.url.replace("http:", "https:"), "TLS: no secure connection"),
+        (lambda _: "https://no-such-host.invalid/mcp", "DNS: the name is unknown"),
+    ],
+    ids=["TCP", "TLS", "DNS"],
+)
+def test_it_says_what_failed_where_nothing_is_reached(
+    fake: FakeServer, server: Callable[[FakeServer], str], says: str
+) -> None:
+    report = connect(server(fake)).doctor()
+    fake.broken.clear()  # a TLS greeting is no HTTP
 
-        assert wrong(report) == {"reach": "problem"}
-        assert report["reach"].answer.startswith(says)
-        assert report["reach"].fix
+    assert wrong(report) == {"reach": "problem"}
+    assert report["reach"].answer.startswith(says)
+    assert report["reach"].fix
 
 
-class TestRedirect:
-    def document(self, fake: FakeServer, **changes: Any) -> str:
-        url = f"{fake.base}/client.json"
-        fake.announce(client_id_metadata_document_supported=True, registration_endpoint=None)
-        own = {"client_id": url, "client_name": "mine", "redirect_uris": []}
-        fake.always("/client.json", Reply(200, own | changes))
-        return url
+HERE = "http://127.0.0.1:{}/callback"
 
-    def test_one_that_the_metadata_document_does_not_list_is_named(self, fake: FakeServer) -> None:
-        url = self.document(fake, redirect_uris=["https://hub.example/callback"])
 
-        report = connect(fake.url, client_metadata_url=url, callback_port=free_port()).doctor()
+@pytest.mark.parametrize(
+    ("client_id", "listed", "expected"),
+    [
+        ("", HERE, {}),
+        ("", "https://hub.example/callback", {"redirect": "problem"}),
+        ("", HERE.format(1), {"redirect": "warning"}),
+        ("https://elsewhere.example/client.json", HERE, {"registration": "problem"}),
+    ],
+    ids=["listed", "not listed", "another port", "another client_id"],
+)
+def test_a_metadata_document_has_to_name_itself_and_list_the_redirect(
+    fake: FakeServer, client_id: str, listed: str, expected: dict[str, str]
+) -> None:
+    port, url = free_port(), f"{fake.base}/client.json"
+    fake.announce(client_id_metadata_document_supported=True, registration_endpoint=None)
+    document = {"client_id": client_id or url, "redirect_uris": [listed.format(port)]}
+    fake.always("/client.json", Reply(200, document))
 
-        assert wrong(report) == {"redirect": "problem"}
+    report = connect(fake.url, client_metadata_url=url, callback_port=port).doctor()
+
+    assert wrong(report) == expected
+    if "redirect" in expected:
         assert "“redirect_uris”" in str(report["redirect"].fix)
 
-    def test_one_that_it_lists_is_fine(self, fake: FakeServer) -> None:
-        port = free_port()
-        url = self.document(fake, redirect_uris=[f"http://127.0.0.1:{port}/callback"])
 
-        assert wrong(connect(fake.url, client_metadata_url=url, callback_port=port).doctor()) == {}
+def test_of_a_client_registered_by_hand_nothing_is_claimed(fake: FakeServer) -> None:
+    """Only the server knows what is registered there."""
+    report = connect(fake.url, client_id="mine", callback_port=free_port()).doctor()
 
-    def test_a_document_that_names_another_address_is_named(self, fake: FakeServer) -> None:
-        url = self.document(fake, client_id="https://elsewhere.example/client.json")
-
-        report = connect(fake.url, client_metadata_url=url, callback_port=free_port()).doctor()
-
-        assert wrong(report) == {"client-document": "problem"}
-
-    def test_of_a_client_registered_by_hand_nothing_is_claimed(self, fake: FakeServer) -> None:
-        """Only the server knows what is registered there."""
-        report = connect(fake.url, client_id="mine", callback_port=free_port()).doctor()
-
-        assert wrong(report) == {}
-        assert report["redirect"].verdict == "unknown"
-        assert "letter for letter" in str(report["redirect"].fix)
+    assert wrong(report) == {}
+    assert report["redirect"].verdict == "unknown"
+    assert "letter for letter" in str(report["redirect"].fix)

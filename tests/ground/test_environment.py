@@ -57,7 +57,7 @@ def test_a_place_is_told_by_its_variables(
 
     assert (found.kind, found.browser) == (kind, browser)
     assert found.name
-    assert all(sign.said_by for sign in found.signs if sign.kind != "terminal")
+    assert all(by for kind, by in found.signs.items() if kind != "terminal")
 
 
 def test_files_and_modules_tell_what_variables_do_not() -> None:
@@ -67,8 +67,8 @@ def test_files_and_modules_tell_what_variables_do_not() -> None:
     kernel = detect(DISPLAY, modules={"ipykernel.kernelapp"})
     colab = detect(DISPLAY, modules={"google.colab"})
 
-    assert (docker.kind, docker.signs[0].said_by) == ("container", "/.dockerenv")
-    assert (podman.kind, podman.signs[0].said_by) == ("container", "/run/.containerenv")
+    assert docker.signs == {"container": "/.dockerenv"}
+    assert podman.signs == {"container": "/run/.containerenv"}
     assert kernel.in_notebook
     assert colab.in_notebook
     assert not docker.in_notebook

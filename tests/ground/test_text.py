@@ -62,11 +62,6 @@ def test_a_number_agrees_with_its_noun() -> None:
 def test_a_table_makes_its_cells_safe_for_both_displays() -> None:
     grid = Grid(["<b>\x1b", "n"], [["<i>\x1b[2J", 1], [None, 22]])
 
-    assert grid.text().splitlines() == [
-        "<b>       n",
-        "-------  --",
-        "<i> [2J   1",
-        "         22",
-    ]
+    assert grid.text().splitlines() == ["<b>       n", "-------  --", "<i> [2J   1", "         22"]
     assert '<td dir="auto" style="text-align:left">&lt;i&gt; [2J</td>' in grid.html()
     assert 'text-align:right">22</td>' in grid.html()

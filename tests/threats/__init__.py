@@ -8,9 +8,14 @@ the row's tests fail.
 
 from __future__ import annotations
 
+import ast
 import tomllib
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from tests.house import ROOT
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,35 @@ for _rows in tomllib.loads(Path(__file__).with_name("table.toml").read_text("utf
 
 THREATS = {threat.id: threat for rows in PROMISES.values() for threat in rows}
 """All rows by their id."""
+
+
+@cache
+def who_tries() -> dict[str, list[str]]:
+    """Return the tests of each id that a mark names: read from them, without running anything."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        if "node_modules" in path.parts:
+            continue
+        at = path.relative_to(ROOT).as_posix()
+        ahead: list[tuple[str, ast.stmt]] = [
+            (at, node) for node in ast.parse(path.read_text("utf-8")).body
+        ]
+        while ahead:
+            at, node = ahead.pop(0)
+            match node:
+                case ast.ClassDef(name=name, body=body):
+                    ahead += [(f"{at}::{name}", inner) for inner in body]
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    for threat in _marks(node):
+                        found[threat].append(f"{at}::{name}")
+    return dict(found)
+
+
+def _marks(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    return [
+        str(argument.value)
+        for decorator in node.decorator_list
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.threat"
+        for argument in decorator.args
+        if isinstance(argument, ast.Constant)
+    ]
