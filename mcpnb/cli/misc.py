@@ -155,10 +155,10 @@ def jupyter(*, remove: bool) -> int:
     from mcpnb.panel import jupyter as files
 
     done = files.remove() if remove else files.install()
-    for part in done.parts:
-        click.echo(done.folder / part)
+    for part in done:
+        click.echo(part)
     if remove:
-        app.say("Removed." if done.parts else "There was nothing to remove.")
+        app.say("Removed." if done else "There was nothing to remove.")
     else:
         app.say(
             "Installed. Reload the page of JupyterLab or Notebook. You need not restart anything."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mcpnb.panel.outputs import show_login_url
-from mcpnb.panel.widget import Panel, is_responsive, show_panel, show_session
+from mcpnb.panel.widget import Panel, is_responsive, show_login_url, show_panel, show_session
 
 __all__ = ["Panel", "is_responsive", "show_login_url", "show_panel", "show_session"]

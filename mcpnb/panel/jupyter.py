@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
@@ -28,20 +27,13 @@ _MARK = "placed-by-mcpnb"
 """Marks a folder as copied by mcpnb. A folder without it is another's: pip's with ``--user``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """What is in place now."""
-
-    folder: Path
-    """The person's own Jupyter data folder."""
-    parts: tuple[Path, ...]
-    """What was put there, beneath it."""
-
-
-def install() -> Placed:
+def install() -> list[Path]:
     """Put the page and what shows the panel into the person's own Jupyter data folder.
 
     What is there already from elsewhere stays: it shows the panel as well.
+
+    Returns:
+        What is in place now.
 
     Raises:
         ConfigError: It cannot be written, or this environment does not have the parts itself.
@@ -62,24 +54,24 @@ def install() -> Placed:
             f"{folder} cannot be written ({error.strerror}). It is your own Jupyter folder; "
             "JUPYTER_DATA_DIR names another one."
         ) from None
-    return Placed(folder, (_PAGE, *_PARTS.values()))
+    return [folder / part for part in (_PAGE, *_PARTS.values())]
 
 
-def remove() -> Placed:
-    """Take out what `install` put there, and nothing else.
+def remove() -> list[Path]:
+    """Take out what `install` put there, and nothing else. Return that.
 
     Raises:
         ConfigError: It cannot be taken out.
     """
     folder = user_data_folder()
-    parts = (_PAGE.parent, *_PARTS.values())
-    found = [part for part in parts if (folder / part / _MARK).exists()]
+    parts = [folder / part for part in (_PAGE.parent, *_PARTS.values())]
+    found = [part for part in parts if (part / _MARK).exists()]
     try:
         for part in found:
-            shutil.rmtree(folder / part)
+            shutil.rmtree(part)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be changed ({error.strerror}).") from None
-    return Placed(folder, tuple(found))
+    return found
 
 
 def _own(package: str, part: Path) -> Path:

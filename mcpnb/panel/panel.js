@@ -33,7 +33,10 @@ const WORDS = {
   pasteField: "The whole address",
   pasteButton: "Use it",
   goOn: "Continue",
-  ssh: "Run this on the computer in front of you, then open the sign-in page:",
+  ssh:
+    "If the kernel is not on your browser's computer, run this line in a terminal there. " +
+    "It forwards the port:",
+  errorPage: "The server shows an error page?",
   otherDevice: "Use another device",
   deviceCode: "Get a code for another device",
   qr: (url) => `QR code of ${url}`,
@@ -577,12 +580,13 @@ class Panel {
     this.next = h("p.next");
     this.notes = h("ul.notes");
     this.missing = h("p.missing");
-    this.ways = h("div.row");
+    const byPort = () => this.#act("another_way", { via: "loopback" });
+    this.errorPage = button(WORDS.errorPage, byPort, "small");
     this.actions = h("div.actions", {}, this.signIn.node, this.open, this.cancel, this.more.node,
       this.asOther.node, this.signOut, this.time);
     this.body = h("div.body", {}, this.#buildRoute(), this.error, this.next, this.notes,
       this.missing, this.#buildFacts(), this.#buildCode(), this.actions,
-      this.#buildTunnel(), this.#buildPaste(), this.#buildDevice(), this.ways, this.#buildTools(),
+      this.#buildTunnel(), this.#buildPaste(), this.#buildDevice(), this.errorPage, this.#buildTools(),
       this.#buildJupyter(act("install")));
     this.trouble = h("p.trouble");
     // JupyterLab's shortcuts come before any handler of ours, but heed this attribute.
@@ -638,12 +642,12 @@ class Panel {
   }
 
   #buildPaste() {
-    this.pasteHelp = h("p", { id: `mcpnb-${nonce()}` });
+    const help = h("p", { id: `mcpnb-${nonce()}` }, WORDS.paste);
     this.pasted = h("input", { type: "password", autocomplete: "off", spellcheck: "false",
-      "aria-label": WORDS.pasteField, "aria-describedby": this.pasteHelp.id });
+      "aria-label": WORDS.pasteField, "aria-describedby": help.id });
     this.pasteReply = h("p.reply", { role: "alert" });
     this.goOn = tabLink(WORDS.goOn);
-    const form = h("form.paste", { submit: (event) => this.#paste(event) }, this.pasteHelp,
+    const form = h("form.paste", { submit: (event) => this.#paste(event) }, help,
       h("div.row", {}, this.pasted, h("button.button", {}, WORDS.pasteButton)), this.pasteReply,
       this.goOn);
     this.paste = h("details", {}, h("summary", {}, WORDS.pasteFold), form);
@@ -651,9 +655,8 @@ class Panel {
   }
 
   #buildTunnel() {
-    this.sshHelp = h("p");
     this.ssh = new Copyable();
-    this.sshBox = h("div.ssh", {}, this.sshHelp, this.ssh.node);
+    this.sshBox = h("div.ssh", {}, h("p", {}, WORDS.ssh), this.ssh.node);
     return this.sshBox;
   }
 
@@ -768,9 +771,7 @@ class Panel {
     const next = asks ? this.codeBox : this.jupyter;
     if (this.facts.nextSibling !== next) this.body.insertBefore(this.facts, next);
     this.facts.hidden = ["no_sign_in", "unusable"].includes(state.phase);
-    const permission = ({ name, description }) =>
-      h("li", {}, h("code", {}, name), " ", description ?? "");
-    fill(this.permissions, state.permissions, permission);
+    fill(this.permissions, state.permissions, (name) => h("li", {}, h("code", {}, name)));
     say(this.permissionsNote, state.permissions_note);
     say(this.kept, state.kept);
     say(this.who, state.who);
@@ -796,7 +797,7 @@ class Panel {
     this.signOut.hidden = !signedIn;
     say(this.jupyterText, jupyter?.text);
     this.jupyter.hidden = !jupyter?.text;
-    this.install.hidden = !(jupyter?.page_missing && jupyter.can_install);
+    this.install.hidden = !jupyter?.page_missing;
   }
 
   #showWait(wait, before) {
@@ -804,15 +805,12 @@ class Panel {
     this.paste.hidden = !wait?.can_paste;
     // The relay brings the answer by itself nearly always; any other way may need the box.
     if (wait?.way !== before?.way) this.paste.open = wait?.way !== "page";
-    say(this.pasteHelp, wait?.paste_help || WORDS.paste);
     this.codeBox.hidden = !wait?.user_code;
     say(this.code.text, wait?.user_code);
     this.sshBox.hidden = !wait?.ssh_line;
-    say(this.sshHelp, wait?.ssh_help || WORDS.ssh);
     say(this.ssh.text, wait?.ssh_line);
-    const way = ({ via, label }) => button(label, () => this.#act("another_way", { via }), "small");
-    fill(this.ways, wait?.ways ?? [], way);
-    this.#showDevice(wait?.other_device);
+    this.errorPage.hidden = !wait?.offers_loopback;
+    this.#showDevice(wait?.other_device, webAddress(wait?.url)?.href);
     this.#showTime();
   }
 
@@ -823,13 +821,12 @@ class Panel {
     say(this.time, left > 0 && left <= 60 ? WORDS.minutesLeft(left) : "");
   }
 
-  #showDevice(device) {
-    const url = webAddress(device?.url)?.href;
+  #showDevice(device, url) {
     this.device.hidden = !device;
     say(this.deviceText, device?.text);
     say(this.deviceLink, url);
     lead(this.deviceLink, url);
-    fill(this.qr, url && device.qr ? [{ rows: device.qr, url }] : [], qrCode);
+    fill(this.qr, url && device?.qr ? [{ rows: device.qr, url }] : [], qrCode);
     this.deviceCode.hidden = !device?.can_begin_device;
   }
 

@@ -1,12 +1,14 @@
-"""The panel: an ipywidgets widget that shows one session."""
+"""The panel: an ipywidgets widget that shows one session, and what stands in for it."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
+import html
+import shlex
 import sys
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +18,7 @@ from urllib.parse import urlsplit
 
 import anywidget
 
-from mcpnb.environment import frontend
+from mcpnb.environment import frontend, user_data_folder
 from mcpnb.errors import ConfigError, McpnbError
 from mcpnb.login import SignInRequest
 from mcpnb.login.loopback import Reply
@@ -24,8 +26,7 @@ from mcpnb.login.redirects import require_callback_page
 from mcpnb.oauth.models import Via, callback_from
 from mcpnb.oauth.urls import host_of
 from mcpnb.panel import jupyter
-from mcpnb.panel.outputs import Fallback, show
-from mcpnb.panel.state import Extras, described
+from mcpnb.panel.state import Extras, Tools, described
 from mcpnb.text import redact, sanitize
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from mcpnb.session import Session
 
 
-_choosing = threading.Lock()
 _LISTED = 500
 """Tools that are shown; the call table of a server that has more is searched in code."""
+_AT_LEAST = 30.0
+"""Seconds after which a panel is refreshed in any case: a token's end changes no file."""
+_choosing = threading.Lock()
 
 
 class Panel(anywidget.AnyWidget):
@@ -58,10 +61,9 @@ class Panel(anywidget.AnyWidget):
                 `mcpnb.Session.login`.
         """
         self._views: dict[str, str | None] = {}  # what closes it, when it is collected, looks here
-        chosen = None if via is None else callback_from(via)
+        self._callback = None if via is None else callback_from(via)
         super().__init__()
         self.session = session
-        self._callback = chosen
         self._extras = Extras()
         self._lock = threading.RLock()
         self._serial = 0
@@ -69,8 +71,9 @@ class Panel(anywidget.AnyWidget):
         self._watched: Login[Session] | None = None
         self._heard = threading.Event()
         self._fallback = Fallback(session.name or redact(session.server))
+        self._seen: tuple[object, float] = (None, 0.0)  # the session's version, and when
         self.on_msg(self._receive)
-        add(self)
+        _keep_current(self)
 
     def __repr__(self) -> str:
         # Notebook files keep it: no account's name, and nothing that changes.
@@ -93,24 +96,42 @@ class Panel(anywidget.AnyWidget):
         super().close()
 
     def answers(self, timeout: float) -> bool:
-        """Return whether a page that shows it answers now, while a cell may be running.
-
-        Args:
-            timeout: Seconds to wait for the answer.
-        """
+        """Return whether a page that shows it answers in time, while a cell may be running."""
         self._heard.clear()
         self.send({"kind": "ping"})
         return self._heard.wait(timeout)
 
     def refresh(self) -> None:
         """Send what has changed to every page that shows it."""
+        if self.live:
+            self._send_state()
+
+    def refresh_if_changed(self) -> None:
+        """The same, if a file of its login has changed or it is time to look at the clock."""
+        if not self.live:
+            return
+        now, version = time.monotonic(), self.session.version
+        before, at = self._seen
+        if version != before or now - at > _AT_LEAST:
+            self._seen = version, now
+            self.refresh()
+
+    def _send_state(self, *, anew: bool = False) -> None:
         with self._lock:
-            if not self._views:
-                return
-            self._watch(self.session.latest_login)
+            login = self.session.latest_login
+            if login is not None and login is not self._watched:
+                self._watched = login
+                login.on_change(lambda _: self.refresh())
             state = described(self.session, self._extras)
-            if state != self._sent:
-                self._tell(state)
+            if anew or state != self._sent:
+                self._serial += 1
+                self._sent = state
+                # threat: widget-state-leak
+                self.send({"kind": "state", "state": state | {"serial": self._serial}})
+
+    def _change(self, **known: Any) -> None:
+        with self._lock:
+            self._extras = replace(self._extras, **known)
 
     # Messages from the page
 
@@ -121,16 +142,17 @@ class Panel(anywidget.AnyWidget):
         view, number = message["view"][:100], message.get("id")
         if isinstance(number, int):
             self.send({"kind": "heard", "view": view, "id": number})
-        kind = message.get("kind")
-        # At once, in the order in which they came: threads overtake each other.
-        if kind == "hello":
-            self._views.setdefault(view, None)
-        elif kind == "bye":
-            self._views.pop(view, None)
-        taken = {"hello": self._hello, "act": self._act}
-        taken |= {"answer": self._answer, "paste": self._answer}
-        if isinstance(kind, str) and kind in taken:
-            self._elsewhere(taken[kind], view, message | {"secret": _secret(buffers)})
+        match message.get("kind"):
+            # At once, in the order in which they came: threads overtake each other.
+            case "hello":
+                self._views.setdefault(view, None)
+                self._elsewhere(self._hello, view, message)
+            case "bye":
+                self._views.pop(view, None)
+            case "act":
+                self._elsewhere(self._act, view, message)
+            case "answer" | "paste":
+                self._elsewhere(self._answer, view, message, _secret(buffers))
 
     def _elsewhere(self, work: Callable[..., object], *arguments: Any) -> None:
         """Handle a message in a thread of its own: it may wait for a server."""
@@ -153,17 +175,12 @@ class Panel(anywidget.AnyWidget):
         with self._lock:
             if view in self._views:  # else it has gone since
                 self._views[view] = callback_page
-            self._fallback.vanish()
-        self._go_on(callback_page)
-        with self._lock:
-            self._watch(self.session.latest_login)
-            self._tell(described(self.session, self._extras))
-
-    def _go_on(self, callback_page: str | None) -> None:
-        """Resume a pending sign-in: begun before a restart, or in another notebook."""
+        self._fallback.vanish()
+        # Begun before a restart, or in another notebook.
         with contextlib.suppress(McpnbError):
             if not self.session.signed_in:
                 self.session.resume(callback_page)
+        self._send_state(anew=True)
 
     def _page(self, message: dict[str, Any]) -> str | None:
         """Return the address of the callback page, if it is served and can be a redirect URI."""
@@ -178,23 +195,29 @@ class Panel(anywidget.AnyWidget):
         return require_callback_page(page.get("callback")) if served else None
 
     def _act(self, view: str, message: dict[str, Any]) -> None:
-        acts: dict[str, Callable[[dict[str, Any], str | None], object]] = {
-            "sign_in": self._sign_in,
-            "another_account": functools.partial(self._begin, choose_account=True),
-            "add_permissions": self._begin,
-            "another_way": self._another_way,
-            "cancel": self._cancel,
-            "sign_out": self._sign_out,
-            "tools": self._list_tools,
-            "draw": self._draw,
-            "install": self._install,
-        }
-        act = acts.get(str(message.get("action")))
-        if act is None:
-            return
         self._change(note="")
-        callback_page = self._page(message) if "page" in message else self._views.get(view)
-        act(message, callback_page)
+        page = self._page(message) if "page" in message else self._views.get(view)
+        login = self.session.latest_login
+        match message.get("action"):
+            case "sign_in":
+                self._sign_in(message, page)
+            case "another_account":
+                self._begin(message, page, choose_account=True)
+            case "add_permissions":
+                self._begin(message, page)
+            case "another_way":
+                self._another_way(message, page)
+            case "cancel" if login is not None:
+                login.cancel()
+            case "sign_out":
+                self._sign_out()
+            case "tools":
+                self._list_tools()
+            case "draw":
+                self._change(drawn=True)
+            case "install":
+                jupyter.install()
+                self._change(installed=str(user_data_folder()), page_missing=False)
 
     # What a person does
 
@@ -222,73 +245,56 @@ class Panel(anywidget.AnyWidget):
     ) -> None:
         given = message.get("via")
         chosen = callback_from(given) if given not in (None, "auto") else self._callback
-        self._change(tools=None, tools_state="unknown", tools_text="")
+        self._change(tools=Tools())
+        callback = chosen or self.session.callback
         request = SignInRequest(
-            callback=chosen or self.session.callback,
-            page=callback_page,
-            choose_account=choose_account,
+            callback=callback, page=callback_page, choose_account=choose_account
         )
-        login = self.session.sign_in(request)
-        with self._lock:
-            self._watch(login)
+        self.session.sign_in(request)
 
     def _another_way(self, message: dict[str, Any], callback_page: str | None) -> None:
         login = self.session.latest_login
         earlier = login.request if login is not None else SignInRequest()
-        self.session.sign_in(
-            SignInRequest(
-                scopes=earlier.scopes,
-                callback=callback_from(message.get("via")),
-                page=callback_page,
-                anew=True,
-                choose_account=earlier.choose_account,
-            )
+        request = SignInRequest(
+            scopes=earlier.scopes,
+            callback=callback_from(message.get("via")),
+            page=callback_page,
+            anew=True,
+            choose_account=earlier.choose_account,
         )
+        self.session.sign_in(request)
 
-    def _cancel(self, _: dict[str, Any], __: str | None) -> None:
-        login = self.session.latest_login
-        if login is not None:
-            login.cancel()
-
-    def _sign_out(self, _: dict[str, Any], __: str | None) -> None:
-        self._change(tools=None, tools_state="unknown", tools_text="")
+    def _sign_out(self) -> None:
+        self._change(tools=Tools())
         if not self.session.logout():
             self._change(
                 note="The login is deleted here. The server did not confirm that it ended it."
             )
 
-    def _draw(self, _: dict[str, Any], __: str | None) -> None:
-        self._change(drawn=True)
-
-    def _install(self, _: dict[str, Any], __: str | None) -> None:
-        placed = jupyter.install()
-        self._change(installed=str(placed.folder), page_missing=False)
-
-    def _list_tools(self, _: dict[str, Any], __: str | None) -> None:
+    def _list_tools(self) -> None:
         if not self.session.signed_in:
             return
-        self._change(tools_state="loading", tools_text="")
+        self._change(tools=Tools("loading"))
         self.refresh()
         try:
             found = self.session.tools()
         except Exception as error:  # noqa: BLE001  whatever it is, it does not go on loading
             said = error if isinstance(error, McpnbError) else f"Unexpected {type(error).__name__}."
-            self._change(tools_state="failed", tools_text=sanitize(said, 400))
+            self._change(tools=Tools("failed", sanitize(said, 400)))
             return
-        listed = tuple(
-            (sanitize(tool.name, 100), sanitize(tool.description or "", 300))
+        listed = [
+            {"name": sanitize(tool.name, 100), "description": sanitize(tool.description or "", 300)}
             for tool in found[:_LISTED]
-        )
+        ]
         text = f"The first {_LISTED} of {len(found)}." if len(found) > _LISTED else ""
-        self._change(tools=listed, tools_state="ready", tools_text=text)
+        self._change(tools=Tools("ready", text, listed))
 
-    def _answer(self, view: str, message: dict[str, Any]) -> None:
+    def _answer(self, view: str, message: dict[str, Any], text: str | None) -> None:
         """Handle an authorization response, from the callback page or pasted."""
-        login, text = self.session.latest_login, message["secret"]
+        login = self.session.latest_login
+        reply = Reply("refused", "No sign-in is waiting for an answer here (any more).")
         if login is not None and text is not None:
             reply = login.deliver(text)
-        else:
-            reply = Reply("refused", "No sign-in is waiting for an answer here (any more).")
         self.send(
             {
                 "kind": "reply",
@@ -300,23 +306,6 @@ class Panel(anywidget.AnyWidget):
                 "location": reply.location,
             }
         )
-
-    # Messages to the page
-
-    def _change(self, **known: Any) -> None:
-        with self._lock:
-            self._extras = replace(self._extras, **known)
-
-    def _watch(self, login: Login[Session] | None) -> None:
-        if login is not None and login is not self._watched:
-            self._watched = login
-            login.on_change(lambda _: self.refresh())
-
-    def _tell(self, state: dict[str, Any]) -> None:
-        self._serial += 1
-        self._sent = state
-        # threat: widget-state-leak
-        self.send({"kind": "state", "state": state | {"serial": self._serial}})
 
 
 def _host(origin: object) -> str:
@@ -339,15 +328,12 @@ def _secret(buffers: Any) -> str | None:
 
 _LOOK = 1.0
 """Seconds between two looks; each costs two calls of ``stat``."""
-_AT_LEAST = 30.0
-"""Seconds after which a panel is refreshed in any case: a token's end changes no file."""
-
-_panels: weakref.WeakSet[Any] = weakref.WeakSet()
+_panels: weakref.WeakSet[Panel] = weakref.WeakSet()
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
 
 
-def add(panel: Panel) -> None:
+def _keep_current(panel: Panel) -> None:
     """Refresh a panel when its login changes elsewhere, as long as it exists."""
     global _thread  # noqa: PLW0603  one thread for all panels
     with _lock:
@@ -357,11 +343,27 @@ def add(panel: Panel) -> None:
             _thread.start()
 
 
+def _run() -> None:
+    paused = threading.Event()
+    while not paused.wait(_LOOK):
+        _look_around()
+
+
+def _look_around() -> None:
+    # Held for one look only: a panel that nobody has any more may go.
+    for panel in _all():
+        with contextlib.suppress(Exception):  # a store that fails harms no other panel
+            panel.refresh_if_changed()
+
+
+def _all() -> list[Panel]:
+    with _lock:
+        return list(_panels)
+
+
 def panels_of(session: Session) -> list[Panel]:
     """Return the panels that show the login of this session, from whatever connect()."""
-    with _lock:
-        shown = list(_panels)
-    return [panel for panel in shown if _login_of(panel.session) == _login_of(session)]
+    return [panel for panel in _all() if _login_of(panel.session) == _login_of(session)]
 
 
 def _login_of(session: Session) -> tuple[object, ...]:
@@ -369,31 +371,125 @@ def _login_of(session: Session) -> tuple[object, ...]:
     return session.server, session.account, id(session.store)
 
 
-def _run() -> None:
-    paused = threading.Event()
-    seen: weakref.WeakKeyDictionary[Any, tuple[object, float]] = weakref.WeakKeyDictionary()
-    while not paused.wait(_LOOK):
-        _look_around(seen)
+_PATIENCE = 2.0
+"""Seconds in which a page usually shows a panel; what stands there for less would only flicker."""
+_STYLE = (
+    "font:13px/1.5 system-ui,sans-serif;padding:.8em 1em;border-radius:10px;max-width:44em;"
+    "border:1px solid rgba(128,128,128,.45);overflow-wrap:anywhere"
+)
+_CODE = (
+    "font:12px/1.5 ui-monospace,monospace;margin:.3em 0 .8em;padding:.5em .7em;border-radius:6px;"
+    "background:rgba(128,128,128,.14);white-space:pre-wrap"
+)
 
 
-def _look_around(seen: weakref.WeakKeyDictionary[Any, tuple[object, float]]) -> None:
-    with _lock:
-        shown = list(_panels)  # held for one look only: a panel that nobody has any more may go
-    for panel in shown:
-        if panel.live:
-            with contextlib.suppress(Exception):  # a store that fails harms no other panel
-                _look_at(panel, seen)
+class Fallback:
+    """A second output below the panel. It disappears as soon as a page shows the panel.
+
+    If kernel and Jupyter are in different environments, Jupyter may not be able to show the panel:
+    then this is all that a person sees.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._name = f"mcpnb-{uuid.uuid4().hex}"
+        self._lock = threading.Lock()
+        self._shown = False
+        self._needed = True
+
+    def show(self) -> None:
+        """Show it in the running cell, unless a page shows the panel in time."""
+        with self._lock:
+            self._shown = True
+        self._put("", update=False)
+        later = threading.Timer(_PATIENCE, self._appear)
+        later.daemon = True
+        later.start()
+
+    def vanish(self) -> None:
+        """Remove it: a page shows the panel."""
+        with self._lock:
+            vanishes, self._needed = self._shown and self._needed, False
+            if vanishes:
+                self._put("", update=True)
+
+    def _appear(self) -> None:
+        with self._lock:  # until it is there: else what takes it away could come before it
+            if self._needed:
+                self._put(fallback(self._server), update=True)
+
+    def _put(self, content: str, *, update: bool) -> None:
+        show({"text/html": content, "text/plain": ""}, display_id=self._name, update=update)
 
 
-def _look_at(panel: Panel, seen: weakref.WeakKeyDictionary[Any, tuple[object, float]]) -> None:
-    now, version = time.monotonic(), panel.session.version
-    before, at = seen.get(panel, (None, 0.0))
-    if version != before or now - at > _AT_LEAST:
-        seen[panel] = (version, now)
-        panel.refresh()
+def fallback(server: str) -> str:
+    """Return the HTML of `Fallback`. Everything in it is known here: no server was asked.
+
+    Args:
+        server: The server's address, or its configured name.
+    """
+    panel = (
+        "If you see no panel above, your Jupyter cannot show it: it is in another environment "
+        "than this kernel, or the cell is still running. Run this once, in a cell of its own. "
+        "It copies the panel's part into your Jupyter folder. Then reload the page:"
+    )
+    cell = (
+        f"import mcpnb\nlogin = mcpnb.connect({server!r}).login()\n"
+        'login.wait_for("waiting")\nlogin           # shows the address to open\n'
+        "login.submit()  # asks for the address that the browser ends at"
+    )
+    # threat: fallback-markup
+    terminal = f"mcpnb login {shlex.quote(server)}"
+    ways = {
+        panel: f"!{shlex.quote(sys.executable)} -m mcpnb jupyter",
+        "Or sign in without the panel, in a cell:": cell,
+        "Or sign in from a terminal on the kernel's machine:": terminal,
+    }
+    shown = "".join(
+        f'<p style="margin:.4em 0">{html.escape(words)}</p>'
+        f'<pre style="{_CODE}">{html.escape(code)}</pre>'
+        for words, code in ways.items()
+    )
+    # threat: fallback-markup
+    title = f"<strong>Sign in to {html.escape(server)}</strong>"
+    return f'<div style="{_STYLE}">{title}{shown}</div>'
 
 
-_SLICE = 0.25
+def show_login_url(login: Login[Any], text: str = "") -> None:
+    """Show a sign-in in the running cell: its address while a response is awaited, then its end.
+
+    Notebook files keep the output of cells. Whoever reads an address while a response is awaited
+    can sign the person in to another account.
+
+    Args:
+        login: The sign-in.
+        text: The text while a response is awaited; left out: its `repr`, which has the address.
+    """
+    if frontend() == "terminal":
+        sys.stdout.write(f"{text or repr(login)}\n")
+        sys.stdout.flush()
+        return
+    name, changing, seen = f"mcpnb-{uuid.uuid4().hex}", threading.Lock(), ""
+
+    def look() -> None:
+        nonlocal seen
+        with changing:
+            now = text if text and login.state == "waiting" else repr(login)
+            if now != seen:
+                show({"text/plain": now}, display_id=name, update=bool(seen))
+                seen = now
+
+    look()
+    # threat: address-in-a-saved-notebook
+    login.on_change(lambda _: look())
+    look()  # it may have ended in between
+
+
+def show(data: Any, **options: Any) -> None:
+    """Display an output in the running cell, or update one that is there."""
+    from IPython.display import display
+
+    display(data, raw=True, **options)  # type: ignore[no-untyped-call]
 
 
 def show_session(session: Session) -> None:
@@ -435,6 +531,6 @@ def is_responsive(session: Session, timeout: float) -> bool:
     """
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0 and (panels := panels_of(session)):
-        if any(panel.answers(min(left, _SLICE)) for panel in panels):
+        if any(panel.answers(min(left, 0.25)) for panel in panels):
             return True
     return False

@@ -40,8 +40,7 @@ class Notebook:
         shell = SimpleNamespace(kernel=kernel, events=events)
         patch.setattr(IPython, "get_ipython", lambda: shell)
         patch.setattr(ipykernel, "version_info", version)
-        for place in ("widget", "outputs"):
-            patch.setattr(f"mcpnb.panel.{place}.show", self._show)
+        patch.setattr("mcpnb.panel.widget.show", self._show)
         patch.setattr(getpass, "getpass", self._ask)
 
         def display(panel: Panel) -> None:

@@ -14,8 +14,7 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.panel import Panel
-from mcpnb.panel import outputs as panel_outputs
+from mcpnb.panel import Panel, widget
 from mcpnb.text import add_secret
 from tests.fakes.front_end import FrontEnd
 from tests.fakes.kernels import Kernel
@@ -124,15 +123,12 @@ def test_a_secret_of_the_address_is_shown_nowhere(
 ) -> None:
     """It came from a variable that a project's file names, for one."""
     monkeypatch.setattr("mcpnb.text._secrets", ())
-    monkeypatch.setattr("mcpnb.panel.outputs._PATIENCE", 0.01)
+    monkeypatch.setattr("mcpnb.panel.widget._PATIENCE", 0.01)
     add_secret("planted-key", "${KEY}")
     session = mcpnb.connect("https://mcp.example.com/planted-key/mcp", store="memory")
     front = show(session)
     outputs: list[str] = []
-    for module in ("widget", "outputs"):
-        monkeypatch.setattr(
-            f"mcpnb.panel.{module}.show", lambda data, **_: outputs.append(f"{data}")
-        )
+    monkeypatch.setattr(widget, "show", lambda data, **_: outputs.append(f"{data}"))
     Panel(session)._ipython_display_()
     until(lambda: any("mcpnb login" in output for output in outputs))
     Notebook(monkeypatch, allows_input=False)
@@ -147,6 +143,6 @@ def test_a_secret_of_the_address_is_shown_nowhere(
 
 @pytest.mark.threat("fallback-markup")
 def test_what_stands_in_for_a_panel_is_markup_of_ours_alone() -> None:
-    text = panel_outputs.text("<b>team & co's</b>")
+    text = widget.fallback("<b>team & co's</b>")
     assert "<b>" not in text
     assert "mcpnb login &#x27;&lt;b&gt;team" in text, "quoted for the shell, too"

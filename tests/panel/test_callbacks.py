@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -20,18 +20,13 @@ from tests.peers.jupyter_fixtures import Far
 from tests.peers.jupyter_page import Notebook
 from tests.peers.resource_server import ResourceServer
 
+Opened = Callable[..., Notebook]
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(180),
 ]
 CALLBACK = re.compile(r"http://127\.0\.0\.1:\d+/callback")
-
-
-@pytest.fixture
-def demo() -> Iterator[DemoServers]:
-    """Give servers whose consent page a person clicks."""
-    with DemoServers() as servers:
-        yield servers
 
 
 def approved(context: BrowserContext, tab: Page) -> str:
@@ -51,11 +46,9 @@ def paste(notebook: Notebook, text: str) -> None:
     panel.get_by_role("button", name="Use it").click()
 
 
-def test_loopback_where_the_person_wants_it(
-    window: Window, lab: Jupyter, demo: DemoServers
-) -> None:
+def test_loopback_where_the_person_wants_it(opened: Opened, demo: DemoServers) -> None:
     cells = [connected(demo.mcp_url, ', via="loopback"'), "session.tools()"]
-    notebook = Notebook.of(window.context, lab, cells).run(0)
+    notebook = opened(*cells)
     tab = sign_in(notebook)
     assert CALLBACK.match(tab.url)
     expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
@@ -63,13 +56,13 @@ def test_loopback_where_the_person_wants_it(
 
 
 def test_a_callback_address_that_a_proxy_leads_to_the_kernel(
-    window: Window, lab: Jupyter, demo: DemoServers
+    opened: Opened, lab: Jupyter, demo: DemoServers
 ) -> None:
     """jupyter-server-proxy, which keeps the path of what it calls absolute."""
     port = free_port()
     callback = f"{lab.url}proxy/absolute/{port}/callback"
     more = f", callback_url={callback!r}, callback_port={port}"
-    notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url, more)]).run(0)
+    notebook = opened(connected(demo.mcp_url, more))
     tab = sign_in(notebook)
     assert tab.url.startswith(callback)
     expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
@@ -96,10 +89,10 @@ class TestPaste:
         notebook.run(1).shows(1, "harbour_traffic")
 
     def test_chosen_from_the_beginning_nothing_listens(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, window: Window, demo: DemoServers
     ) -> None:
         cells = [connected(demo.mcp_url, ', via="paste"'), "session.tools()"]
-        notebook = Notebook.of(window.context, lab, cells).run(0)
+        notebook = opened(*cells)
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
         ended_at = approved(window.context, tab)
         expect(notebook.panel(0)).to_contain_text("this page can't be reached")
@@ -109,7 +102,7 @@ class TestPaste:
 
 class TestRefusedRelay:
     def test_a_server_that_registers_only_loopback_leads_there_by_itself(
-        self, window: Window, lab: Jupyter, fake: FakeServer
+        self, opened: Opened, fake: FakeServer
     ) -> None:
         register = fake.routes["/register"]
 
@@ -119,14 +112,14 @@ class TestRefusedRelay:
             return register(request)
 
         fake.routes["/register"] = choosy
-        notebook = Notebook.of(window.context, lab, [connected(fake.url)]).run(0)
+        notebook = opened(connected(fake.url))
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
         signed_in(notebook.panel(0))
         expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
         assert CALLBACK.match(tab.url)
 
     def test_a_server_that_shows_its_own_error_page_is_left_by_another_way(
-        self, window: Window, lab: Jupyter, fake: FakeServer
+        self, opened: Opened, fake: FakeServer
     ) -> None:
         authorize = fake.routes["/authorize"]
 
@@ -136,7 +129,7 @@ class TestRefusedRelay:
             return authorize(request)
 
         fake.routes["/authorize"] = choosy
-        notebook = Notebook.of(window.context, lab, [connected(fake.url)]).run(0)
+        notebook = opened(connected(fake.url))
         panel = notebook.panel(0)
         tab = notebook.opened_by(sign_in_link(panel))
         tab.wait_for_url(re.compile("/authorize"))
@@ -150,10 +143,8 @@ class TestRefusedRelay:
 
 
 class TestDenied:
-    def test_it_is_told_and_can_be_tried_again(
-        self, window: Window, lab: Jupyter, demo: DemoServers
-    ) -> None:
-        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+    def test_it_is_told_and_can_be_tried_again(self, opened: Opened, demo: DemoServers) -> None:
+        notebook = opened(connected(demo.mcp_url))
         panel = notebook.panel(0)
         tab = notebook.opened_by(sign_in_link(panel))
         tab.get_by_role("button", name="Deny").click()
@@ -163,9 +154,9 @@ class TestDenied:
         sign_in(notebook.front())
 
     def test_cancelled_here_the_answer_is_not_taken(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, demo: DemoServers
     ) -> None:
-        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+        notebook = opened(connected(demo.mcp_url))
         panel = notebook.panel(0)
         tab = notebook.opened_by(sign_in_link(panel))
         expect(tab.get_by_role("button", name="Approve")).to_be_visible()
@@ -180,11 +171,11 @@ class TestDenied:
 
 @pytest.mark.peer
 def test_a_code_for_another_device(
-    window: Window, lab: Jupyter, mcp_server: ResourceServer, browser: Browser
+    opened: Opened, mcp_server: ResourceServer, browser: Browser
 ) -> None:
     """At a server that nobody here wrote; the phone is a browser of its own."""
     cells = [connected(mcp_server.url), "session.call('add', a=1, b=2).data"]
-    notebook = Notebook.of(window.context, lab, cells).run(0)
+    notebook = opened(*cells)
     panel = notebook.panel(0)
     notebook.opened_by(sign_in_link(panel)).wait_for_url(re.compile("oidc|interaction|auth"))
     notebook.front()

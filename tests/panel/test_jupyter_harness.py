@@ -1,8 +1,4 @@
-"""The front ends that the panel is tried in: each shows a widget and brings a click to its kernel.
-
-What is tried here is the harness (tests/peers/browsers.py, jupyter*.py), so that a failure of the
-panel's own tests is the panel's.
-"""
+"""The harness of the panel's tests: where it did nothing, those would find nothing."""
 
 from __future__ import annotations
 
@@ -13,16 +9,12 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
-from playwright.sync_api import Error, expect
+from playwright.sync_api import Error
 
-from tests.fakes.people import free_port
-from tests.fakes.server import FakeServer
 from tests.peers.browsers import Chromium, Window
 from tests.peers.jupyter import Jupyter
-from tests.peers.jupyter_fixtures import IPYKERNELS, Far, ipykernel
 from tests.peers.jupyter_page import Notebook
 from tests.peers.said import bare_environment, started
-from tests.peers.voila import render
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -53,76 +45,6 @@ def asked(notebook: Notebook) -> None:
     """Click on the widget; wait for the kernel's answer."""
     notebook.panel(0).click()
     notebook.shows(0, YES)
-
-
-@pytest.mark.parametrize(
-    ("server", "application"),
-    [("lab", "lab"), ("notebook7", "notebook"), ("prefixed", "lab"), ("hub_lab", "lab")],
-)
-def test_a_click_reaches_the_kernel(
-    window: Window, server: str, application: str, request: pytest.FixtureRequest
-) -> None:
-    jupyter: Jupyter = request.getfixturevalue(server)
-    notebook = Notebook.of(window.context, jupyter, [WIDGET], application=application)
-    asked(notebook.run(0))
-
-
-@pytest.mark.parametrize("server", ["voila_alone", "lab"])
-def test_a_click_reaches_voilas_kernel(
-    window: Window, server: str, request: pytest.FixtureRequest
-) -> None:
-    jupyter: Jupyter = request.getfixturevalue(server)
-    jupyter.write("a.ipynb", [WIDGET], jupyter.kernelspec())
-    page = window.context.new_page()
-    jupyter.enter(page, render("a.ipynb"))
-    page.locator(".mcpnb-panel").click()
-    expect(page.locator(".mcpnb-panel")).to_have_text(YES)
-
-
-def test_a_jupyter_of_another_environment_has_our_kernel_but_no_widgets(
-    window: Window, plain_lab: Jupyter
-) -> None:
-    cells = [WIDGET, "import sys; print(sys.executable)"]
-    notebook = Notebook.of(window.context, plain_lab, cells).run_all()
-    assert "<__main__.Button object at" in notebook.text(0)
-    assert notebook.panel(0).count() == 0
-    assert notebook.text(1) == sys.executable
-
-
-@pytest.mark.parametrize("version", IPYKERNELS)
-def test_the_ipykernel_that_was_asked_for_is_the_one_that_runs(
-    window: Window, lab: Jupyter, version: str
-) -> None:
-    cells = [WIDGET, "import ipykernel; print(ipykernel.__version__, ipykernel.__file__)"]
-    kernel = lab.kernelspec(**ipykernel(version))
-    notebook = Notebook.of(
-        window.context, lab, cells, kernel=kernel, application="notebook"
-    ).run_all()
-    asked(notebook)
-    number, file = notebook.text(1).split()
-    assert number.startswith(f"{version}.")
-    assert (version in file) == (version != IPYKERNELS[-1])
-
-
-def test_a_far_kernel_is_out_of_the_browsers_reach(
-    window: Window, far: Far, fake: FakeServer
-) -> None:
-    """And reaches of this machine only what it is let reach."""
-    port = free_port()
-    ask = f"import urllib.request as r\nr.urlopen({fake.url!r}.replace('/mcp', '/robots.txt'))"
-    serve = f"import socket; door = socket.create_server(('127.0.0.1', {port})); print('open')"
-    notebook = Notebook.of(
-        window.context, far.server, [WIDGET, serve, ask], kernel=far.kernelspec()
-    )
-    asked(notebook.run(0).run(1).run(2))
-    assert notebook.text(1) == "open"
-    assert "Connection refused" in notebook.outputs(2)[0]["evalue"]
-    with pytest.raises(Error, match="ERR_CONNECTION_REFUSED"):
-        window.context.new_page().goto(f"http://127.0.0.1:{port}/")
-
-    far.reaches(fake.port)
-    notebook.front().run(2)
-    assert "HTTP Error 404" in notebook.outputs(2)[0]["evalue"]
 
 
 @pytest.mark.parametrize("application", ["lab", "notebook"])

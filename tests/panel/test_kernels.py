@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
 
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.panels import approve, connected, says, sign_in, sign_in_link, signed_in
-from tests.peers.browsers import Window
 from tests.peers.jupyter import Jupyter
 from tests.peers.jupyter_fixtures import ipykernel
 from tests.peers.jupyter_page import Notebook
 
+Opened = Callable[..., Notebook]
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def demo() -> Iterator[DemoServers]:
-    """Give servers whose consent page a person clicks."""
-    with DemoServers() as servers:
-        yield servers
 
 
 def awaited(demo: DemoServers) -> list[str]:
@@ -30,50 +24,56 @@ def awaited(demo: DemoServers) -> list[str]:
     return [f"import mcpnb\nsession = await mcpnb.connect({demo.mcp_url!r})", "session.tools()"]
 
 
-def patiently(cells: list[str]) -> list[str]:
-    """Have the cell wait for the panel for as long as a busy machine may take to load it."""
-    return [f"import mcpnb.session.wait as w; w._PATIENCE *= 8\n{cells[0]}", *cells[1:]]
+def waiting_for(seconds: int, cells: list[str]) -> list[str]:
+    """Have the first cell wait that long for the panel, instead of 8 seconds."""
+    set_it = f"import mcpnb.session.wait as w; assert w._PATIENCE; w._PATIENCE = {seconds}"
+    return [f"{set_it}\n{cells[0]}", *cells[1:]]
+
+
+LONG = 60
+"""As long as a busy machine may take to load the panel."""
 
 
 class TestRunAll:
     @pytest.mark.parametrize("version", ["7.3", "7.4"])
     def test_it_goes_on_after_the_click(
-        self, window: Window, lab: Jupyter, demo: DemoServers, version: str
+        self, opened: Opened, lab: Jupyter, demo: DemoServers, version: str
     ) -> None:
         kernel = lab.kernelspec(**ipykernel(version))
-        notebook = Notebook.of(window.context, lab, patiently(awaited(demo)), kernel=kernel)
+        cells = waiting_for(LONG, awaited(demo))
+        notebook = opened(*cells, kernel=kernel, application="lab", run=False)
         notebook.run_all(wait=False)
         sign_in(notebook)
         notebook.front().shows(1, "harbour_traffic")
 
     def test_where_a_running_cell_hears_nothing_the_address_is_asked_for(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, lab: Jupyter, demo: DemoServers
     ) -> None:
         """With ipykernel 6; the answer comes to the port, or is pasted, and Enter goes on."""
         demo.authorization_server.auto_consent = True
         kernel = lab.kernelspec(**ipykernel("6.31"))
-        notebook = Notebook.of(window.context, lab, awaited(demo), kernel=kernel)
+        notebook = opened(*waiting_for(1, awaited(demo)), kernel=kernel, run=False)
         notebook.run_all(wait=False)
         self.ask_in_the_cell(notebook)
         notebook.shows(1, "harbour_traffic")
 
     @pytest.mark.parametrize("version", ["6.31", "7.4"])
     def test_a_cell_that_blocks_asks_in_itself(
-        self, window: Window, lab: Jupyter, demo: DemoServers, version: str
+        self, opened: Opened, lab: Jupyter, demo: DemoServers, version: str
     ) -> None:
         demo.authorization_server.auto_consent = True
         cells = [f"import mcpnb\nmcpnb.connect({demo.mcp_url!r}).wait().tools()"]
         kernel = lab.kernelspec(**ipykernel(version))
-        notebook = Notebook.of(window.context, lab, cells, kernel=kernel).run(0, wait=False)
+        notebook = opened(*waiting_for(1, cells), kernel=kernel, run=False).run(0, wait=False)
         self.ask_in_the_cell(notebook)
         notebook.shows(0, "harbour_traffic")
 
     def test_a_cell_that_blocks_hears_the_panel_where_the_kernel_does(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, lab: Jupyter, demo: DemoServers
     ) -> None:
         cells = [f"import mcpnb\nmcpnb.connect({demo.mcp_url!r}).wait().tools()"]
         kernel = lab.kernelspec(**ipykernel("7.3"))
-        notebook = Notebook.of(window.context, lab, patiently(cells), kernel=kernel)
+        notebook = opened(*waiting_for(LONG, cells), kernel=kernel, run=False)
         notebook.run(0, wait=False)
         sign_in(notebook)
         notebook.front().shows(0, "harbour_traffic")
@@ -94,11 +94,9 @@ class TestRunAll:
 
 
 class TestWithoutALogin:
-    def test_a_call_shows_a_panel_and_one_line(
-        self, window: Window, lab: Jupyter, demo: DemoServers
-    ) -> None:
+    def test_a_call_shows_a_panel_and_one_line(self, opened: Opened, demo: DemoServers) -> None:
         call = f"import mcpnb\nsession = mcpnb.connect({demo.mcp_url!r})\nsession.tools()"
-        notebook = Notebook.of(window.context, lab, [call, "session.tools()"]).run(0)
+        notebook = opened(call, "session.tools()")
         notebook.shows(0, "LoginRequired: Not signed in")
         notebook.shows(0, "Sign in with the panel below, then run this cell again.")
         assert "Traceback" not in notebook.text(0)
@@ -110,9 +108,9 @@ class TestWithoutALogin:
         notebook.front().run(1).shows(1, "harbour_traffic")
 
     def test_the_panel_of_a_login_that_is_there_is_one_line(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, demo: DemoServers
     ) -> None:
-        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url), "session"]).run(0)
+        notebook = opened(connected(demo.mcp_url), "session")
         sign_in(notebook)
         notebook.front().run(1)
         signed_in(notebook.panel(1))
@@ -122,8 +120,8 @@ class TestWithoutALogin:
 
 
 class TestWhileWaiting:
-    def test_the_page_is_reloaded(self, window: Window, lab: Jupyter, demo: DemoServers) -> None:
-        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+    def test_the_page_is_reloaded(self, opened: Opened, demo: DemoServers) -> None:
+        notebook = opened(connected(demo.mcp_url))
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
         expect(tab.get_by_role("button", name="Approve")).to_be_visible()
         notebook.front().reload()
@@ -133,9 +131,9 @@ class TestWhileWaiting:
         signed_in(notebook.front().panel(0))
         expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
 
-    def test_the_kernel_is_restarted(self, window: Window, lab: Jupyter, demo: DemoServers) -> None:
+    def test_the_kernel_is_restarted(self, opened: Opened, demo: DemoServers) -> None:
         cells = [connected(demo.mcp_url), "session.tools()"]
-        notebook = Notebook.of(window.context, lab, cells).run(0)
+        notebook = opened(*cells)
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
         expect(tab.get_by_role("button", name="Approve")).to_be_visible()
         notebook.front().restart()
@@ -148,9 +146,9 @@ class TestWhileWaiting:
         notebook.run(1).shows(1, "harbour_traffic")
 
     def test_a_second_tab_of_the_notebook_says_the_same(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, demo: DemoServers
     ) -> None:
-        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+        notebook = opened(connected(demo.mcp_url))
         notebook.save()
         second = notebook.again()
         says(second.panel(0), "mcpnb contacts no server before you click.")
@@ -162,14 +160,14 @@ class TestWhileWaiting:
         signed_in(second.front().panel(0))
 
     def test_a_second_notebook_follows(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, lab: Jupyter, demo: DemoServers
     ) -> None:
         kernel = lab.kernelspec()
         cells = [connected(demo.mcp_url), "session.tools()"]
-        first = Notebook.of(window.context, lab, cells, kernel=kernel).run(0)
+        first = opened(*cells, kernel=kernel)
         tab = first.opened_by(sign_in_link(first.panel(0)))
         expect(tab.get_by_role("button", name="Approve")).to_be_visible()
-        second = Notebook.of(window.context, lab, cells, kernel=kernel, name="b.ipynb").run(0)
+        second = opened(*cells, kernel=kernel, name="b.ipynb")
         says(second.panel(0), "A sign-in is under way in another notebook")
         tab.bring_to_front()
         approve(tab)
@@ -179,16 +177,17 @@ class TestWhileWaiting:
         assert demo.authorization_server.grants["authorization_code"] == 1
 
     def test_the_cell_is_busy_when_it_is_clicked(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, lab: Jupyter, demo: DemoServers
     ) -> None:
-        busy = "import time\nuntil = time.time() + 6\nwhile time.time() < until: time.sleep(0.1)"
+        busy = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)"
         kernel = lab.kernelspec(**ipykernel("6.31"))
         cells = [connected(demo.mcp_url), busy]
-        notebook = Notebook.of(window.context, lab, cells, kernel=kernel).run(0)
+        notebook = opened(*cells, kernel=kernel)
         says(notebook.panel(0), "mcpnb contacts no server before you click.")
         notebook.run(1, wait=False)
         tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
         says(notebook.front().panel(0), "The kernel is busy.")
+        (lab.notebooks / "go").touch()
         tab.bring_to_front()
         approve(tab)
         signed_in(notebook.front().panel(0))
@@ -196,13 +195,13 @@ class TestWhileWaiting:
 
 class TestSignedIn:
     def test_signing_out_here_is_seen_in_the_other_notebook(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, lab: Jupyter, demo: DemoServers
     ) -> None:
         kernel = lab.kernelspec()
         cells = [connected(demo.mcp_url), "session.tools()"]
-        first = Notebook.of(window.context, lab, cells, kernel=kernel).run(0)
+        first = opened(*cells, kernel=kernel)
         sign_in(first)
-        second = Notebook.of(window.context, lab, cells, kernel=kernel, name="b.ipynb").run(0)
+        second = opened(*cells, kernel=kernel, name="b.ipynb")
         signed_in(second.panel(0))
         first.front()
         first.panel(0).get_by_role("button", name="Sign out").click()
@@ -210,9 +209,9 @@ class TestSignedIn:
         says(second.front().panel(0), "Sign in to")
 
     def test_the_tools_are_listed_with_their_descriptions(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, demo: DemoServers
     ) -> None:
-        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url)]).run(0)
+        notebook = opened(connected(demo.mcp_url))
         sign_in(notebook)
         panel = notebook.front().panel(0)
         panel.locator("summary", has_text="Tools").click()
@@ -220,10 +219,10 @@ class TestSignedIn:
         says(panel, "Return ships, cargo and waiting times")
 
     def test_a_refused_call_offers_the_permissions_that_it_needed(
-        self, window: Window, lab: Jupyter, demo: DemoServers
+        self, opened: Opened, demo: DemoServers
     ) -> None:
         publish = "session.call('publish', title='Fog in March')"
-        notebook = Notebook.of(window.context, lab, [connected(demo.mcp_url), publish]).run(0)
+        notebook = opened(connected(demo.mcp_url), publish)
         sign_in(notebook)
         notebook.front().run(1).shows(1, re.compile("LoginRequired"))
         panel = notebook.panel(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,13 +17,6 @@ from tests.peers.jupyter_page import Notebook
 from tests.peers.voila import render
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def demo() -> Iterator[DemoServers]:
-    """Give servers whose consent page a person clicks, and which keep the tab to themselves."""
-    with DemoServers() as servers:
-        yield servers
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class TestOtherProcesses:
         state = front.waiting()
         assert state["wait"]["way"] == "elsewhere"
         assert state["wait"]["url"] == url
-        assert state["wait"]["ways"] == []
+        assert state["wait"]["offers_loopback"] is False
         assert state["headline"] == "A sign-in is under way in another notebook"
 
         assert front.answer(answer_of(url))["outcome"] == "done"

@@ -17,12 +17,6 @@ from tests.fakes.wire import Reply
 Show = Callable[..., FrontEnd]
 
 
-@pytest.fixture
-def front(kernel: Kernel, show: Show) -> FrontEnd:
-    """Show a session that nobody is signed in to."""
-    return show(kernel(callback_port=None))
-
-
 class TestMemoryOnly:
     def test_nothing_is_written(self, kernel: Kernel, show: Show, folder: Path) -> None:
         front = show(kernel(callback_port=None, account="memory-only"))
@@ -267,12 +261,12 @@ class TestMorePermissions:
 
         front.act("add_permissions", page=front.page, via="auto")
         state = front.waiting()
-        assert [p["name"] for p in state["permissions"]] == ["read", "write"]
+        assert state["permissions"] == ["read", "write"]
         assert state["permissions_note"] == "requested"
         assert front.answer(answer_of(state["wait"]["url"]))["outcome"] == "done"
         state = front.phase("signed_in")
         assert state["login"]["missing"] == []
-        assert [p["name"] for p in state["permissions"]] == ["read", "write"]
+        assert state["permissions"] == ["read", "write"]
         assert session.call("echo", text="x").text == "x"
 
     def test_scopes_of_a_sign_in_in_code_survive_another_way(self, front: FrontEnd) -> None:

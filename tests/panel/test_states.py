@@ -51,8 +51,7 @@ class TestWaysToWait:
         assert not wait["can_paste"]
         assert wait["ssh_line"] is None
         device = wait["other_device"]
-        assert device["url"] == f"{fake.base}/device?user_code=WDJB-MJHT"
-        assert device["is_device_grant"] is True
+        assert wait["url"] == f"{fake.base}/device?user_code=WDJB-MJHT"
         assert device["can_begin_device"] is False
         rows = device["qr"]
         assert {len(row) for row in rows} == {len(rows)}
@@ -68,18 +67,17 @@ class TestWaysToWait:
     def test_it_is_offered_where_the_server_has_it(self, fake: FakeServer, show: Show) -> None:
         OtherDevice(fake)
         wait = show(connect(fake.url, callback_port=None)).click()["wait"]
-        assert [way["via"] for way in wait["ways"]] == ["loopback"]
-        assert all(way["label"] for way in wait["ways"])
+        assert wait["offers_loopback"] is True
         assert wait["other_device"]["can_begin_device"] is True
 
     def test_another_way_takes_the_place_of_the_first(self, fake: FakeServer, show: Show) -> None:
         front = show(connect(fake.url, callback_port=None))
         first = front.click()["wait"]
-        assert [way["via"] for way in first["ways"]] == ["loopback"]
+        assert first["offers_loopback"] is True
         front.act("another_way", via="loopback")
         second = front.wait_for(lambda s: s["wait"] and s["wait"]["way"] == "loopback")["wait"]
         assert second["url"] != first["url"]
-        assert [way["via"] for way in second["ways"]] == []
+        assert second["offers_loopback"] is False
         assert front.answer(answer_of(first["url"]))["outcome"] == "refused"
         assert front.answer(answer_of(second["url"]), kind="paste")["outcome"] == "done"
 
@@ -109,7 +107,6 @@ class TestWaysToWait:
         port = front.panel.session.latest_login and front.panel.session.latest_login.port
         assert (wait["ssh_line"] or "").startswith(f"ssh -N -L {port}:127.0.0.1:{port}") is helps
         assert wait["can_paste"]
-        assert "can't be reached" in wait["paste_help"]
 
     def test_none_is_there_for_the_page(self, fake: FakeServer, show: Show) -> None:
         assert show(connect(fake.url, callback_port=None), HUB).click()["wait"]["ssh_line"] is None
@@ -118,7 +115,6 @@ class TestWaysToWait:
         scopes = tuple(f"scope-{number}" for number in range(200))
         other = show(connect(fake.url, scopes=scopes)).click()["wait"]["other_device"]
         assert other["qr"] is None
-        assert other["url"]
 
 
 class TestNoSignIn:
@@ -238,7 +234,7 @@ class TestTrouble:
         assert len(claim) <= 61
         assert claim.rstrip("…").isprintable()
         assert "\u202e" not in claim
-        assert max(len(p["name"]) for p in state["permissions"]) <= 101
+        assert max(len(name) for name in state["permissions"]) <= 101
 
     @pytest.mark.threat("lookalike-host")
     def test_hosts_are_shown_as_dns_has_them(self, show: Show) -> None:
@@ -274,7 +270,7 @@ class TestTrouble:
         monkeypatch.setenv("JUPYTER_DATA_DIR", str(world / "jupyter"))
         front = show(connect(fake.url))
         missing = page_at(LAB, served=False)
-        assert front.hello(page=missing)["jupyter"]["can_install"] is True
+        assert front.hello(page=missing)["jupyter"]["page_missing"] is True
         front.act("install")
         state = front.wait_for(lambda s: not s["jupyter"]["page_missing"])
         assert str(world / "jupyter") in state["jupyter"]["text"]

@@ -21,12 +21,6 @@ from tests.fakes.server import FakeServer
 Show = Callable[..., FrontEnd]
 
 
-@pytest.fixture
-def front(kernel: Kernel, show: Show) -> FrontEnd:
-    """Show a session that nobody is signed in to."""
-    return show(kernel(callback_port=None))
-
-
 class TestBeforeTheClick:
     def test_nobody_is_contacted_and_nothing_is_written(
         self, front: FrontEnd, fake: FakeServer, folder: Path

@@ -13,11 +13,7 @@ State = dict[str, Any]
 
 HOST = "mcp.harbour.example"
 ISSUER = {"issuer": "https://login.harbour.example", "host": "login.harbour.example"}
-SCOPES = [
-    {"name": "berths:read", "description": "See which berths are free"},
-    {"name": "berths:book", "description": "Book a berth in your name"},
-    {"name": "offline_access", "description": None},
-]
+SCOPES = ["berths:read", "berths:book", "offline_access"]
 AUTHORIZE = (
     "https://login.harbour.example/authorize?response_type=code&client_id=c-8d2f61&"
     "redirect_uri=http%3A%2F%2F127.0.0.1%3A27182%2Fcallback&state=Zr3kQ0v1aXw&"
@@ -51,7 +47,7 @@ def state(phase: str = "signed_out", **changes: Any) -> State:
         "error": None,
         "wait": None,
         "login": None,
-        "jupyter": {"page_missing": False, "can_install": False, "text": ""},
+        "jupyter": {"page_missing": False, "text": ""},
     }
     return deepcopy(whole | changes)
 
@@ -64,11 +60,9 @@ def wait(way: str = "page", **changes: Any) -> State:
         "user_code": None,
         "expires_at": time.time() + 290,
         "can_paste": True,
-        "paste_help": "",
         "ssh_line": None,
-        "ssh_help": "",
         "other_device": None,
-        "ways": [],
+        "offers_loopback": False,
     }
     return whole | changes
 
@@ -90,7 +84,6 @@ def login(**changes: Any) -> State:
     """Give the state of somebody who is signed in; what a login has goes there."""
     inner: State = {
         "renews": "Renews itself.",
-        "expires_at": time.time() + 3500,
         "tools": None,
         "tools_state": "unknown",
         "tools_text": "",
@@ -109,34 +102,27 @@ def login(**changes: Any) -> State:
     return state("signed_in", **(known | changes))
 
 
-def _qr(text: str) -> list[str]:
-    return ["".join("01"[dark] for dark in row) for row in qr.modules(text)]
+def _other_device(url: str, text: str, *, can_begin_device: bool) -> State:
+    rows = ["".join("01"[dark] for dark in row) for row in qr.modules(url)]
+    return {"qr": rows, "text": text, "can_begin_device": can_begin_device}
 
 
 _DEVICE_URL = "https://login.harbour.example/device?user_code=WDJB-MJHT"
-_DEVICE: State = {
-    "url": _DEVICE_URL,
-    "qr": _qr(_DEVICE_URL),
-    "text": "Scan this with your phone, check that the code is the same, and approve there.",
-    "is_device_grant": True,
-    "can_begin_device": False,
-}
-_ELSEWHERE: State = {
-    "url": AUTHORIZE,
-    "qr": _qr(AUTHORIZE),
-    "text": "Approve on another device; you will copy the address that it ends at back to here.",
-    "is_device_grant": False,
-    "can_begin_device": True,
-}
+_DEVICE = _other_device(
+    _DEVICE_URL,
+    "Scan this with your phone, check that the code is the same, and approve there.",
+    can_begin_device=False,
+)
+_ELSEWHERE = _other_device(
+    AUTHORIZE,
+    "Approve on another device; you will copy the address that it ends at back to here.",
+    can_begin_device=True,
+)
 _TOOLS = [
     {"name": "find_berth", "description": "Look for a free berth by length, draught and dates."},
     {"name": "book_berth", "description": "Book one. Asks the harbour office to confirm."},
     {"name": "tide_table", "description": "High and low water for a day, in metres above chart."},
     {"name": "log_arrival_of_vessel", "description": ""},
-]
-_WAYS = [
-    {"via": "loopback", "label": "The server shows an error page?"},
-    {"via": "paste", "label": "Copy the address by hand"},
 ]
 _LONG: State = {
     "server": {
@@ -147,12 +133,7 @@ _LONG: State = {
     },
     "headline": "Anmeldung bei mcp.a-really-quite-long-department-name.statistics.harbour.example",
     "detail": "Vor dem Klick wird kein Server angesprochen, nichts angemeldet und nichts gezählt.",
-    "permissions": [
-        {
-            "name": "https://harbour.example/scopes/liegeplatzreservierungen.readwrite.all",
-            "description": "Liegeplatzreservierungsbestätigungen einsehen und verändern",
-        }
-    ],
+    "permissions": ["https://harbour.example/scopes/liegeplatzreservierungen.readwrite.all"],
 }
 
 STATES: dict[str, State] = {
@@ -166,7 +147,6 @@ STATES: dict[str, State] = {
     "signed out, Jupyter lacks the page": state(
         jupyter={
             "page_missing": True,
-            "can_install": True,
             "text": "Jupyter runs in another environment and lacks the page that brings the "
             "answer back. Signing in works without it, with one more step.",
         }
@@ -178,11 +158,10 @@ STATES: dict[str, State] = {
         detail="Looking up where to sign in.",
         wait=wait(url=None, can_paste=False, expires_at=None),
     ),
-    "waiting, relay": waiting(ways=_WAYS[:1], other_device=_ELSEWHERE),
+    "waiting, relay": waiting(offers_loopback=True, other_device=_ELSEWHERE),
     "waiting, loopback over ssh": waiting(
         "loopback",
         ssh_line="ssh -L 27182:127.0.0.1:27182 ada@quay.harbour.example",
-        ways=_WAYS[1:],
     ),
     "waiting, paste": waiting("paste"),
     "waiting, device": waiting(
@@ -237,14 +216,6 @@ STATES: dict[str, State] = {
             "text": "login.harbour.example says: “The user denied access.”",
             "next": "Sign in again, and approve there.",
         },
-    ),
-    "failed, other ways": state(
-        "failed",
-        authorization_server=ISSUER,
-        headline="Not signed in: nobody answered in 5 min",
-        detail="",
-        error={"text": "The sign-in page expired.", "next": "Sign in again, or another way."},
-        wait=wait(url=None, can_paste=False, expires_at=None, ways=_WAYS),
     ),
     "no sign-in": state(
         "no_sign_in",
