@@ -48,6 +48,10 @@ class OidcProvider:
         """Give the control connection back."""
         self._http.close()
 
+    def reset(self) -> None:
+        """Set the switches back, and forget what was counted and recorded."""
+        self._http.delete(f"{self.base}/-/").raise_for_status()
+
     def set(self, **switches: Any) -> None:
         """Change switches (camel case, as in the server's source)."""
         self._http.post(f"{self.base}/-/", json=switches).raise_for_status()

@@ -4,7 +4,8 @@
 //   node oidc_provider.mjs NODE_MODULES_FOLDER < config.json
 //
 // Prints one JSON line {"base", "issuer"} once it listens, and ends when its stdin is closed, so
-// that it never outlives the tests. GET /-/ gives the state, POST /-/ changes switches.
+// that it never outlives the tests. GET /-/ gives the state, POST /-/ changes switches, DELETE /-/
+// sets them back and forgets what was seen.
 import { generateKeyPairSync } from 'node:crypto';
 import http from 'node:http';
 import { createInterface } from 'node:readline';
@@ -23,7 +24,7 @@ const { prefix = '', scopes, clients = [], documents } = JSON.parse(
 process.stdin.on('end', () => process.exit(0));
 process.stdin.resume();
 
-const switches = {
+const asNew = () => ({
   resources: {}, // identifier -> scopes; anything else is invalid_target
   accessTokenSeconds: 60,
   format: 'jwt',
@@ -33,8 +34,10 @@ const switches = {
   failToken: 0, // answer that many token requests with failStatus, unprocessed
   failStatus: 503,
   dropAfterRefresh: 0, // process that many refreshes, then close without an answer
-};
-const seen = { requests: [], grants: {}, errors: [], registrations: 0, revokedGrants: 0 };
+});
+const unseen = () => ({ requests: [], grants: {}, errors: [], registrations: 0, revokedGrants: 0 });
+const switches = asNew();
+const seen = unseen();
 
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const signingKey = { ...privateKey.export({ format: 'jwk' }), kid: 'test', alg: 'RS256', use: 'sig' };
@@ -139,6 +142,10 @@ server.listen(0, '127.0.0.1', () => {
   server.on('request', async (request, response) => {
     if (request.url === '/-/') {
       if (request.method === 'POST') Object.assign(switches, JSON.parse(await bodyOf(request)));
+      if (request.method === 'DELETE') {
+        Object.assign(switches, asNew());
+        Object.assign(seen, unseen());
+      }
       response.setHeader('content-type', 'application/json');
       response.end(JSON.stringify({ ...seen, switches }));
       return;

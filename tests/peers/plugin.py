@@ -19,11 +19,18 @@ from tests.peers.secret_service import SecretService, commands_at_hand
 pytest_plugins = ["tests.peers.browsers", "tests.peers.jupyter_fixtures"]
 
 
-@pytest.fixture
-def oidc() -> Iterator[OidcProvider]:
-    """`oidc-provider`, fresh."""
+@pytest.fixture(scope="session")
+def oidc_server() -> Iterator[OidcProvider]:
+    """`oidc-provider`: Node takes a second to load it."""
     with oidc_provider() as server:
         yield server
+
+
+@pytest.fixture
+def oidc(oidc_server: OidcProvider) -> OidcProvider:
+    """The same as if it were new, but for its clients and people."""
+    oidc_server.reset()
+    return oidc_server
 
 
 @pytest.fixture
