@@ -54,7 +54,7 @@ def environment() -> Path:
     mark.unlink(missing_ok=True)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
-    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    pip = [str(python), "-m", "pip", "install", "-q", "--no-compile"]
     command = [*pip, "-r", "binder/requirements.txt"]
     if subprocess.run(command, cwd=ROOT, check=False, timeout=500).returncode:
         missing("What binder/ asks for", "pip install -r binder/requirements.txt")

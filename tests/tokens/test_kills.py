@@ -158,7 +158,7 @@ def test_a_login_survives_kill_9_at_any_moment(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("left", [STALE, EXPIRED], ids=["stale", "expired"])
 def test_a_login_survives_kill_9_before_each_step_of_a_refresh(
     fake: FakeServer, tmp_path: Path, left: float

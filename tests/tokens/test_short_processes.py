@@ -16,7 +16,7 @@ from tests.fakes.wire import Reply, Request
 
 pytestmark = pytest.mark.slow
 
-PROCESSES = 20
+PROCESSES = 6
 SLOW = 0.25
 """Seconds between the rotation and its answer: a process is long done with its call by then."""
 ENDINGS = {"returns": 0, "exits": 3, "fails": 1}
@@ -49,7 +49,7 @@ def stored_refresh_token(store: FileStore) -> str:
 def test_a_process_that_ends_during_a_refresh_writes_it_first(
     fake: FakeServer, tmp_path: Path, way: str
 ) -> None:
-    """Twenty of them one after the other: one rotation left unwritten would end the login."""
+    """One after the other: one rotation left unwritten would end the login."""
     store = FileStore(tmp_path)
     session = connect(fake.url, store=store)
     sign_in(session)
