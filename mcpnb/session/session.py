@@ -13,11 +13,11 @@ from mcpnb import ui as front
 from mcpnb.concurrency import ProcessBound
 from mcpnb.environment import frontend
 from mcpnb.errors import ConfigError, LoginRequired, McpnbError, detached
-from mcpnb.oauth.models import Callback, ServerConfig, Via, callback_from
+from mcpnb.oauth.models import ServerConfig, Via, callback_from
 from mcpnb.oauth.scopes import scopes_from
 from mcpnb.scrub import scrub_class, scrub_traceback
 from mcpnb.session.state import SessionInfo, Shared
-from mcpnb.session.wait import SignInWait
+from mcpnb.session.wait import SignInWait, tell_terminal
 from mcpnb.storage import TokenStore
 from mcpnb.text import redact
 from mcpnb.ui import UI
@@ -38,16 +38,21 @@ Operation = Callable[["SignedInClient"], Coroutine[Any, Any, T]]
 
 @scrub_class
 class Session(ProcessBound):
-    """One MCP server, to sign in to and to call. Thread-safe; made by `mcpnb.connect`."""
+    """One MCP server, to sign in to and to call. Thread-safe; made by `mcpnb.connect`.
+
+    Attributes:
+        server: The server's canonical URL.
+        name: Its name in the configuration, if it has one.
+        account: The label of this login, where several are stored for one server.
+        callback: How authorization responses come back where a sign-in does not choose.
+    """
 
     def __init__(self, config: ServerConfig, store: TokenStore, ui: UI | None = None) -> None:
-        """Contact nobody.
-
-        Args:
-            config: The server and how to sign in to it.
-            store: Where the login is stored.
-            ui: What shows the session.
-        """
+        """Contact nobody. The login is in `store`, or will be; `ui` shows it."""
+        self.server = config.url
+        self.name = config.name
+        self.account = config.account
+        self.callback = config.callback
         self._config = config
         self._ui = ui or front.default
         self._shared = Shared(config, store)
@@ -63,21 +68,6 @@ class Session(ProcessBound):
         self._ui.show_session(self)
 
     # What is known
-
-    @property
-    def server(self) -> str:
-        """The server's canonical URL."""
-        return self._config.url
-
-    @property
-    def name(self) -> str | None:
-        """Its name in the configuration, if it has one."""
-        return self._config.name
-
-    @property
-    def account(self) -> str | None:
-        """The label of this login, where several are stored for one server."""
-        return self._config.account
 
     def info(self) -> SessionInfo:
         """Return all that is known at this moment. Nobody is contacted, no command is run."""
@@ -150,16 +140,10 @@ class Session(ProcessBound):
         return self._shared.latest_login
 
     @property
-    def callback(self) -> Callback:
-        """How authorization responses come back where a sign-in does not choose."""
-        return self._config.callback
-
-    @property
     def login_command(self) -> str:
         """What to type on this machine to sign in. Files keep it, so it has no account's label."""
-        return f"mcpnb login {shlex.quote(redact(self._config.url))}" + (
-            " --account LABEL" if self._config.account else ""
-        )
+        account = " --account LABEL" if self.account else ""
+        return f"mcpnb login {shlex.quote(redact(self.server))}{account}"
 
     def doctor(self, *, call: bool = False, sign_in: bool | SignIn = False) -> Report:
         """Explain why signing in does not work, step by step, and what to do.
@@ -180,9 +164,8 @@ class Session(ProcessBound):
     def _observed_login(self, observer: Observer) -> Login[Session]:
         from mcpnb.login import SignInRequest
 
-        login = self.sign_in(
-            SignInRequest(callback=self._config.callback, anew=True), observer=observer
-        )
+        request = SignInRequest(callback=self.callback, anew=True)
+        login = self.sign_in(request, observer=observer)
         with contextlib.suppress(McpnbError):  # the report explains it
             login.wait_for("waiting")
             self._ui.show_login_url(
@@ -226,7 +209,7 @@ class Session(ProcessBound):
         return self.sign_in(
             SignInRequest(
                 scopes=scopes_from(scopes),
-                callback="device" if device else callback_from(via or self._config.callback),
+                callback="device" if device else callback_from(via or self.callback),
                 open_browser=open_browser,
                 timeout=timeout,
                 choose_account=choose_account,
@@ -238,9 +221,7 @@ class Session(ProcessBound):
     ) -> Login[Session]:
         """Start a sign-in as a panel, a terminal and the doctor do; see `login`.
 
-        Args:
-            request: What is asked for.
-            observer: Sees every step, secrets included.
+        The observer sees every step, secrets included.
         """
         self._shared.require_login()
         with self._shared.login_lock:
@@ -268,13 +249,12 @@ class Session(ProcessBound):
         return Login(self, request, deps, self._ui, after=after)
 
     def resume(self, page: str | None = None) -> Login[Session] | None:
-        """Go on with a sign-in that was begun before, here or elsewhere. Nobody is contacted.
+        """Go on with a sign-in that was begun before, here or elsewhere, if one is pending.
+
+        Nobody is contacted.
 
         Args:
             page: The address of a page that hands responses to a panel, where one is served.
-
-        Returns:
-            The sign-in, or `None` where none is pending.
         """
         from mcpnb.login import SignInRequest
         from mcpnb.login.pending import PendingLogins
@@ -387,7 +367,7 @@ class Session(ProcessBound):
         if await asyncio.to_thread(lambda: self.signed_in):
             return self
         if frontend() == "terminal":
-            await SignInWait(self, self._ui, 0).tell_terminal()
+            await tell_terminal(self)
         return await self.ready()
 
     # Calling

@@ -157,11 +157,11 @@ class SignInWait:
             )
         return False
 
-    async def tell_terminal(self) -> None:
-        """In a plain script, start a sign-in and print the address to open."""
-        login = await asyncio.to_thread(self._session.login)
-        with contextlib.suppress(NoSignInNeeded):
-            await asyncio.to_thread(login.wait_for, "waiting")
-        if login.state == "waiting":
-            server = redact(self._session.server)
-            sys.stdout.write(f"To sign in to {server}, open:\n{login.url}\n")
+
+async def tell_terminal(session: Session) -> None:
+    """Start a sign-in in a plain script, and print the address to open."""
+    login = await asyncio.to_thread(session.login)
+    with contextlib.suppress(NoSignInNeeded):
+        await asyncio.to_thread(login.wait_for, "waiting")
+    if login.state == "waiting":
+        sys.stdout.write(f"To sign in to {redact(session.server)}, open:\n{login.url}\n")

@@ -9,16 +9,9 @@ from typing import Any
 
 import mcp_types as mcp
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from mcpnb.calls.results import Image, ResourceContents, ToolResult, tool_error
 from mcpnb.errors import CallError, ToolError
-
-# How long an example takes says something about the machine, and nothing about these rules.
-any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -112,12 +105,6 @@ class TestData:
         assert ToolResult(raw).raw is raw
         assert ToolResult(raw).is_error
 
-    @pytest.mark.slow
-    @any_speed
-    @given(st.recursive(st.none() | st.booleans() | st.text(), st.lists, max_leaves=20))
-    def test_any_json_value_comes_back(self, value: object) -> None:
-        assert structured(value).data == value
-
 
 class TestImages:
     def test_pictures_come_as_bytes_with_their_type(self) -> None:
@@ -193,13 +180,6 @@ class TestToolErrors:
 
     def test_it_is_capped(self) -> None:
         assert len(str(tool_error("o" * 500, result("x" * 10**6, is_error=True)))) < 1_300
-
-
-@pytest.fixture(scope="module")
-def shell() -> Any:
-    """A real IPython, which keeps nothing on disk."""
-    config = Config({"HistoryManager": {"enabled": False}})
-    return InteractiveShell(config=config)  # type: ignore[no-untyped-call]
 
 
 class Page(HTMLParser):
@@ -382,25 +362,6 @@ class TestWhatAServerCannotDo:
 
         assert Image(encoded, mime_type)._repr_mimebundle_()[mime_type] == encoded
         assert Image(encoded, "IMAGE/PNG; x=y").inline == {mime_type: encoded}
-
-    @pytest.mark.slow
-    @any_speed
-    @given(
-        st.lists(st.text(), max_size=4),
-        st.recursive(
-            st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-            max_leaves=15,
-        ),
-        st.binary(max_size=20),
-    )
-    def test_nothing_it_sends_breaks_a_display(
-        self, texts: list[str], data: Any, image: bytes
-    ) -> None:
-        """Any text, data and bytes give a display, and a harmless one."""
-        content = [mcp.TextContent(text=text) for text in texts]
-        for encoded in (base64.b64encode(image).decode(), image.decode("latin-1")):
-            assert_harmless(made_of(*content, picture(encoded), structured_content=data))
 
     def test_broken_bytes_of_a_resource_break_no_display(self) -> None:
         """What is no base64 is named like any file; only `.data` fails."""

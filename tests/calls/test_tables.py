@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import sys
 from typing import Any
 
 import mcp_types as mcp
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mcpnb.calls.results import ResourceContents, ToolResult
 from mcpnb.errors import CallError
-
-# How long an example takes says something about the machine, and nothing about these rules.
-any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def result(data: object) -> ToolResult:
@@ -104,24 +98,6 @@ def test_a_big_full_table_is_made() -> None:
 def test_bytes_are_no_table() -> None:
     with pytest.raises(CallError, match="it is bytes"):
         read(mcp.BlobResourceContents(uri="data://b", blob="aGk=")).df()
-
-
-@pytest.mark.slow
-@any_speed
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["rows", "data", "columns", "a", "b"]), inner)
-        ),
-        max_leaves=12,
-    )
-)
-def test_it_is_a_table_or_an_error_of_ours(data: Any) -> None:
-    """No data make pandas raise its own errors."""
-    with contextlib.suppress(CallError):
-        assert result(data).df() is not None
 
 
 def test_a_csv_resource_is_a_table() -> None:

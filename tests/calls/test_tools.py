@@ -7,22 +7,15 @@ import copy
 import inspect
 import pydoc
 import re
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import mcp_types as mcp
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from IPython.core.completer import provisionalcompleter
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from mcpnb.calls.arguments import read_schema
 from mcpnb.calls.results import ToolResult
 from mcpnb.calls.tools import Tool, Tools
-
-# How long an example takes says something about the machine, and nothing about these rules.
-any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SEARCH = {
     "type": "object",
@@ -61,13 +54,6 @@ class Server:
 @pytest.fixture
 def server() -> Server:
     return Server()
-
-
-@pytest.fixture(scope="module")
-def shell() -> Any:
-    """A real IPython, which keeps nothing on disk."""
-    config = Config({"HistoryManager": {"enabled": False}})
-    return InteractiveShell(config=config)  # type: ignore[no-untyped-call]
 
 
 class TestCalling:
@@ -380,19 +366,6 @@ class TestTheList:
         assert "… 700 more rows not shown" in tools._repr_html_()
 
 
-KEYWORDS = ["type", "properties", "required", "enum", "anyOf", "$ref", "items", "const", "default"]
-KEYWORDS += ["description", "string", "object", "#/properties", "class"]
-
-
-def nobody(name: str, arguments: dict[str, Any]) -> NoReturn:
-    raise AssertionError(f"{name} was called with {arguments}")
-
-
-def unvalidated(schema: Any) -> Tool:
-    # Unvalidated: what the SDK lets through today need not be all that it lets through tomorrow.
-    return Tool(mcp.Tool.model_construct(name="search", input_schema=schema), nobody, nobody)
-
-
 def annotation(schema: Any, **root: Any) -> Any:
     arguments = read_schema({"type": "object", "properties": {"x": schema}, **root})
     return arguments.signature.parameters["x"].annotation
@@ -400,7 +373,7 @@ def annotation(schema: Any, **root: Any) -> Any:
 
 class TestSignatures:
     def test_required_ones_come_first_with_their_types(self) -> None:
-        assert str(inspect.signature(unvalidated(SEARCH))) == (
+        assert str(read_schema(SEARCH).signature) == (
             "(query: str, limit: int = 10, from_: str | None = None, max_hits: float = ..., "
             "exact: bool = ...)"
         )
@@ -487,27 +460,3 @@ class TestSignatures:
         fan = {"anyOf": [{"$ref": "#/$defs/a"}] * 8}
 
         assert annotation({"$ref": "#/$defs/a"}, **{"$defs": {"a": fan}}) is Any
-
-    @pytest.mark.slow
-    @any_speed
-    @given(
-        st.recursive(
-            st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
-            lambda inner: (
-                st.lists(inner, max_size=4)
-                | st.dictionaries(
-                    st.sampled_from(KEYWORDS) | st.text(max_size=5),
-                    inner | st.sampled_from(["string", "array", "object", "#/properties/class"]),
-                )
-            ),
-            max_leaves=30,
-        )
-    )
-    def test_no_schema_is_too_strange(self, schema: Any) -> None:
-        """Whatever a server sends as a schema, there is a tool with help and a table."""
-        strange = unvalidated(schema)
-        tools = Tools([strange])
-
-        assert isinstance(inspect.signature(strange), inspect.Signature)
-        assert all(str(part) for part in (strange.__doc__, repr(strange), repr(tools)))
-        assert tools._repr_html_()

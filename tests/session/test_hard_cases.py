@@ -1,23 +1,20 @@
-"""What a reviewer tried: proxies, forks, lost keys, full disks, names that lead elsewhere."""
+"""What a reviewer tried: proxies, lost keys, wrong arguments, names that lead elsewhere."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 import mcpnb
 from mcpnb import errors
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import Secret
-from mcpnb.stores import FileStore, MemoryStore, RecordName
-from tests.fakes.people import answer_of, connect, refresh_tokens, sign_in, until, waiting
+from mcpnb.stores import FileStore, MemoryStore
+from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 
@@ -36,36 +33,6 @@ def test_a_proxy_never_sees_calls_of_this_machine(
     assert session.call("echo", text="direct").text == "direct"
 
     assert proxy.requests == []
-
-
-@pytest.mark.threat("dns-rebinding-of-the-server")
-def test_a_name_that_changes_its_mind_does_not_open_the_inside(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """DNS rebinding: public at first, private when metadata is followed."""
-    answers = {"evil.example": ["93.184.216.34", "10.0.0.1"], "inside.example": ["127.0.0.1"] * 2}
-
-    def resolve(host: str, port: int, **_: Any) -> list[Any]:
-        address = answers[host].pop(0)
-        return [(2, 1, 6, "", (address, port))]
-
-    monkeypatch.setattr("socket.getaddrinfo", resolve)
-    connected: list[str] = []
-
-    def connect_to(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:  # noqa: ARG001
-        connected.append(request.url.host)
-        return httpx.Response(404, request=request, content=iter(()))  # not read yet
-
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", connect_to)
-    http = Http("https://evil.example/mcp")
-    assert http.get("https://evil.example/a").status == 404
-
-    for url in ("https://evil.example/b", "https://inside.example/register"):
-        with pytest.raises(errors.ProtocolError, match="private"):
-            http.get(url)
-
-    assert connected == ["93.184.216.34"]
-    http.close()
 
 
 @pytest.mark.threat("idna-lookalike")
@@ -96,22 +63,15 @@ def test_configured_credentials_stay_together(
         'client_id = "a"\nclient_secret_env_var = "WORK_SECRET"\nissuer = "https://old.example"\n'
     )
     monkeypatch.setenv("WORK_SECRET", "secret-of-a")
-    gives: list[dict[str, Any]] = [
-        {},
-        {"client_id": "b", "issuer": "https://new.example"},
-        {"issuer": "https://new.example"},
-    ]
+    new = "https://new.example"
+    gives: list[dict[str, Any]] = [{}, {"client_id": "b", "issuer": new}, {"issuer": new}]
     plain, other, moved = (
         mcpnb.connect("work", config=config, store=MemoryStore(), **given)._config  # noqa: SLF001
         for given in gives
     )
 
     assert (plain.client_secret, plain.issuer) == (Secret("secret-of-a"), "https://old.example")
-    assert (other.client_id, other.client_secret, other.issuer) == (
-        "b",
-        None,
-        "https://new.example",
-    )
+    assert (other.client_id, other.client_secret, other.issuer) == ("b", None, new)
     assert moved.client_secret is None
 
 
@@ -129,36 +89,6 @@ def test_a_login_whose_key_is_lost_can_be_forgotten_and_made_anew(
     assert session.status == "none"
     sign_in(session)
     assert session.call("echo", text="again").text == "again"
-
-
-class FullDisk(MemoryStore):
-    """Has room for a number of writes only."""
-
-    room = 1000
-
-    def write(self, key: RecordName, record: dict[str, Any]) -> None:
-        self.room -= 1
-        if self.room < 0:
-            raise errors.StoreError("No space left on device.")
-        super().write(key, record)
-
-
-def test_a_full_disk_costs_no_rotation(fake: FakeServer) -> None:
-    """The refresh token is not given away where its successor cannot be written."""
-    store = FullDisk()
-    session = connect(fake.url, store=store)
-    sign_in(session)
-    fake.expire()
-    store.room = 0
-
-    with pytest.raises(errors.StoreError):
-        session.call("echo", text="no room")
-    assert refresh_tokens(fake) == []
-
-    store.room = 1  # enough to try, and none for the result
-    assert session.call("echo", text="from memory").text == "from memory"
-    assert session.call("echo", text="still").text == "still"
-    assert len(refresh_tokens(fake)) == 1
 
 
 def test_until_waiting_is_content_with_more(fake: FakeServer) -> None:
@@ -210,32 +140,6 @@ def test_the_next_sign_in_gets_the_port_of_the_last(fake: FakeServer) -> None:
         login.cancel()
 
 
-def _call_in_child(session: mcpnb.Session, results: Any) -> None:
-    results.put(session.call("echo", text="child").text)
-
-
-@pytest.mark.threat("session-forked")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_makes_a_connection_of_its_own(fake: FakeServer, tmp_path: Path) -> None:
-    """Multiprocessing's way on Linux: threads and connections of the parent are not there."""
-    session = connect(fake.url, store=FileStore(tmp_path))
-    sign_in(session)
-    session.call("echo", text="parent")
-    fake.expire()
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    child = context.Process(target=_call_in_child, args=(session, results))
-    child.start()
-    try:
-        assert results.get(timeout=20) == "child"
-    finally:
-        child.join(timeout=10)
-        child.kill()
-    assert session.call("echo", text="parent again").text == "parent again"
-    assert len(refresh_tokens(fake)) == 1
-
-
 @pytest.mark.slow
 def test_a_timeout_covers_all_of_a_call(fake: FakeServer) -> None:
     """Connecting and listing the tools, too."""
@@ -249,16 +153,6 @@ def test_a_timeout_covers_all_of_a_call(fake: FakeServer) -> None:
     finally:
         release.set()
     assert session.call("echo", text="later").text == "later"
-
-
-def test_a_logout_ends_although_the_server_cannot_be_reached(fake: FakeServer) -> None:
-    """And says that nobody confirmed it."""
-    session = connect(fake.url)
-    sign_in(session)
-    fake.script("/revoke", Reply(drop=True))
-
-    assert session.logout() is False
-    until(lambda: session.status == "none")
 
 
 @pytest.mark.parametrize(

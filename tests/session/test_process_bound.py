@@ -8,8 +8,7 @@ import multiprocessing
 import os
 import pickle
 import socket
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,14 +17,26 @@ import mcpnb
 from mcpnb import concurrency, errors
 from mcpnb.login.loopback import LoopbackListener, page
 from mcpnb.login.loopback import Reply as Shown
-from mcpnb.stores import FileStore, MemoryStore
 from tests import figures
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import answer_of, connect, free_port, refresh_tokens, sign_in, waiting
 from tests.fakes.server import FakeServer
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-threads = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+@pytest.fixture
+def session(fake: FakeServer) -> mcpnb.Session:
+    """Somebody signed in."""
+    made = connect(fake.url)
+    sign_in(made)
+    return made
+
+
+def forks(test: Callable[..., None]) -> Any:
+    """Mark a test that forks this process, though it has threads."""
+    warning = "ignore:This process .* is multi-threaded:DeprecationWarning"
+    skipped = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    return skipped(pytest.mark.filterwarnings(warning)(test))
+
 
 HOLDERS: dict[str, Callable[[mcpnb.Session], Any]] = {
     "session": lambda session: session,
@@ -39,12 +50,17 @@ HOLDERS: dict[str, Callable[[mcpnb.Session], Any]] = {
 }
 
 
-def in_a_fork(work: Callable[[], Any]) -> str:
-    """Do it in a forked child, as multiprocessing does on Linux; give what came of it, as text."""
+@contextlib.contextmanager
+def forked(work: Callable[[], Any]) -> Iterator[Any]:
+    """Do something in a forked child, as multiprocessing does on Linux; give a queue.
+
+    It gets a word when the child begins, and then what came of the work, as text.
+    """
     context = multiprocessing.get_context("fork")
     said = context.Queue()
 
     def run() -> None:
+        said.put("begun")
         try:
             said.put(f"{work()}")
         except BaseException as error:  # noqa: BLE001  it is reported
@@ -53,19 +69,24 @@ def in_a_fork(work: Callable[[], Any]) -> str:
     child = context.Process(target=run)
     child.start()
     try:
-        return str(said.get(timeout=20))
+        assert said.get(timeout=20) == "begun"
+        yield said
     finally:
         child.join(timeout=10)
         child.kill()
 
 
+def in_a_fork(work: Callable[[], Any]) -> str:
+    """Do something in a forked child; give what came of it, as text."""
+    with forked(work) as said:
+        return str(said.get(timeout=20))
+
+
 @pytest.mark.threat("session-pickled")
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_no_holder_of_a_login_can_be_pickled(fake: FakeServer, holder: str) -> None:
+def test_no_holder_of_a_login_can_be_pickled(session: mcpnb.Session, holder: str) -> None:
     """Nor sent to another process or a cluster's workers; the error says what to do instead."""
     figures.add("attacks tried")
-    session = connect(fake.url)
-    sign_in(session)
     held = HOLDERS[holder](session)
 
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -75,8 +96,7 @@ def test_no_holder_of_a_login_can_be_pickled(fake: FakeServer, holder: str) -> N
 
 
 @pytest.mark.threat("session-pickled")
-def test_a_process_that_is_spawned_is_not_given_one(fake: FakeServer) -> None:
-    session = connect(fake.url)
+def test_a_process_that_is_spawned_is_not_given_one(session: mcpnb.Session) -> None:
     figures.add("attacks tried")
     child = multiprocessing.get_context("spawn").Process(target=print, args=(session,))
 
@@ -85,11 +105,10 @@ def test_a_process_that_is_spawned_is_not_given_one(fake: FakeServer) -> None:
 
 
 @pytest.mark.threat("session-pickled")
-def test_a_result_leaves_without_the_token_that_got_it(fake: FakeServer) -> None:
+def test_a_result_leaves_without_the_token_that_got_it(
+    session: mcpnb.Session,
+) -> None:
     """A notebook caches results, and sends them to workers."""
-    session = connect(fake.url)
-    sign_in(session)
-
     pickled = pickle.dumps(session.call("echo", text="kept"))
 
     assert session.access_token().encode() not in pickled
@@ -98,11 +117,9 @@ def test_a_result_leaves_without_the_token_that_got_it(fake: FakeServer) -> None
 
 @pytest.mark.threat("session-copied")
 @pytest.mark.parametrize("holder", [h for h in HOLDERS if h not in ("tools", "tool")])
-def test_a_copy_is_the_same_thing(fake: FakeServer, holder: str) -> None:
+def test_a_copy_is_the_same_thing(session: mcpnb.Session, holder: str) -> None:
     """Two that refresh one login by themselves would lose it to each other."""
     figures.add("attacks tried")
-    session = connect(fake.url)
-    sign_in(session)
     held = HOLDERS[holder](session)
 
     assert copy.copy(held) is held
@@ -110,9 +127,7 @@ def test_a_copy_is_the_same_thing(fake: FakeServer, holder: str) -> None:
 
 
 @pytest.mark.threat("session-copied")
-def test_copied_sessions_refresh_once(fake: FakeServer) -> None:
-    session = connect(fake.url)
-    sign_in(session)
+def test_copied_sessions_refresh_once(fake: FakeServer, session: mcpnb.Session) -> None:
     one, other = copy.deepcopy([session, session.options(timeout=5)])
     tool = copy.copy(session.tools())[0]
     fake.expire()
@@ -123,15 +138,28 @@ def test_copied_sessions_refresh_once(fake: FakeServer) -> None:
     assert len(refresh_tokens(fake)) == 1
 
 
+@forks
+@pytest.mark.threat("session-forked")
+def test_a_forked_child_makes_a_connection_of_its_own(fake: FakeServer, kernel: Kernel) -> None:
+    """Multiprocessing's way on Linux: threads and connections of the parent are not there."""
+    session = kernel()
+    sign_in(session)
+    session.call("echo", text="parent")
+    fake.expire()
+
+    assert in_a_fork(lambda: session.call("echo", text="child").text) == "child"
+    assert session.call("echo", text="parent again").text == "parent again"
+    assert len(refresh_tokens(fake)) == 1
+
+
 @pytest.mark.slow
 @forks
-@threads
 @pytest.mark.threat("session-forked")
-def test_a_login_in_memory_is_not_renewed_by_a_forked_child(fake: FakeServer) -> None:
+def test_a_login_in_memory_is_not_renewed_by_a_forked_child(
+    fake: FakeServer, session: mcpnb.Session
+) -> None:
     """Each would present the refresh token that the other has spent: the server ends both."""
     figures.add("attacks tried")
-    session = connect(fake.url, store=MemoryStore())
-    sign_in(session)
     assert in_a_fork(lambda: session.call("echo", text="child").text) == "child"
     fake.expire()
 
@@ -145,14 +173,10 @@ def test_a_login_in_memory_is_not_renewed_by_a_forked_child(fake: FakeServer) ->
 
 @pytest.mark.slow
 @forks
-@threads
 @pytest.mark.threat("session-forked")
-def test_a_forked_child_can_sign_in_by_itself(fake: FakeServer) -> None:
-    session = connect(fake.url, store=MemoryStore())
-    sign_in(session)
-
+def test_a_forked_child_can_sign_in_by_itself(fake: FakeServer, session: mcpnb.Session) -> None:
     def own() -> str:
-        mine = connect(fake.url, store=MemoryStore())
+        mine = connect(fake.url)
         sign_in(mine)
         fake.expire()  # of the child's copy of the fake: the parent's goes on
         return mine.call("echo", text="own").text
@@ -162,7 +186,6 @@ def test_a_forked_child_can_sign_in_by_itself(fake: FakeServer) -> None:
 
 
 @forks
-@threads
 @pytest.mark.threat("fork-with-a-port")
 def test_a_forked_child_does_not_keep_the_port_of_the_sign_in() -> None:
     """A pool of workers outlives it: a browser would wait there for an answer, for ever."""
@@ -171,28 +194,15 @@ def test_a_forked_child_does_not_keep_the_port_of_the_sign_in() -> None:
     listener = LoopbackListener(port)
     listener.listen(f"http://127.0.0.1:{port}/callback", lambda _: Shown("done"))
 
-    context = multiprocessing.get_context("fork")
-    begun, looked = context.Event(), context.Event()
-
-    def live_on() -> None:
-        begun.set()
-        looked.wait(20)
-
-    child = context.Process(target=live_on)
-    child.start()
-    try:
-        assert begun.wait(20)
+    looked = multiprocessing.get_context("fork").Event()
+    with forked(lambda: looked.wait(20)):
         listener.close()
         with socket.socket() as browser:
             assert browser.connect_ex(("127.0.0.1", port)) != 0
-    finally:
         looked.set()
-        child.join(timeout=10)
-        child.kill()
 
 
 @forks
-@threads
 @pytest.mark.threat("fork-amid-a-sign-in")
 def test_a_forked_child_follows_the_sign_in_that_its_parent_waits_for(
     fake: FakeServer, kernel: Kernel
@@ -215,14 +225,13 @@ def test_a_forked_child_follows_the_sign_in_that_its_parent_waits_for(
 
 
 @forks
-@threads
 @pytest.mark.threat("fork-amid-a-lock")
 def test_a_forked_child_waits_for_no_lock_of_a_thread_that_it_has_not(
-    fake: FakeServer, folder: Path
+    kernel: Kernel,
 ) -> None:
     """All that a call takes, held by other threads of the parent at just that moment."""
     figures.add("attacks tried")
-    session = connect(fake.url, store=FileStore(folder))
+    session = kernel()
     sign_in(session)
     session.call("echo", text="parent")
     with contextlib.ExitStack() as held:
@@ -275,7 +284,6 @@ def _denied(_: int) -> None:
 
 
 @forks
-@threads
 @pytest.mark.threat("error-pickled")
 def test_a_pool_is_told_of_it() -> None:
     with multiprocessing.get_context("fork").Pool(1) as pool:

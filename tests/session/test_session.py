@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import io
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +18,24 @@ import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore, MemoryStore
 from tests.fakes.mcp import answer_method, answer_to
-from tests.fakes.people import answer_of, connect, query_of, refresh_tokens, sign_in, until
+from tests.fakes.people import (
+    answer_of,
+    connect,
+    query_of,
+    refresh_tokens,
+    sign_in,
+    until,
+    waiting,
+)
 from tests.fakes.server import FakeServer
+
+
+@pytest.fixture
+def session(fake: FakeServer) -> mcpnb.Session:
+    """Somebody signed in."""
+    made = connect(fake.url)
+    sign_in(made)
+    return made
 
 
 def test_connecting_contacts_nobody(fake: FakeServer) -> None:
@@ -35,11 +48,8 @@ def test_connecting_contacts_nobody(fake: FakeServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_session_says_in_one_line_how_it_stands(fake: FakeServer) -> None:
+def test_a_session_says_in_one_line_how_it_stands(fake: FakeServer, session: mcpnb.Session) -> None:
     """And never a secret."""
-    session = connect(fake.url)
-    sign_in(session)
-
     line = repr(session)
 
     assert re.search(r"signed in, (59|60) min left, renews itself, in memory only", line)
@@ -106,10 +116,10 @@ def test_another_session_of_the_same_login_notices_a_sign_out(fake: FakeServer) 
         other.call("echo", text="late")
 
 
-def test_a_view_with_other_options_is_the_same_session(fake: FakeServer) -> None:
+def test_a_view_with_other_options_is_the_same_session(
+    fake: FakeServer, session: mcpnb.Session
+) -> None:
     """It shares the login and the connection; only its calls differ."""
-    session = connect(fake.url)
-    sign_in(session)
     view = session.options(timeout=20)
 
     view.call("echo", text="a")
@@ -121,11 +131,8 @@ def test_a_view_with_other_options_is_the_same_session(fake: FakeServer) -> None
 
 
 def test_who_has_looked_at_the_tools_need_not_have_them_listed_for_a_call(
-    fake: FakeServer,
+    fake: FakeServer, session: mcpnb.Session
 ) -> None:
-    session = connect(fake.url)
-    sign_in(session)
-
     session.tools()
     assert session.call("echo", text="hello").text == "hello"
 
@@ -133,49 +140,13 @@ def test_who_has_looked_at_the_tools_need_not_have_them_listed_for_a_call(
     assert methods.count("tools/list") == 1
 
 
-@pytest.mark.slow
-def test_the_line_for_run_all_goes_on_when_signed_in(
-    fake: FakeServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`await mcpnb.connect(url)`: the address is said, and the wait ends with the sign-in."""
-    session = connect(fake.url)
-    came_back = threading.Thread(target=lambda: _follow(session))
-    came_back.start()
-
-    async def run_all() -> mcpnb.Session:
-        return await session
-
-    try:
-        assert asyncio.run(asyncio.wait_for(run_all(), 20)) is session
-    finally:
-        came_back.join(timeout=10)
-    assert session.signed_in
-    assert "/authorize?" in capsys.readouterr().out
-
-
-def _follow(session: mcpnb.Session) -> None:
-    urls: list[str] = []
-
-    def seen() -> bool:
-        login = session.latest_login
-        if login is not None and login.url is not None and login.state == "waiting":
-            urls.append(login.url)
-        return bool(urls)
-
-    until(seen)
-    login = session.login()
-    login.submit(answer_of(urls[0]))
-
-
 def test_waiting_for_a_sign_in_that_fails_says_why(fake: FakeServer) -> None:
     """`wait` ends with the failure, not with its own time-out."""
     fake.authorize_error = {"error": "access_denied"}
     session = connect(fake.url)
-    login = session.login()
-    login.wait_for("waiting", timeout=10)
-    assert login.url is not None
+    login, url = waiting(session)
     with pytest.raises(errors.LoginDenied):
-        login.submit(answer_of(login.url))
+        login.submit(answer_of(url))
 
     with pytest.raises(errors.LoginDenied):
         session.wait(timeout=10)
@@ -189,19 +160,16 @@ def test_waiting_has_an_end(fake: FakeServer) -> None:
 
 def test_what_says_so_holds_no_address_with_a_state(fake: FakeServer) -> None:
     """Tracebacks are saved with notebooks, and the address is the login's to show."""
-    login = connect(fake.url).login()
-    try:
-        login.wait_for("waiting", timeout=10)
-        with pytest.raises(errors.LoginTimeout) as caught:
-            login.wait(timeout=0)
-        said = str(caught.value) + repr(caught.value)
-        (state,) = query_of(str(login.url))["state"]
-        assert state not in said
-        assert "state=" not in said
-        assert "/authorize" not in said
-        assert "continues" in said
-    finally:
-        login.cancel()
+    login, url = waiting(connect(fake.url))
+    with pytest.raises(errors.LoginTimeout) as caught:
+        login.wait(timeout=0)
+    login.cancel()
+    said = str(caught.value) + repr(caught.value)
+    (state,) = query_of(url)["state"]
+    assert state not in said
+    assert "state=" not in said
+    assert "/authorize" not in said
+    assert "continues" in said
 
 
 @pytest.mark.parametrize("store", ["file", "auto"])
@@ -223,12 +191,6 @@ class TestInVoila:
     def voila(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
 
-    @pytest.fixture
-    def configure(self, world: Path) -> Callable[[str], object]:
-        folder = world / "xdg" / "config" / "mcpnb"
-        folder.mkdir(parents=True)
-        return (folder / "config.toml").write_text
-
     def test_logins_are_kept_in_memory(self, fake: FakeServer, world: Path) -> None:
         session = mcpnb.connect(fake.url, callback_port=0)
         assert session.info().in_memory
@@ -236,15 +198,15 @@ class TestInVoila:
         sign_in(session)
         assert list((world / "mcpnb").glob("*")) == []
 
-    def test_unless_the_call_says_where(self, fake: FakeServer, tmp_path: Path) -> None:
+    def test_unless_the_call_or_the_configuration_says_where(
+        self, fake: FakeServer, world: Path, tmp_path: Path
+    ) -> None:
         assert not mcpnb.connect(fake.url, store="file").info().in_memory
         store = FileStore(tmp_path)
         assert mcpnb.connect(fake.url, store=store).store is store
-
-    def test_or_the_configuration_does(
-        self, fake: FakeServer, configure: Callable[[str], object]
-    ) -> None:
-        configure('mcp_oauth_credentials_store = "file"\n')
+        folder = world / "xdg" / "config" / "mcpnb"
+        folder.mkdir(parents=True)
+        (folder / "config.toml").write_text('mcp_oauth_credentials_store = "file"\n')
         assert not mcpnb.connect(fake.url).info().in_memory
 
     def test_elsewhere_they_are_kept_on_disk(
@@ -268,12 +230,10 @@ def test_a_sign_in_under_way_is_given_again(fake: FakeServer) -> None:
 
 
 def test_arguments_that_have_no_json_form_are_refused_before_anything_is_sent(
-    fake: FakeServer,
+    fake: FakeServer, session: mcpnb.Session
 ) -> None:
     """NumPy's values and dates have one; an open file has none."""
     numpy = pytest.importorskip("numpy")
-    session = connect(fake.url)
-    sign_in(session)
     session.call("echo", text="first")
     sent = len(fake.asked("/mcp"))
 
