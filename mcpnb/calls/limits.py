@@ -26,12 +26,7 @@ _REFERENCES = frozenset({"$dynamicRef", "$recursiveRef", "$ref"})
 
 
 def _unknown_inside(library: str, guard: str) -> CallError:
-    """Return the error for a library whose inside has changed: a guard that sees nothing is none.
-
-    Args:
-        library: Its distribution.
-        guard: What mcpnb could not do, as the end of a sentence.
-    """
+    # A guard that sees nothing is none.
     return CallError(
         f"mcpnb does not know the inside of {library} {version(library)}, and could not {guard}. "
         f"Update mcpnb, or install an older {library}."
@@ -177,18 +172,15 @@ def _ends(schema: Any, content: Any) -> bool:
         work = len(json.dumps(schema)) * len(json.dumps(content))
     except (TypeError, ValueError, RecursionError):
         return False
-    found = list(_keywords(schema))
-    # A single reference cannot fan out.
-    few = sum(keyword in _REFERENCES for keyword in found) <= 1
-    return work <= _MOST_WORK and few and not _ENDLESS.intersection(found)
-
-
-def _keywords(schema: Any) -> Iterator[str]:
+    keywords: list[str] = []
     waiting = [schema]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
-            yield from (key for key in node if isinstance(key, str))
+            keywords += node
             waiting += node.values()
         elif isinstance(node, list):
             waiting += node
+    # A single reference cannot fan out.
+    few = sum(keyword in _REFERENCES for keyword in keywords) <= 1
+    return work <= _MOST_WORK and few and not _ENDLESS.intersection(keywords)

@@ -8,7 +8,7 @@ import contextlib
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mcpnb.calls.arguments import Verbatim
 from mcpnb.calls.client import SignedInClient, connected, translate, within
 from mcpnb.calls.progress import Progress, Reports
-from mcpnb.calls.results import ToolResult, all_pages, tool_error
+from mcpnb.calls.results import ResourceContents, ToolResult, tool_error
 from mcpnb.calls.tools import Listing
 from mcpnb.concurrency import ForkSafeLock
 from mcpnb.errors import CallError, CallTimeout, detached
@@ -170,11 +170,21 @@ class LiveClient:
             listing = await self._listed_again(client)
         return listing.advice(tool)
 
-    def listed(self, client: SignedInClient, tools: list[mcp_types.Tool]) -> None:
-        """Note that somebody has just listed all tools: no call needs to list them."""
+    async def tools(self, client: SignedInClient, **options: Any) -> list[mcp_types.Tool]:
+        """List all tools. No call needs to list them after that."""
+        tools = await _all_pages(partial(client.list_tools, **options), "tools")
         done: asyncio.Future[Listing] = asyncio.get_running_loop().create_future()
         done.set_result(Listing(tools, complete=True))
         self._listing = (client, done)
+        return tools
+
+    async def resources(self, client: SignedInClient) -> list[mcp_types.Resource]:
+        """List all resources."""
+        return await _all_pages(client.list_resources, "resources")
+
+    async def read(self, client: SignedInClient, uri: str) -> ResourceContents:
+        """Read one resource."""
+        return ResourceContents(await client.read_resource(uri), uri)
 
     async def _listed_once(self, client: SignedInClient) -> Listing:
         """List the tools once for a connection, before its first call.
@@ -188,10 +198,14 @@ class LiveClient:
         return await asyncio.shield(listing[1])
 
     async def _listed_again(self, client: SignedInClient) -> Listing:
-        tools = await asyncio.create_task(_all_tools(client))
-        if tools is not None:
-            self.listed(client, tools)
+        # In a task, and so in a context, of its own: what it meets is not the call's outcome.
+        with contextlib.suppress(Exception):
+            await asyncio.create_task(self._listed_anew(client))
         return await self._listed_once(client)
+
+    async def _listed_anew(self, client: SignedInClient) -> None:
+        current_outcome.set(Outcome())
+        await self.tools(client, cache_mode="refresh")
 
     # The connection
 
@@ -280,9 +294,6 @@ class LiveClient:
             await owner
 
 
-# In a task, and so in a context, of their own: what these requests meet is not the call's outcome.
-
-
 async def _first_page(client: SignedInClient) -> Listing:
     current_outcome.set(Outcome())
     with contextlib.suppress(Exception):
@@ -291,8 +302,18 @@ async def _first_page(client: SignedInClient) -> Listing:
     return Listing((), complete=False)
 
 
-async def _all_tools(client: SignedInClient) -> list[mcp_types.Tool] | None:
-    current_outcome.set(Outcome())
-    with contextlib.suppress(Exception):
-        return await all_pages(partial(client.list_tools, cache_mode="refresh"), "tools")
-    return None
+# A server that always names a further page would be asked for ever.
+_PAGES = 200
+
+
+async def _all_pages(fetch: Callable[..., Awaitable[Any]], member: str) -> list[Any]:
+    """Return all items of a list, page by page, from a verb of the client that takes ``cursor``."""
+    found: list[Any] = []
+    cursor: str | None = None
+    for _ in range(_PAGES):
+        page = await fetch(cursor=cursor)
+        found += getattr(page, member)
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    return found

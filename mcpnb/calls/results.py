@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
         ReadResourceResult,
         TextResourceContents,
     )
-
-    from mcpnb.calls.client import SignedInClient
 
 
 _IMAGES = 8
@@ -407,25 +404,3 @@ def tool_error(name: str, result: ToolResult) -> ToolError:
         words = display.json_line(result.data, _ERROR_TEXT)
     why = f": {quote(words, _ERROR_TEXT)}" if words else " and did not say why."
     return ToolError(f"The tool {quote(name, 100)} reported an error{why}", result=result)
-
-
-# A server that always names a further page would be asked for ever.
-_PAGES = 200
-
-
-async def all_pages(fetch: Callable[..., Awaitable[Any]], member: str) -> list[Any]:
-    """Return all items of a list, page by page, from a verb of the client that takes ``cursor``."""
-    found: list[Any] = []
-    cursor: str | None = None
-    for _ in range(_PAGES):
-        page = await fetch(cursor=cursor)
-        found += getattr(page, member)
-        cursor = page.next_cursor
-        if not cursor:
-            break
-    return found
-
-
-async def read_resource(client: SignedInClient, uri: str) -> ResourceContents:
-    """Read one resource."""
-    return ResourceContents(await client.read_resource(uri), uri)

@@ -425,21 +425,15 @@ class Session(ProcessBound):
 
     def resources(self) -> list[Any]:
         """List the server's resources, all pages, as the SDK's own values."""
-        from mcpnb.calls.results import all_pages
-
-        return self._wait_for(lambda client: all_pages(client.list_resources, "resources"))
+        return self._wait_for(self._shared.live.resources)
 
     def read(self, uri: str) -> ResourceContents:
         """Read a resource."""
-        from mcpnb.calls.results import read_resource
-
-        return self._wait_for(lambda client: read_resource(client, uri))
+        return self._wait_for(lambda client: self._shared.live.read(client, uri))
 
     async def aread(self, uri: str) -> ResourceContents:
         """Read a resource: the async twin of `read`."""
-        from mcpnb.calls.results import read_resource
-
-        return await self._await(lambda client: read_resource(client, uri))
+        return await self._await(lambda client: self._shared.live.read(client, uri))
 
     def client(self, **options: Any) -> AbstractAsyncContextManager[SignedInClient]:
         """Return the whole MCP SDK client, signed in, for the loop it is used on.
@@ -479,11 +473,9 @@ class Session(ProcessBound):
         )
 
     async def _list_tools(self, client: SignedInClient) -> Tools:
-        from mcpnb.calls.results import all_pages
         from mcpnb.calls.tools import Tool, Tools
 
-        found = await all_pages(client.list_tools, "tools")
-        self._shared.live.listed(client, found)
+        found = await self._shared.live.tools(client)
         return Tools(Tool(raw, self.call, self.acall) for raw in found)
 
     def _wait_for(self, operation: Operation[T]) -> T:

@@ -148,14 +148,11 @@ class Shared(ProcessBound):
     @property
     def auth(self) -> BearerAuth:
         """The one `httpx.Auth` for all who call this server."""
-        if self._auth is None:
-            # Loads the HTTP libraries: most terminal commands need none.
-            from mcpnb.tokens.auth import BearerAuth
+        from mcpnb.tokens.auth import BearerAuth  # loads the HTTP libraries
 
-            source = self.source
-            with self._lock:
-                if self._auth is None:
-                    self._auth = BearerAuth(source, self.helper)
+        source = self.source
+        with self._lock:
+            self._auth = self._auth or BearerAuth(source, self.helper)
         return self._auth
 
     async def settle(self) -> None:
@@ -249,14 +246,13 @@ class Shared(ProcessBound):
             record = source.record()
         except (ConfigError, StoreError) as error:  # a ConfigError: MCPNB_STORE_KEY is no key
             return replace(info, problem=error, readable=False)
+        info = replace(info, wanted_scopes=source.wanted or ())
         try:
             location = self.store.location(info.record_name)
             protected_by = self.store.protected_by(info.record_name)
+            info = replace(info, location=location, protected_by=protected_by)
         except (ConfigError, StoreError) as error:
             info = replace(info, problem=error)
-        else:
-            info = replace(info, location=location, protected_by=protected_by)
-        info = replace(info, wanted_scopes=source.wanted or ())
         if record is None:
             return info
         return replace(
