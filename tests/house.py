@@ -64,7 +64,7 @@ HOMES = {
     "nest_asyncio2": {"session"},
     "pandas": {"calls"},
     "platformdirs": {"config", "storage"},
-    "qrcode": {"login"},
+    "qrcode": {"text"},
     "rich": {"cli"},
     "tomlkit": {"config"},
     "truststore": {"oauth"},

@@ -320,11 +320,11 @@ class _View:
 
 
 def _draw(url: str) -> None:
-    from mcpnb.login.qr import as_text
+    from mcpnb.text import qr_code
 
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     try:
-        drawn = as_text(url, colour=colour)
+        drawn = qr_code(url, colour=colour)
     except ValueError:
         drawn = "(The address is too long for a QR code.)"
     click.echo(f"\n{drawn}", err=True, color=colour)

@@ -1,7 +1,8 @@
 """Signing in: from the address of a server to a stored login."""
 
+from mcpnb.login.answers import complete
 from mcpnb.login.login import Login
-from mcpnb.login.progress import Observer, State
-from mcpnb.login.request import Deps, SignInRequest
+from mcpnb.login.progress import State
+from mcpnb.login.request import Deps, Observer, SignInRequest
 
-__all__ = ["Deps", "Login", "Observer", "SignInRequest", "State"]
+__all__ = ["Deps", "Login", "Observer", "SignInRequest", "State", "complete"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from dataclasses import replace
 
 from mcpnb.errors import (
     AnswerRefused,
@@ -15,89 +15,44 @@ from mcpnb.errors import (
     LoginDenied,
     LoginError,
     McpnbError,
+    NewerFormat,
     ProtocolError,
+    StoreBusy,
     StoreError,
     detached,
 )
 from mcpnb.login.loopback import Reply
 from mcpnb.login.pending import PendingLogin, PendingRequest
 from mcpnb.login.progress import Progress
-from mcpnb.login.request import Deps
+from mcpnb.login.request import Deps, SignInRequest
 from mcpnb.oauth import client
 from mcpnb.oauth.authorization import AuthorizationRequest, ValidatedResponse, validate_response
 from mcpnb.oauth.credentials import Tokens
+from mcpnb.text import quote
+from mcpnb.tokens import TokenSource
 
 _MOST_IGNORED = 8
 """Reasons that are shown; they may quote the response."""
-
-
-class Completion:
-    """The last step of a sign-in: the tokens become the stored login."""
-
-    def __init__(self, deps: Deps, progress: Progress) -> None:
-        self._deps = deps
-        self._progress = progress
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def exchanging(self) -> Iterator[None]:
-        """Send a token request within: the connections stay open as long."""
-        with self._lock:
-            yield
-
-    def close(self) -> None:
-        """Close the connections, once a token request under way has ended."""
-        with self._lock:
-            self._deps.http.close()
-
-    def store(self, request: PendingRequest, tokens: Tokens) -> None:
-        """Store the login, unless nobody wants it any more: then revoke it.
-
-        Raises:
-            LoginCancelled: It was cancelled, or somebody signed out, during the exchange.
-            StoreError: It could not be stored. It is revoked.
-        """
-        deps = self._deps
-        record = client.login_record(request, tokens, deps.config)
-
-        def wanted() -> bool:
-            # threat: login-after-a-sign-out
-            return not self._progress.over and deps.pending.is_claimed(request)
-
-        try:
-            # Asked under the lock of the record: a sign-out ends what is pending first.
-            stored = deps.tokens.store_login(record, wanted)
-        except StoreError:
-            client.revoke(record, deps.http)  # nobody would have it, and the server would keep it
-            raise
-        if not stored:
-            client.revoke(record, deps.http)
-            raise self._cancelled()
-        deps.clients.confirm(record.registration)
-        deps.pending.drop(request)
-        if not self._progress.finish("signed_in", None):  # cancelled at this very moment
-            deps.tokens.forget()
-            raise self._cancelled()
-
-    def _cancelled(self) -> McpnbError:
-        return self._progress.error or LoginCancelled("The sign-in was cancelled.")
+_LOCK_TIMEOUT = 1.0
 
 
 class AnswerInbox:
     """Where authorization responses arrive: through the loopback listener, a panel, or pasted."""
 
-    def __init__(self, deps: Deps, progress: Progress, completion: Completion) -> None:
+    def __init__(self, deps: Deps, progress: Progress) -> None:
+        self.heard = False
+        """Whether the authorization server has responded, with a login or an error."""
+        self.exchanging = threading.Lock()
+        """Held while a token request is sent: the connections stay open as long."""
         self._deps = deps
         self._progress = progress
-        self._completion = completion
-        self._heard = False
         self._ignored: set[str] = set()
         self._delivered: dict[bytes, Future[Reply]] = {}
 
-    @property
-    def heard(self) -> bool:
-        """Whether the authorization server has responded, with a code or an error."""
-        return self._heard
+    def close(self) -> None:
+        """Close the connections, once a token request under way has ended."""
+        with self.exchanging:
+            self._deps.http.close()
 
     def deliver(self, text: str) -> Reply:
         """Take a response, and return what became of it. Raises nothing.
@@ -142,6 +97,18 @@ class AnswerInbox:
             self._ignored.add(why)
         self._progress.note(f"Ignored a response that is not the expected one: {why}")
 
+    def submit(self, text: str | None) -> None:
+        """Take a response from a person, as `Login.submit` does."""
+        if text is None:
+            import getpass
+
+            # Not input(): JupyterLab saves its echo in the notebook (measured).
+            text = getpass.getpass("Address the browser ended at: ")
+        if (location := self.receive(text)) is not None:
+            raise AnswerRefused(
+                f"The server refused the scopes. Open this address instead: {location}"
+            )
+
     def receive(self, text: str) -> str | None:
         """Take a response through to the stored login.
 
@@ -152,8 +119,8 @@ class AnswerInbox:
             McpnbError: The sign-in has failed with it.
         """
         with self._progress.changed:
-            pending = self._progress.pending
-            if self._progress.state != "waiting" or pending is None:
+            pending = self._progress.now.pending
+            if self._progress.now.state != "waiting" or pending is None:
                 raise AnswerRefused("This sign-in is not waiting for a response.")
             if not isinstance(pending.request, AuthorizationRequest):
                 raise AnswerRefused(
@@ -162,13 +129,13 @@ class AnswerInbox:
                 )
             response = self._validated(text, pending.request, pending)
             if response is None:
-                return self._again_without_scopes(pending)
+                return self._again_without_scopes(pending.request, pending)
         # The claim is stored, so that no other process presents the same code.
         with self._deps.pending.claimed(pending.request) as mine:
             # threat: answer-replay
             if not mine:
                 raise AnswerRefused("Another process is completing this sign-in, or it was ended.")
-            self._exchange(response, pending)
+            self._exchange(response)
         return None
 
     def _validated(
@@ -178,39 +145,36 @@ class AnswerInbox:
         observer = self._deps.observer
         try:
             response = validate_response(text, request)
-        except (LoginDenied, ProtocolError) as error:
-            observer.answered(text, request, error)
-            if isinstance(error, LoginDenied):
-                self._heard = True
-                if error.error == "invalid_scope" and pending.retry_without_scopes:
-                    return None
-            self._fail(error, pending)
-            raise
         except McpnbError as error:
             observer.answered(text, request, error)
+            if isinstance(error, LoginDenied):
+                self.heard = True
+                if error.error == "invalid_scope" and pending.retry_without_scopes:
+                    return None
+            if isinstance(error, LoginDenied | ProtocolError):
+                self._fail(error, request)
             raise
         observer.answered(text, request, None)
-        self._heard = True
+        self.heard = True
         return response
 
-    def _again_without_scopes(self, pending: PendingLogin) -> str:
-        again = pending.without_scopes()
-        if not self._deps.pending.replace(pending.request, again):
+    def _again_without_scopes(self, request: AuthorizationRequest, pending: PendingLogin) -> str:
+        again = replace(pending, request=request.without_scopes(), retry_without_scopes=False)
+        if not self._deps.pending.replace(request, again):
             raise AnswerRefused("Another process is completing this sign-in, or it was ended.")
-        self._progress.show(again)
+        self._progress.update(pending=again)
         self._deps.observer.asked(again.request)
         self._progress.note(
             "The server refused the scopes that it announces; asking once more without any."
         )
         return again.request.url
 
-    def _exchange(self, response: ValidatedResponse, pending: PendingLogin) -> None:
+    def _exchange(self, response: ValidatedResponse) -> None:
         failure: McpnbError
         try:
-            with self._completion.exchanging():
+            with self.exchanging:
                 self._progress.enter("exchanging")  # not if cancelled: the connections are closed
-                tokens = client.exchange(response, self._deps.http)
-                self._completion.store(response.request, tokens)
+                self.store(response.request, client.exchange(response, self._deps.http))
         except McpnbError as error:
             if isinstance(error, GrantError) and error.error == "invalid_client":
                 self._deps.clients.drop_reused()  # the next sign-in registers a new client
@@ -218,13 +182,90 @@ class AnswerInbox:
         except Exception as error:  # noqa: BLE001  a foreign store's, for example
             failure = LoginError(f"Unexpected {type(error).__name__} while signing in.")
         except BaseException:  # interrupted: nobody else would end it
-            self._fail(LoginCancelled("The sign-in was interrupted. Nothing was stored."), pending)
+            interrupted = LoginCancelled("The sign-in was interrupted. Nothing was stored.")
+            self._fail(interrupted, response.request)
             raise
         else:
             return
-        self._fail(failure, pending)
+        self._fail(failure, response.request)
         raise detached(failure)
 
-    def _fail(self, error: McpnbError, pending: PendingLogin) -> None:
-        self._deps.pending.drop(pending.request)
+    def _fail(self, error: McpnbError, request: PendingRequest) -> None:
+        self._deps.pending.drop(request)
         self._progress.finish("failed", error)
+
+    def store(self, request: PendingRequest, tokens: Tokens) -> None:
+        """Store the login, unless nobody wants it any more: then revoke it.
+
+        Raises:
+            LoginCancelled: It was cancelled, or somebody signed out, during the exchange.
+            StoreError: It could not be stored. It is revoked.
+        """
+        deps, progress = self._deps, self._progress
+        record = client.login_record(request, tokens, deps.config)
+
+        def wanted() -> bool:
+            # threat: login-after-a-sign-out
+            return not progress.over and deps.pending.is_claimed(request)
+
+        try:
+            # Asked under the lock of the record: a sign-out ends what is pending first.
+            stored = deps.tokens.store_login(record, wanted)
+        except StoreError:
+            client.revoke(record, deps.http)  # nobody would have it, and the server would keep it
+            raise
+        if stored:
+            deps.clients.confirm(record.registration)
+            deps.pending.drop(request)
+            if progress.finish("signed_in"):
+                return
+            deps.tokens.forget()  # cancelled at this very moment
+        else:
+            client.revoke(record, deps.http)
+        raise progress.now.error or LoginCancelled("The sign-in was cancelled.")
+
+
+def complete(deps: Deps, text: str | None) -> None:
+    """Complete the pending sign-in here, wherever it was begun, as `mcpnb.Session.finish` does.
+
+    Raises:
+        LoginError: None is pending, or this is not its response (`AnswerRefused`: try again).
+    """
+    require_writable(deps.tokens)
+    config, pending = deps.config, deps.pending.current()
+    if pending is None:
+        raise LoginError(
+            f"No sign-in to {config.url} is pending: it was completed, was cancelled, or took too "
+            "long. Start again."
+        )
+    if not SignInRequest(scopes=deps.tokens.wanted).fits(pending, config):
+        raise LoginError(
+            f"The pending sign-in to {config.url} was begun with other settings: "
+            f"at {quote(pending.request.server.issuer)}, for the client "
+            f"{quote(pending.request.registration.client_id)}. Complete it with the same ones."
+        )
+    progress = Progress()
+    progress.update(pending=pending, state="waiting")
+    inbox = AnswerInbox(deps, progress)
+    try:
+        inbox.submit(text)
+    finally:
+        inbox.close()
+        progress.close()
+
+
+def require_writable(tokens: TokenSource) -> None:
+    """Find out before the browser opens whether a login could be stored.
+
+    Raises:
+        StoreError: The stored one is a newer mcpnb's, or the store has no locks.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(StoreBusy):  # a slow refresh is no reason not to sign in
+            stack.enter_context(tokens.store.lock(tokens.key, _LOCK_TIMEOUT))
+        try:
+            tokens.record()
+        except NewerFormat:
+            raise
+        except StoreError:
+            pass  # what cannot be read is replaced

@@ -6,37 +6,38 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from typing import NoReturn
 
 from mcpnb.errors import (
     ClientIdRequired,
     GrantError,
     LoginCancelled,
+    LoginDenied,
     LoginError,
     LoginTimeout,
     McpnbError,
-    NewerFormat,
+    ServerUnreachable,
     StoreBusy,
-    StoreError,
 )
 from mcpnb.login import redirects
-from mcpnb.login.answers import AnswerInbox, Completion
+from mcpnb.login.answers import AnswerInbox, require_writable
 from mcpnb.login.pending import PendingLogin
-from mcpnb.login.poller import DevicePoller
 from mcpnb.login.progress import Progress
 from mcpnb.login.redirects import Redirect
 from mcpnb.login.request import Deps, SignInRequest, authorization_request, device_request
+from mcpnb.oauth import client
 from mcpnb.oauth.authorization import AuthorizationRequest, DeviceRequest
 from mcpnb.oauth.discovery import discover
 from mcpnb.oauth.models import Discovery
-from mcpnb.text import quote
 
 LOOK_AROUND = 0.5
 """Seconds between two looks at what other processes do."""
 ON_ANOTHER_DEVICE = "Or sign in on another device: login(device=True)"
 """A note where no browser opened and the server offers it; the terminal has other words."""
 _A_MOMENT = 5.0
-_LOCK_TIMEOUT = 1.0
+_SLOWER = 5.0
+"""Seconds added to the interval by every ``slow_down`` (RFC 8628 section 3.5)."""
+_SLOWEST = 60.0
 # Servers that refuse a request show a page of their own and never send the browser back (measured).
 _HINT_AFTER = 20.0
 _HINT = (
@@ -52,34 +53,23 @@ class SignInFlow:
     """
 
     def __init__(self, asked: SignInRequest, deps: Deps, progress: Progress) -> None:
-        self._asked = asked
+        self.asked = asked
+        """What the person asked for; the scopes of a refused call are filled in as it starts."""
+        self.inbox = AnswerInbox(deps, progress)
+        self.left = False
+        """Whether what is pending is left to other processes, as this one ends."""
         self._deps = deps
         self._progress = progress
-        self._completion = Completion(deps, progress)
-        self.inbox = AnswerInbox(deps, progress, self._completion)
-        self._poller = DevicePoller(deps, progress, self._completion)
         self._deadline = time.monotonic() + asked.timeout
+        self._interval = 0.0
+        self._ask_at = 0.0
+        """When to ask next whether a person has approved on another device."""
         self._signed_in_before = 0.0
-        self._left = False
-
-    @property
-    def asked(self) -> SignInRequest:
-        """What the person asked for; the scopes of a refused call are filled in as it starts."""
-        return self._asked
-
-    @property
-    def deadline(self) -> float:
-        """When it stops waiting for the person, on the monotonic clock."""
-        return self._deadline
 
     @property
     def superseded(self) -> bool:
         """Whether somebody has signed in since it began: then its failure is no news."""
         return self._last_sign_in() not in (0.0, self._signed_in_before)
-
-    def leave(self) -> None:
-        """Leave what is pending to other processes, as this one ends."""
-        self._left = True
 
     def run(self, end_earlier: Callable[[], object]) -> None:
         """Sign in, and tell the progress how it ended. Raises nothing.
@@ -88,13 +78,11 @@ class SignInFlow:
             end_earlier: Ends the earlier sign-in of the same session, so that its port is free.
         """
         try:
-            self._check_store()
+            require_writable(self._deps.tokens)
             self._signed_in_before = self._last_sign_in()
-            if self._asked.scopes is None:
-                self._asked = replace(self._asked, scopes=self._deps.tokens.wanted)
+            if self.asked.scopes is None:
+                self.asked = replace(self.asked, scopes=self._deps.tokens.wanted)
             end_earlier()
-            if self._asked.mode == "complete":
-                self._await_paste()
             while not self._progress.over:
                 self._lead_or_follow()
         except McpnbError as error:
@@ -104,21 +92,8 @@ class SignInFlow:
             unexpected = LoginError(f"Unexpected {type(error).__name__} while signing in.")
             self._progress.finish("failed", unexpected)
         finally:
-            self._completion.close()
+            self.inbox.close()
             self._progress.close()
-
-    def _check_store(self) -> None:
-        """Find out before the browser opens whether a login could be stored."""
-        tokens = self._deps.tokens
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(StoreBusy):  # a slow refresh is no reason not to sign in
-                stack.enter_context(tokens.store.lock(tokens.key, _LOCK_TIMEOUT))
-            try:
-                tokens.record()
-            except NewerFormat:
-                raise
-            except StoreError:
-                pass  # what cannot be read is replaced
 
     def _lead_or_follow(self) -> None:
         deps, progress = self._deps, self._progress
@@ -135,13 +110,13 @@ class SignInFlow:
             if exchanged:
                 self._follow()  # a process without the leader's lock exchanges the code
                 return
-            shown = progress.pending
-            progress.show(None)
+            shown = progress.now.pending
+            progress.update(pending=None)
             stack.callback(self._tidy_up)  # before the lock is released, and after the port is
-            if pending is not None and self._asked.may_resume and self._can_resume(pending):
+            if pending is not None and self.asked.may_resume and self._can_resume(pending):
                 self._resume(pending, stack)
-            elif self._asked.mode == "resume":
-                progress.find_nothing()
+            elif self.asked.only_resume:
+                progress.update(nothing_pending=True)
                 raise LoginCancelled("No sign-in is pending.")
             elif shown is not None and pending is None:
                 raise LoginError(
@@ -152,13 +127,13 @@ class SignInFlow:
             self._await_response()
 
     def _tidy_up(self) -> None:
-        if self._left:
+        if self.left:
             return
-        progress, heard = self._progress, self.inbox.heard or self._poller.heard
-        if not heard and progress.state != "signed_in":
+        now = self._progress.now
+        if not self.inbox.heard and now.state != "signed_in":
             self._deps.clients.drop_reused()
-        if progress.pending is not None:
-            self._deps.pending.drop(progress.pending.request, claimed=progress.state == "cancelled")
+        if now.pending is not None:
+            self._deps.pending.drop(now.pending.request, claimed=now.state == "cancelled")
 
     # Leading
 
@@ -167,24 +142,24 @@ class SignInFlow:
         progress.enter("discovering")
         discovery = discover(deps.config, deps.http)
         resource = discovery.protected_resource
-        progress.name_resource(resource.name if resource else None)
+        progress.update(resource_name=resource.name if resource else None)
         progress.enter("registering")
-        if self._asked.on_device:
-            pending = device_request(self._asked, deps, discovery)
+        if self.asked.on_device:
+            pending = device_request(self.asked, deps, discovery)
             deps.pending.put(pending)
             self._open(pending)
             return
         pending, redirect = self._prepare(discovery, stack)
         # Written before anybody can open the address: it also shows that the store can be written.
         deps.pending.put(pending)
-        redirect.listen(pending.request.redirect_uri or redirect.base, self.inbox.deliver)
+        redirect.listen(pending.request.redirect_uri, self.inbox.deliver)
         self._open(pending, redirect.to_open)
 
     def _prepare(
         self, discovery: Discovery, stack: contextlib.ExitStack
     ) -> tuple[PendingLogin, Redirect]:
         """Make the request for the first redirect that the server accepts."""
-        asked, deps, note = self._asked, self._deps, self._progress.note
+        asked, deps, note = self.asked, self._deps, self._progress.note
         ways = redirects.choices(deps.config, asked.callback, asked.page, note)
         while True:
             redirect = next(ways)
@@ -202,39 +177,37 @@ class SignInFlow:
     def _can_resume(self, pending: PendingLogin) -> bool:
         return (
             pending.claimed_at is None
-            and self._asked.fits(pending, self._deps.config)
-            and self._asked.can_receive(pending, is_follower=self._progress.is_follower)
+            and self.asked.fits(pending, self._deps.config)
+            and self.asked.can_receive(pending, is_follower=self._progress.now.is_follower)
         )
 
     def _resume(self, pending: PendingLogin, stack: contextlib.ExitStack) -> None:
         """Go on where a process died: the same address, so that an open tab still counts."""
         progress, deps = self._progress, self._deps
         # threat: pending-sign-in-prolonged
-        if self._asked.mode == "resume":
+        if self.asked.only_resume:
             # Nobody has asked for it: a page that shows a panel does not prolong an address that
             # somebody may have seen.
             left = pending.expires_at - time.time()
-            self._asked = replace(self._asked, timeout=max(round(left), 1))
+            self.asked = replace(self.asked, timeout=max(round(left), 1))
             self._deadline = time.monotonic() + left
-        else:
-            pending = pending.lasting(self._asked.timeout)
+        elif not pending.on_device:  # a device code keeps the server's end
+            pending = replace(pending, expires_at=time.time() + self.asked.timeout)
             deps.pending.put(pending)
         deps.clients.reuse(pending.request.registration)
         request = pending.request
         to_open: Callable[[str], str] = str
         try:
             if isinstance(request, AuthorizationRequest) and pending.port is not None:
-                listener = redirects.listen_again(
+                redirect = redirects.listen_again(
                     request.redirect_uri, pending.port, deps.config, progress.note
                 )
-                stack.callback(listener.close)
-                listener.listen(request.redirect_uri, self.inbox.deliver)
-                to_open = partial(
-                    redirects.to_open, redirect_uri=request.redirect_uri, listener=listener
-                )
+                stack.callback(redirect.close)
+                redirect.listen(request.redirect_uri, self.inbox.deliver)
+                to_open = redirect.to_open
         except LoginError as error:
             progress.note(f"{error} Paste the address at which the browser ends.")
-        if not progress.is_follower:
+        if not progress.now.is_follower:
             progress.note(
                 "Continuing the sign-in that was begun earlier. Cancel it to start again."
             )
@@ -242,20 +215,21 @@ class SignInFlow:
 
     def _open(self, pending: PendingLogin, to_open: Callable[[str], str] = str) -> None:
         progress, request = self._progress, pending.request
-        on_device = isinstance(request, DeviceRequest)
-        if on_device:
+        if pending.on_device:
             left = pending.expires_at - time.time()
             self._deadline = min(self._deadline, time.monotonic() + left)
-        progress.show(pending)
+            if isinstance(request, DeviceRequest):  # the first question comes one interval later
+                self._ask_in(request.interval)
+        progress.update(pending=pending)
         self._deps.observer.asked(request)
         progress.enter("waiting")
         if (
-            on_device
-            or not self._asked.open_browser
+            pending.on_device
+            or not self.asked.open_browser
             or redirects.open_browser(to_open(request.url))
         ):
             return
-        progress.browser_failed()
+        progress.update(browser_failed=True)
         progress.note("No browser could be opened here. Open the address yourself.")
         if request.server.device_authorization_endpoint:
             progress.note(ON_ANOTHER_DEVICE)
@@ -263,34 +237,78 @@ class SignInFlow:
     def _await_response(self) -> None:
         progress, pending = self._progress, self._deps.pending
         hint_at = float("inf")
-        shown = progress.pending
-        on_device = shown is not None and isinstance(shown.request, DeviceRequest)
-        if self._asked.timeout > _HINT_AFTER and not on_device:
+        shown = progress.now.pending
+        if self.asked.timeout > _HINT_AFTER and shown is not None and not shown.on_device:
             hint_at = time.monotonic() + _HINT_AFTER
         seen = object()  # so that what happened before this moment is seen, too
         # An exchange that has begun is waited for: it ends by its own time-outs.
         while not progress.over:
             progress.wait(min(LOOK_AROUND, max(self._deadline - time.monotonic(), 0.05)))
-            self._poller.poll()
+            self._poll_device()
             if time.monotonic() > hint_at:
                 hint_at = float("inf")
                 progress.note(_HINT)
-            if progress.state == "waiting" and pending.version != seen:
+            if progress.now.state == "waiting" and pending.version != seen:
                 seen = pending.version
                 self._look_around()
             self._give_up_in_time()
 
     def _give_up_in_time(self) -> None:
-        progress = self._progress
-        if progress.state == "exchanging" or progress.over or time.monotonic() <= self._deadline:
+        now = self._progress.now
+        exchanging = now.state == "exchanging"
+        if exchanging or self._progress.over or time.monotonic() <= self._deadline:
             return
-        pending = progress.pending
-        if pending is not None and isinstance(pending.request, DeviceRequest):
+        if now.pending is not None and now.pending.on_device:
             raise LoginTimeout("Nobody approved on the other device in time. Sign in again.")
         raise LoginTimeout(
-            f"The browser brought no response within {self._asked.timeout:g} s. "
+            f"The browser brought no response within {self.asked.timeout:g} s. "
             "A server that shows its own error page never sends one."
         )
+
+    def _ask_in(self, interval: float) -> None:
+        self._interval = interval
+        self._ask_at = time.monotonic() + interval
+
+    def _poll_device(self) -> None:
+        """Ask once, if it is time: nothing comes back from another device by itself (RFC 8628).
+
+        Raises:
+            LoginDenied: The person declined.
+            LoginTimeout: The code has expired.
+            GrantError: The server refuses for another reason.
+        """
+        now, deps, interval = self._progress.now, self._deps, self._interval
+        request = now.pending.request if now.pending else None
+        if not isinstance(request, DeviceRequest) or now.state != "waiting":
+            return
+        if time.monotonic() < self._ask_at:
+            return
+        try:
+            with self.inbox.exchanging:
+                tokens = client.poll_device(request, deps.http)
+                self.inbox.heard = True
+                with deps.pending.claimed(request):
+                    self._progress.enter("exchanging")
+                    self.inbox.store(request, tokens)
+        except ServerUnreachable:
+            # RFC 8628 section 3.5: after a connection timeout, poll less often.
+            interval = min(2 * interval, _SLOWEST)
+        except GrantError as error:
+            if error.error == "slow_down":
+                interval += _SLOWER
+            elif not error.error and (error.status == 429 or error.status >= 500):
+                interval = min(2 * interval, _SLOWEST)
+            elif error.error != "authorization_pending":
+                self._device_refused(error)
+        self._ask_in(interval)
+
+    def _device_refused(self, error: GrantError) -> NoReturn:
+        if error.error == "access_denied":
+            self.inbox.heard = True
+            raise LoginDenied("The sign-in was declined on the other device.", error=error.error)
+        if error.error == "expired_token":
+            raise LoginTimeout("The code was not entered in time. Sign in again for a new one.")
+        raise error
 
     # Other processes
 
@@ -300,51 +318,33 @@ class SignInFlow:
             return
         deps, progress = self._deps, self._progress
         pending = deps.pending.current()
-        follows = self._asked.mode == "resume"
-        if pending is not None and not (follows or self._asked.fits(pending, deps.config)):
+        fits = pending is None or self.asked.only_resume or self.asked.fits(pending, deps.config)
+        if pending is not None and not fits:
             # It does not ask for what is wanted here. Its process sees that it is gone, and leaves.
             deps.pending.drop(pending.request, claimed=False)
-        elif pending is not None and progress.state != "exchanging":
-            progress.follow(
-                "Another notebook or terminal is already signing in. This one follows it."
-            )
-            progress.show(pending)
-            if progress.state != "waiting":
+        elif pending is not None and progress.now.state != "exchanging":
+            if not progress.now.is_follower:
+                progress.update(is_follower=True)
+                progress.note(
+                    "Another notebook or terminal is already signing in. This one follows it."
+                )
+            progress.update(pending=pending)
+            if progress.now.state != "waiting":
                 progress.enter("waiting")
         progress.wait(LOOK_AROUND)
         self._give_up_in_time()
 
-    def _await_paste(self) -> None:
-        deps, progress = self._deps, self._progress
-        progress.follow()
-        pending = deps.pending.current()
-        if pending is not None and not self._asked.fits(pending, deps.config):
-            raise LoginError(
-                f"The pending sign-in to {deps.config.url} was begun with other settings: "
-                f"at {quote(pending.request.server.issuer)}, for the client "
-                f"{quote(pending.request.registration.client_id)}. Complete it with the same ones."
-            )
-        if pending is None:
-            raise LoginError(
-                f"No sign-in to {deps.config.url} is pending: it was completed, was cancelled, or "
-                "took too long. Start again."
-            )
-        progress.show(pending)
-        progress.enter("waiting")
-        while not progress.wait(LOOK_AROUND):
-            self._give_up_in_time()
-
     def _look_around(self) -> None:
         """See what another process made of this sign-in: completed, claimed, or gone."""
         with self._progress.changed:  # not while a response changes it here
-            if self._progress.state != "waiting":
+            if self._progress.now.state != "waiting":
                 return
             failure = self._failed_elsewhere()
             if not self._signed_in_elsewhere() and failure is not None:
                 raise failure
 
     def _failed_elsewhere(self) -> LoginError | None:
-        current, ours = self._deps.pending.current(), self._progress.pending
+        current, ours = self._deps.pending.current(), self._progress.now.pending
         if current is None or ours is None or not current.is_for(ours.request):
             return LoginCancelled(
                 "The sign-in was ended or replaced in another notebook or terminal."
@@ -368,10 +368,10 @@ class SignInFlow:
         """
         signed_in_at = self._last_sign_in()
         # One that was claimed when this one began may have been stored even before that.
-        pending = self._progress.pending
+        pending = self._progress.now.pending
         claimed_at = pending.claimed_at if pending else None
         stored = claimed_at is not None and signed_in_at >= claimed_at
         if not stored and signed_in_at in (0.0, self._signed_in_before):
             return False
-        self._progress.finish("signed_in", None)
+        self._progress.finish("signed_in")
         return True

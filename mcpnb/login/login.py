@@ -10,9 +10,10 @@ from typing import Generic, Self, TypeVar
 
 from mcpnb.concurrency import ProcessBound
 from mcpnb.environment import frontend
-from mcpnb.errors import AnswerRefused, LoginCancelled, LoginTimeout, McpnbError
+from mcpnb.errors import LoginCancelled, LoginTimeout, McpnbError
 from mcpnb.login.flow import SignInFlow
 from mcpnb.login.loopback import Reply
+from mcpnb.login.pending import PendingRequest
 from mcpnb.login.progress import Progress, State
 from mcpnb.login.request import Deps, SignInRequest
 from mcpnb.oauth.authorization import DeviceRequest
@@ -82,7 +83,7 @@ class Login(ProcessBound, Generic[OwnerT]):
     @property
     def state(self) -> State:
         """Where it stands."""
-        return self._progress.state
+        return self._progress.now.state
 
     @property
     def under_way(self) -> bool:
@@ -92,72 +93,69 @@ class Login(ProcessBound, Generic[OwnerT]):
     @property
     def error(self) -> McpnbError | None:
         """Why it failed or was cancelled."""
-        return self._progress.error
+        return self._progress.now.error
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the person should know, oldest first."""
-        return self._progress.notes
+        return self._progress.now.notes
+
+    @property
+    def _pending_request(self) -> PendingRequest | None:
+        pending = self._progress.now.pending
+        return pending.request if pending else None
 
     @property
     def url(self) -> str | None:
         """The authorization URL. It may change: see `notes`."""
-        pending = self._progress.pending
-        return pending.request.url if pending else None
+        return request.url if (request := self._pending_request) else None
 
     @property
     def user_code(self) -> str | None:
         """The code to enter at `url`, in a sign-in on another device."""
-        pending = self._progress.pending
-        request = pending.request if pending else None
+        request = self._pending_request
         return request.user_code if isinstance(request, DeviceRequest) else None
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """The scopes that are requested; empty where the server decides."""
-        pending = self._progress.pending
-        return pending.request.scopes if pending else ()
+        return request.scopes if (request := self._pending_request) else ()
 
     @property
     def issuer(self) -> str | None:
         """The authorization server."""
-        pending = self._progress.pending
-        return pending.request.server.issuer if pending else None
+        return request.server.issuer if (request := self._pending_request) else None
 
     @property
     def redirect_uri(self) -> str | None:
         """Where the browser will be sent at the end."""
-        pending = self._progress.pending
-        return pending.request.redirect_uri if pending else None
-
-    @property
-    def callback(self) -> str | None:
-        """How the response comes back: ``page``, ``loopback``, ``paste`` or ``device``."""
-        pending = self._progress.pending
-        return pending.callback if pending else None
-
-    @property
-    def port(self) -> int | None:
-        """The port of this process's machine that the response comes to, if it does."""
-        pending = self._progress.pending
-        return pending.port if pending else None
-
-    @property
-    def expires_at(self) -> float | None:
-        """Until when a response is awaited, seconds since the epoch."""
-        pending = self._progress.pending
-        return pending.expires_at if pending else None
+        return request.redirect_uri if (request := self._pending_request) else None
 
     @property
     def offers_device(self) -> bool:
         """Whether the server lets one sign in on another device (RFC 8628)."""
-        pending = self._progress.pending
-        return pending is not None and bool(pending.request.server.device_authorization_endpoint)
+        request = self._pending_request
+        return request is not None and bool(request.server.device_authorization_endpoint)
+
+    @property
+    def callback(self) -> Callback | None:
+        """How the response comes back: ``page``, ``loopback``, ``paste`` or ``device``."""
+        return pending.callback if (pending := self._progress.now.pending) else None
+
+    @property
+    def port(self) -> int | None:
+        """The port of this process's machine that the response comes to, if it does."""
+        return pending.port if (pending := self._progress.now.pending) else None
+
+    @property
+    def expires_at(self) -> float | None:
+        """Until when a response is awaited, seconds since the epoch."""
+        return pending.expires_at if (pending := self._progress.now.pending) else None
 
     @property
     def resource_name(self) -> str | None:
         """What the server calls itself. Nobody has checked it."""
-        return self._progress.resource_name
+        return self._progress.now.resource_name
 
     @property
     def request(self) -> SignInRequest:
@@ -165,14 +163,9 @@ class Login(ProcessBound, Generic[OwnerT]):
         return self._flow.asked
 
     @property
-    def deadline(self) -> float:
-        """When it stops waiting for the person, on the monotonic clock."""
-        return self._flow.deadline
-
-    @property
     def is_follower(self) -> bool:
         """Whether this shows a sign-in that another notebook or terminal leads."""
-        return self._progress.is_follower
+        return self._progress.now.is_follower
 
     @property
     def superseded(self) -> bool:
@@ -182,7 +175,7 @@ class Login(ProcessBound, Generic[OwnerT]):
     @property
     def nothing_pending(self) -> bool:
         """Whether it was to resume what is pending, and nothing is: nobody's failure."""
-        return self._progress.nothing_pending
+        return self._progress.now.nothing_pending
 
     def started_via(self, callback: Callback) -> bool:
         """Return whether it is what a person means who signs in with this callback."""
@@ -206,15 +199,7 @@ class Login(ProcessBound, Generic[OwnerT]):
             ProtocolError: It came from the wrong issuer.
             GrantError: The code was not accepted.
         """
-        if text is None:
-            import getpass
-
-            # Not input(): JupyterLab saves its echo in the notebook (measured).
-            text = getpass.getpass("Address the browser ended at: ")
-        if (location := self._flow.inbox.receive(text)) is not None:
-            raise AnswerRefused(
-                f"The server refused the scopes. Open this address instead: {location}"
-            )
+        self._flow.inbox.submit(text)
 
     def deliver(self, text: str) -> Reply:
         """Take the address that the browser was sent to, from a panel. Raises nothing."""
@@ -225,7 +210,7 @@ class Login(ProcessBound, Generic[OwnerT]):
 
         One that follows another process's sign-in stops following; that one goes on.
         """
-        asking = self._progress.pending is None or self.state == "exchanging"
+        asking = self._progress.now.pending is None or self.state == "exchanging"
         self._progress.finish(
             "cancelled", LoginCancelled("The sign-in was cancelled. Nothing was stored.")
         )
@@ -237,18 +222,14 @@ class Login(ProcessBound, Generic[OwnerT]):
 
         See `mcpnb.Session.finish`.
         """
-        self._flow.leave()
+        self._flow.left = True
         self._progress.finish(
             "cancelled", LoginCancelled("The sign-in was left to be completed later.")
         )
         self.join(_LAST_PAGE)
 
     def join(self, timeout: float) -> None:
-        """Wait until an ended one has released its port and its lock.
-
-        Args:
-            timeout: Seconds to wait at most.
-        """
+        """Wait until an ended one has released its port and its lock, or `timeout` seconds."""
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 

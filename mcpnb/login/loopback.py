@@ -13,7 +13,6 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -49,28 +48,7 @@ Deliver = Callable[[str], Reply]
 """Takes the address that the browser was sent to, and returns the outcome when it is known."""
 
 
-_WANTED = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-# What a browser fetches in advance, by the names of today's and earlier ones.
-_PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-_IN_ADVANCE = ("prefetch", "prerender", "preview")
-
-
-def is_navigation(headers: Message) -> bool:
-    """Return whether a request may be a person's navigation, in a tab of its own.
-
-    An image, a frame or a script of any page can send a request, and no page can remove these
-    headers. Old browsers, text browsers and programs send none: their requests may be navigations.
-
-    Args:
-        headers: The headers of the request.
-    """
-    wanted = all(headers.get(name, right) == right for name, right in _WANTED.items())
-    said = " ".join(headers.get(name, "") for name in _PURPOSES).lower()
-    # threat: answer-that-a-page-loads
-    return wanted and not any(word in said for word in _IN_ADVANCE)
-
-
-HEADERS = {
+_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     # The address of this page holds the code: no referrer, no frame, nothing loaded, nothing run.
@@ -81,7 +59,6 @@ HEADERS = {
     "'none'",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Connection": "close",
 }
 
 _PAGE = """<!doctype html>
@@ -117,10 +94,115 @@ _MOST = 32
 _WHOLE = 15.0
 """Seconds in which a request has to be there whole: a time-out is for each read alone."""
 _PAUSE = 0.2
+DEFAULT_PORT = 27182
+"""Fixed, so that it can be registered beforehand and forwarded with ``ssh -L``."""
+_IDLE = 10.0
+"""Seconds that one connection may be silent."""
+_LAST_PAGE = 3.0
+"""Seconds to let the last page reach the browser before the port is closed."""
+
+
+class LoopbackListener:
+    """Listens on one port from construction on, and delivers requests for one path.
+
+    Stray, forged and malformed requests get a reply and are otherwise ignored, and so are requests
+    that a page sends by itself. Every connection has a thread and a time-out of its own, so that
+    none blocks another. Headers are never logged: a proxy in front may put cookies there.
+    """
+
+    def __init__(
+        self, port: int, *, everywhere: bool = False, fallback: bool = True, host: str | None = None
+    ) -> None:
+        """Bind the port.
+
+        Args:
+            port: The port; 0 for any free one.
+            everywhere: Bind all interfaces instead of 127.0.0.1, for a configured public address.
+            fallback: Take any free port where `port` is in use.
+            host: The host in the redirect URI. For ``localhost``, browsers try [::1] first
+                (RFC 8252 section 8.3), so that is bound, too, where this machine has it.
+
+        Raises:
+            LoginError: The port cannot be bound.
+        """
+        self.awaited: tuple[str, Deliver] | None = None
+        """The redirect URI, and what takes its requests."""
+        self.leads: dict[str, list[str]] = {}
+        """By its path, the address that a browser is led to, until one has been."""
+        self.fell_back = False
+        # threat: listener-open-to-the-network
+        own = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104  the person configured a public address
+        try:
+            self._servers = [_Server(own, port, self)]
+        except OSError as error:
+            if not fallback or port == 0:
+                raise _busy(port, error) from None
+            self._servers = [_Server(own, 0, self)]
+            self.fell_back = True
+        self.port: int = self._servers[0].server_address[1]
+        # threat: callback-by-name
+        if host in ("localhost", "::1") and not everywhere:
+            self._listen_on_six()
+        self._threads = [
+            threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            )
+            for server in self._servers
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _listen_on_six(self) -> None:
+        try:
+            self._servers.append(_Server("::1", self.port, self))
+        except OSError as error:
+            # threat: callback-by-name
+            if error.errno != errno.EADDRINUSE:
+                return  # a machine without IPv6: its browsers have none, either
+            self._servers[0].server_close()
+            raise _busy(self.port, error) from None
+
+    def listen(self, redirect_uri: str, deliver: Deliver) -> None:
+        """Start to deliver requests for the path of `redirect_uri`.
+
+        Args:
+            redirect_uri: The address that the browser will be sent to, as it was registered.
+            deliver: Called in a connection's thread; the browser waits for its result.
+        """
+        self.awaited = (redirect_uri, deliver)
+
+    def lead(self, url: str) -> str:
+        """Return an address of this listener that redirects to `url`, once.
+
+        It is for a browser's command line, which every user of the machine can read. Whoever reads
+        an authorization URL can sign the person in to another account. A second opening of this
+        address shows the person that somebody else has opened it.
+        """
+        path = f"/go/{secrets.token_urlsafe(24)}"
+        self.leads[path] = [url]
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def close(self) -> None:
+        """Stop listening once the last page is sent, or `_LAST_PAGE` seconds have passed."""
+        deadline = time.monotonic() + _LAST_PAGE
+        for server in self._servers:
+            server.drain(deadline - time.monotonic())
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+        for thread in self._threads:
+            thread.join(timeout=2)
+
+
+def _busy(port: int, error: OSError) -> LoginError:
+    return LoginError(
+        f"Port {port} cannot be listened on ({error.strerror}). Close the program that uses it, "
+        "or choose another port (callback_port=, --port)."
+    )
 
 
 # threat: listener-held-up
-class BoundedServer(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
     """A server that a flood of connections neither fills up nor keeps busy.
 
     When all places are taken, a new connection takes the place of the one whose request has been
@@ -131,15 +213,30 @@ class BoundedServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, host: str, port: int, listener: LoopbackListener) -> None:
+        self.listener = listener
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._talking: dict[socket.socket, float] = {}
         """Connections whose request is incomplete, oldest first, with their start times."""
         self._listened_to: set[socket.socket] = set()
         self._changed = threading.Condition()
-        super().__init__(*arguments)
+        super().__init__((host, port), _Connection)
+        _OPEN.add(self)
+
+    def server_bind(self) -> None:
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        elif os.name == "posix":
+            # Else the port stays taken for a minute after each sign-in (TCP's TIME_WAIT). On
+            # Windows the option would let another program listen on the same port.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Not HTTPServer's: it looks up the host's full name, which can take seconds.
+        socket_address = self.server_address
+        self.socket.bind(socket_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; pause if the system has no descriptor left."""
         try:
             return super().get_request()
         except (ConnectionError, BlockingIOError):  # gone again before it was accepted
@@ -170,7 +267,6 @@ class BoundedServer(ThreadingHTTPServer):
                 self._hang_up(late)
 
     def shutdown_request(self, request: Any) -> None:
-        """Release the place of a connection."""
         with self._changed:
             self._talking.pop(request, None)
             self._listened_to.discard(request)
@@ -185,7 +281,7 @@ class BoundedServer(ThreadingHTTPServer):
             self._listened_to.add(request)
             return True
 
-    def drained(self, timeout: float) -> None:
+    def drain(self, timeout: float) -> None:
         """Wait until every request is answered."""
         with self._changed:
             self._changed.wait_for(lambda: not self._listened_to, timeout)
@@ -195,167 +291,19 @@ class BoundedServer(ThreadingHTTPServer):
         with contextlib.suppress(OSError):  # its own thread closes it
             request.shutdown(socket.SHUT_RDWR)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log nothing: a closed connection is no event, and a traceback would leak."""
 
-DEFAULT_PORT = 27182
-"""Fixed, so that it can be registered beforehand and forwarded with ``ssh -L``."""
-_IDLE = 10.0
-"""Seconds that one connection may be silent."""
-_LAST_PAGE = 3.0
-"""Seconds to let the last page reach the browser before the port is closed."""
-_BY_NAME = ("localhost", "::1")
+
+_WANTED = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+# What a browser fetches in advance, by the names of today's and earlier ones.
+_PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+_IN_ADVANCE = ("prefetch", "prerender", "preview")
 _NO_PAGE = "Responses are accepted from a tab of their own, not from what a page loads by itself."
 _OPENED = (
     "This address works once, and somebody has already opened it. If that was not you, cancel the "
     "sign-in where it waits, and start again."
 )
-
-
-class LoopbackListener:
-    """Listens on one port from construction on, and delivers requests for one path.
-
-    Stray, forged and malformed requests get a reply and are otherwise ignored, and so are requests
-    that a page sends by itself. Every connection has a thread and a time-out of its own, so that
-    none blocks another. Headers are never logged: a proxy in front may put cookies there.
-    """
-
-    def __init__(
-        self, port: int, *, everywhere: bool = False, fallback: bool = True, host: str | None = None
-    ) -> None:
-        """Bind the port.
-
-        Args:
-            port: The port; 0 for any free one.
-            everywhere: Bind all interfaces instead of 127.0.0.1, for a configured public address.
-            fallback: Take any free port where `port` is in use.
-            host: The host in the redirect URI. For ``localhost``, browsers try [::1] first
-                (RFC 8252 section 8.3), so that is bound, too, where this machine has it.
-
-        Raises:
-            LoginError: The port cannot be bound.
-        """
-        self.fell_back = False
-        # threat: listener-open-to-the-network
-        own = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104  the person configured a public address
-        try:
-            self._servers = [_Server((own, port), _Connection)]
-        except OSError as error:
-            if not fallback or port == 0:
-                raise _busy(port, error) from None
-            self._servers = [_Server((own, 0), _Connection)]
-            self.fell_back = True
-        self.port: int = self._servers[0].server_address[1]
-        # threat: callback-by-name
-        if host in _BY_NAME and not everywhere:
-            self._listen_on_six()
-        self._threads = [
-            threading.Thread(
-                target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-            )
-            for server in self._servers
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _listen_on_six(self) -> None:
-        try:
-            self._servers.append(_ServerOfSix(("::1", self.port), _Connection))
-        except OSError as error:
-            # threat: callback-by-name
-            if error.errno != errno.EADDRINUSE:
-                return  # a machine without IPv6: its browsers have none, either
-            self._servers[0].server_close()
-            raise _busy(self.port, error) from None
-
-    def listen(self, redirect_uri: str, deliver: Deliver) -> None:
-        """Start to deliver requests for the path of `redirect_uri`.
-
-        Args:
-            redirect_uri: The address that the browser will be sent to, as it was registered.
-            deliver: Called in a connection's thread; the browser waits for its result.
-        """
-        for server in self._servers:
-            server.expect(redirect_uri, deliver)
-
-    def lead(self, url: str) -> str:
-        """Return an address of this listener that redirects to `url`, once.
-
-        It is for a browser's command line, which every user of the machine can read. Whoever reads
-        an authorization URL can sign the person in to another account. A second opening of this
-        address shows the person that somebody else has opened it.
-
-        Args:
-            url: The address to open.
-        """
-        return f"http://127.0.0.1:{self.port}{self._servers[0].lead(url)}"
-
-    def close(self) -> None:
-        """Stop listening once the last page is sent, or `_LAST_PAGE` seconds have passed."""
-        deadline = time.monotonic() + _LAST_PAGE
-        for server in self._servers:
-            server.drained(deadline - time.monotonic())
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
-        for thread in self._threads:
-            thread.join(timeout=2)
-
-
-def _busy(port: int, error: OSError) -> LoginError:
-    return LoginError(
-        f"Port {port} cannot be listened on ({error.strerror}). Close the program that uses it, "
-        "or choose another port (callback_port=, --port)."
-    )
-
-
-class _Server(BoundedServer):
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.redirect: tuple[str, Deliver] | None = None
-        self._leads: dict[str, str | None] = {}
-        super().__init__(address, handler)
-        _OPEN.add(self)
-
-    def server_bind(self) -> None:
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        elif os.name == "posix":
-            # Else the port stays taken for a minute after each sign-in (TCP's TIME_WAIT). On
-            # Windows the option would let another program listen on the same port.
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Not HTTPServer's: it looks up the host's full name, which can take seconds.
-        socket_address = self.server_address
-        self.socket.bind(socket_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
-
-    def expect(self, redirect_uri: str, deliver: Deliver) -> None:
-        self.redirect = (redirect_uri, deliver)
-
-    def hosts(self, redirect_uri: str) -> set[str]:
-        """``Host`` values to accept: ours and the configured one (against DNS rebinding)."""
-        local = {f"{h}:{self.server_port}" for h in ("127.0.0.1", "localhost", "[::1]")}
-        return local | {urlsplit(redirect_uri).netloc.lower()}
-
-    def lead(self, url: str) -> str:
-        path = f"/go/{secrets.token_urlsafe(24)}"
-        self._leads[path] = url
-        return path
-
-    def leads(self, path: str) -> bool:
-        return path in self._leads
-
-    def led_to(self, path: str) -> str | None:
-        """Return the target of a path of `lead`; only the first caller gets it."""
-        with self._changed:
-            # threat: authorization-url-in-a-process-list
-            url, self._leads[path] = self._leads[path], None
-        return url
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log nothing: a closed connection is no event, and a traceback would leak."""
-
-
-class _ServerOfSix(_Server):
-    address_family = socket.AF_INET6
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -368,62 +316,75 @@ class _Connection(BaseHTTPRequestHandler):
         self.close_connection = True
         if not self.server.answering(self.connection):
             return  # hung up on meanwhile
-        expected = self.server.redirect
-        if expected is None:
-            self._send(404, page("Nothing here", "No sign-in is waiting here.", good=False))
+        listener = self.server.listener
+        if listener.awaited is None:
+            self._refuse(404, "Nothing here", "No sign-in is waiting here.")
             return
-        redirect_uri, deliver = expected
+        redirect_uri, deliver = listener.awaited
+        path, _, query = self.path.partition("?")
         # threat: dns-rebinding-of-the-listener
-        if self.headers.get("Host", "").lower() not in self.server.hosts(redirect_uri):
-            self._send(
-                421, page("Wrong address", "This is not the address of the sign-in.", good=False)
-            )
-            return
+        if self.headers.get("Host", "").lower() not in self._hosts(redirect_uri):
+            self._refuse(421, "Wrong address", "This is not the address of the sign-in.")
         # threat: answer-that-a-page-loads
-        if not is_navigation(self.headers):
+        elif not self._is_navigation():
             # Before anything is delivered: a picture in any page could be the answer of somebody
             # who wants the person to work in their account (RFC 9700 section 4.7).
-            self._send(403, page("Not a page", _NO_PAGE, good=False))
-            return
-        path, _, query = self.path.partition("?")
-        if self.server.leads(path):
-            self._lead(path)
-            return
-        if path != urlsplit(redirect_uri).path:
-            self._send(
-                404, page("Nothing here", "The sign-in goes on in the other tab.", good=False)
-            )
-            return
-        base, _, own_query = redirect_uri.partition("?")
-        query = f"{own_query}&{query}" if own_query and own_query not in query else query
-        self._reply(deliver(f"{base}?{query}"))
-
-    def _lead(self, path: str) -> None:
-        if (url := self.server.led_to(path)) is not None:
-            self._redirect(303, url)
+            self._refuse(403, "Not a page", _NO_PAGE)
+        elif path in listener.leads:
+            self._lead(listener.leads[path])
+        elif path != urlsplit(redirect_uri).path:
+            self._refuse(404, "Nothing here", "The sign-in goes on in the other tab.")
         else:
-            self._send(410, page("Opened already", _OPENED, good=False))
+            base, _, own_query = redirect_uri.partition("?")
+            query = f"{own_query}&{query}" if own_query and own_query not in query else query
+            self._reply(deliver(f"{base}?{query}"))
+
+    def _hosts(self, redirect_uri: str) -> set[str]:
+        """``Host`` values to accept: ours and the configured one (against DNS rebinding)."""
+        local = {f"{h}:{self.server.server_port}" for h in ("127.0.0.1", "localhost", "[::1]")}
+        return local | {urlsplit(redirect_uri).netloc.lower()}
+
+    def _is_navigation(self) -> bool:
+        """Return whether a request may be a person's navigation, in a tab of its own.
+
+        An image, a frame or a script of any page can send a request, and no page can remove these
+        headers. Old browsers, text browsers and programs send none: theirs may be navigations.
+        """
+        wanted = all(self.headers.get(name, right) == right for name, right in _WANTED.items())
+        said = " ".join(self.headers.get(name, "") for name in _PURPOSES).lower()
+        # threat: answer-that-a-page-loads
+        return wanted and not any(word in said for word in _IN_ADVANCE)
+
+    def _lead(self, target: list[str]) -> None:
+        try:
+            # threat: authorization-url-in-a-process-list
+            self._redirect(303, target.pop())
+        except IndexError:
+            self._refuse(410, "Opened already", _OPENED)
+
+    # threat: cross-site-post-to-the-listener
+    def _reply(self, reply: Reply) -> None:
+        if reply.outcome == "again" and reply.location is not None:
+            self._redirect(302, reply.location)
+        elif reply.outcome == "done":
+            self._send(200, page(reply.heading, reply.text, good=True))
+        else:
+            self._refuse(400, reply.heading, reply.text)
 
     def _redirect(self, status: int, url: str) -> None:
         self.send_response(status)
         # Of a header's letters; an endpoint may have others.
         self.send_header("Location", "".join(c if c.isascii() else quote(c) for c in url))
         for name in ("Referrer-Policy", "Cache-Control"):
-            self.send_header(name, HEADERS[name])
+            self.send_header(name, _HEADERS[name])
         self._end_of_head(0)
 
-    # threat: cross-site-post-to-the-listener
-    def _reply(self, reply: Reply) -> None:
-        if reply.outcome == "again" and reply.location is not None:
-            self._redirect(302, reply.location)
-            return
-        good = reply.outcome == "done"
-        status = {"done": 200, "failed": 400, "refused": 400}.get(reply.outcome, 400)
-        self._send(status, page(reply.heading, reply.text, good=good))
+    def _refuse(self, status: int, title: str, text: str) -> None:
+        self._send(status, page(title, text, good=False))
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
-        for name, value in HEADERS.items():
+        for name, value in _HEADERS.items():
             self.send_header(name, value)
         self._end_of_head(len(body))
         self.wfile.write(body)
@@ -443,9 +404,7 @@ class _Connection(BaseHTTPRequestHandler):
         """Answer whatever is not a plain GET without repeating any of it."""
         self.close_connection = True
         status = 405 if code == 501 else code
-        self._send(
-            status, page("Not understood", "Only a browser's GET is answered here.", good=False)
-        )
+        self._refuse(status, "Not understood", "Only a browser's GET is answered here.")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class named it
         """Log nothing: the request line holds the code."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import get_args
 
 from mcpnb.errors import StoreBusy, StoreError
 from mcpnb.oauth.authorization import AuthorizationRequest, DeviceRequest
@@ -17,7 +17,6 @@ from mcpnb.oauth.registration import GRANT
 from mcpnb.storage import RecordName, TokenStore
 
 PendingRequest = AuthorizationRequest | DeviceRequest
-
 
 _FORMAT = 1
 _LOCK_TIMEOUT = 10.0
@@ -41,21 +40,14 @@ class PendingLogin:
     claimed_at: float | None = None
     """When a process began to exchange its code. A code is good once."""
 
+    @property
+    def on_device(self) -> bool:
+        """Whether the person signs in on another device (RFC 8628)."""
+        return isinstance(self.request, DeviceRequest)
+
     def is_for(self, request: PendingRequest) -> bool:
         """Return whether it holds this request."""
         return self.request.nonce == request.nonce
-
-    def lasting(self, seconds: float) -> PendingLogin:
-        """Return it with a new end, in `seconds` from now. A device code keeps the server's end."""
-        if isinstance(self.request, DeviceRequest):
-            return self
-        return replace(self, expires_at=time.time() + seconds)
-
-    def without_scopes(self) -> PendingLogin:
-        """Return it with a new request that leaves the scopes to the server."""
-        if isinstance(self.request, DeviceRequest):
-            return self
-        return replace(self, request=self.request.without_scopes(), retry_without_scopes=False)
 
 
 class PendingLogins:
@@ -87,26 +79,6 @@ class PendingLogins:
         # threat: late-answer
         return found if found is not None and found.expires_at > time.time() else None
 
-    def _read(self) -> PendingLogin | None:
-        data = None
-        with contextlib.suppress(StoreError):
-            data = self._store.read(self._key)
-        if data is None or data.get("format") != _FORMAT:
-            return None
-        via = data.get("via", "loopback")
-        via = "page" if via == "relay" else via  # as earlier versions wrote it
-        try:
-            return PendingLogin(
-                request=_request(data["request"]),
-                expires_at=checked(float, data.get("expires_at"), "expires_at"),
-                port=checked(int | None, data.get("port"), "port"),
-                callback=via if via in get_args(Callback) else "loopback",  # type: ignore[arg-type]
-                retry_without_scopes=data["retry_without_scopes"] is True,
-                claimed_at=checked(float | None, data.get("claimed_at"), "claimed_at"),
-            )
-        except (KeyError, TypeError, AttributeError):
-            return None
-
     def put(self, pending: PendingLogin) -> None:
         """Store it, replacing an earlier one.
 
@@ -122,12 +94,7 @@ class PendingLogins:
         Raises:
             StoreError: It could not be stored.
         """
-        with self._store.lock(self._key, _LOCK_TIMEOUT):
-            current = self._read()
-            ours = current is not None and current.is_for(request) and current.claimed_at is None
-            if ours:
-                self._write(by)
-            return ours
+        return self._change(request, lambda _: by)
 
     @contextlib.contextmanager
     def claimed(self, request: PendingRequest) -> Iterator[bool]:
@@ -144,15 +111,7 @@ class PendingLogins:
             except StoreBusy:
                 yield False
                 return
-            yield self._claim(request)
-
-    def _claim(self, request: PendingRequest) -> bool:
-        with self._store.lock(self._key, _LOCK_TIMEOUT):
-            current = self._read()
-            if current is None or not current.is_for(request) or current.claimed_at is not None:
-                return False
-            self._write(replace(current, claimed_at=time.time()))
-            return True
+            yield self._change(request, lambda found: replace(found, claimed_at=time.time()))
 
     def exchange_in_progress(self, pending: PendingLogin) -> bool:
         """Return whether a process is exchanging its code now."""
@@ -183,20 +142,40 @@ class PendingLogins:
                 return
             self._store.delete(self._key)
 
+    def _change(
+        self, request: PendingRequest, change: Callable[[PendingLogin], PendingLogin]
+    ) -> bool:
+        with self._store.lock(self._key, _LOCK_TIMEOUT):
+            current = self._read()
+            if current is None or not current.is_for(request) or current.claimed_at is not None:
+                return False
+            self._write(change(current))
+            return True
+
     def _write(self, pending: PendingLogin) -> None:
-        record = {
-            "format": _FORMAT,
-            "request": to_json(pending.request),
-            "expires_at": pending.expires_at,
-            "port": pending.port,
-            "via": pending.callback,
-            "retry_without_scopes": pending.retry_without_scopes,
-            "claimed_at": pending.claimed_at,
-        }
+        record = {"format": _FORMAT, **to_json(pending)}
+        record["via"] = record.pop("callback")
         self._store.write(self._key, record)
 
-
-def _request(data: dict[str, Any]) -> PendingRequest:
-    if data.get("grant") == GRANT:
-        return from_json(DeviceRequest, data)
-    return from_json(AuthorizationRequest, data)
+    def _read(self) -> PendingLogin | None:
+        data = None
+        with contextlib.suppress(StoreError):
+            data = self._store.read(self._key)
+        if data is None or data.get("format") != _FORMAT:
+            return None
+        via = data.get("via", "loopback")
+        via = "page" if via == "relay" else via  # as earlier versions wrote it
+        try:
+            kind: type[PendingRequest] = AuthorizationRequest
+            if data["request"].get("grant") == GRANT:
+                kind = DeviceRequest
+            return PendingLogin(
+                from_json(kind, data["request"]),
+                expires_at=checked(float, data.get("expires_at"), "expires_at"),
+                port=checked(int | None, data.get("port"), "port"),
+                callback=via if via in get_args(Callback) else "loopback",  # type: ignore[arg-type]
+                retry_without_scopes=data["retry_without_scopes"] is True,
+                claimed_at=checked(float | None, data.get("claimed_at"), "claimed_at"),
+            )
+        except (KeyError, TypeError, AttributeError):
+            return None

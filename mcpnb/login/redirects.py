@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from mcpnb.errors import LoginError
+from mcpnb.errors import ConfigError, LoginError
 from mcpnb.login.loopback import DEFAULT_PORT, Deliver, LoopbackListener
 from mcpnb.oauth.credentials import RegistrationMethod
 from mcpnb.oauth.models import AuthorizationServer, Callback, ServerConfig
-from mcpnb.oauth.urls import is_loopback_host
+from mcpnb.oauth.urls import is_loopback_host, require_callback
 from mcpnb.text import quote
+
+_LONGEST_PAGE = 1000
+Note = Callable[[str], object]
+"""Tells the person something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,21 @@ class Redirect:
             "(callback_port=, --port)."
         )
 
-    def listen(self, redirect_uri: str, deliver: Deliver) -> None:
+    def listen(self, redirect_uri: str | None, deliver: Deliver) -> None:
         """Start to deliver responses, if they come to this machine."""
         if self.listener is not None:
-            self.listener.listen(redirect_uri, deliver)
+            self.listener.listen(redirect_uri or self.base, deliver)
 
     def to_open(self, url: str) -> str:
-        """Return the address to put on a browser's command line for `url`."""
-        listener = self.listener
-        return to_open(url, self.base, listener) if listener is not None else url
+        """Return the address to put on a browser's command line for `url`.
+
+        Every user of the machine can read command lines. If the response comes to this machine, the
+        browser can start at the listener here; otherwise it may not reach the listener.
+        """
+        # threat: authorization-url-in-a-process-list
+        if self.listener is not None and is_loopback_host(urlsplit(self.base).hostname):
+            return self.listener.lead(url)
+        return url
 
     def close(self) -> None:
         """Release the port, if there is one."""
@@ -70,7 +80,7 @@ class Redirect:
 
 
 def choices(
-    config: ServerConfig, callback: Callback, page: str | None, note: Callable[[str], object]
+    config: ServerConfig, callback: Callback, page: str | None, note: Note
 ) -> Iterator[Redirect]:
     """Yield the redirects to try, best first. A port is bound only when its turn comes.
 
@@ -88,13 +98,8 @@ def choices(
         callback == "page"
         or (callback == "auto" and (not configured or config.callback_url == page))
     ):
-        yield Redirect(
-            kind="page",
-            base=page,
-            known=callback == "page" or config.callback_url == page,
-            comes_again=True,
-            optional=callback == "auto",
-        )
+        known = callback == "page" or config.callback_url == page
+        yield Redirect("page", page, known, comes_again=True, optional=callback == "auto")
     elif callback == "page":
         raise LoginError(
             "No page of this notebook can receive the response (via=“page”). It needs a panel in "
@@ -106,72 +111,55 @@ def choices(
 
 def expected(config: ServerConfig) -> Redirect:
     """Return the usual redirect without a listener: a pasted response needs none."""
-    base = config.callback_url or f"http://127.0.0.1:{port_of(config) or DEFAULT_PORT}/callback"
-    return Redirect(kind="paste", base=base, known=True, comes_again=True)
+    port = port_of(config) or DEFAULT_PORT
+    base = config.callback_url or f"http://127.0.0.1:{port}/callback"
+    return Redirect("paste", base, known=True, comes_again=True)
 
 
 def port_of(config: ServerConfig) -> int:
     """Return the port that the authorization response comes to; 0: any free one."""
-    own = urlsplit(config.callback_url) if config.callback_url else None
     if config.callback_port is not None:
         return config.callback_port
-    return (own.port if own else None) or DEFAULT_PORT
+    return (urlsplit(config.callback_url).port if config.callback_url else None) or DEFAULT_PORT
 
 
-def _listen(config: ServerConfig, note: Callable[[str], object]) -> Redirect:
+def _listen(config: ServerConfig, note: Note) -> Redirect:
     """Bind the port before anybody sees an address, so that nobody takes it in between."""
-    own = urlsplit(config.callback_url) if config.callback_url else None
-    public = own is not None and not is_loopback_host(own.hostname)
     port = port_of(config)
-    if public:
-        note(f"Listening on all interfaces, port {port}, because of the callback URL.")
-    listener = LoopbackListener(
-        port, everywhere=public, fallback=own is None, host=own.hostname if own else None
-    )
+    listener = _bind(config.callback_url, port, note, fallback=config.callback_url is None)
     if listener.fell_back:
         note(f"Port {port} is in use by another program. Listening on {listener.port} instead.")
     return Redirect(
-        kind="loopback",
-        base=config.callback_url or f"http://127.0.0.1:{listener.port}/callback",
+        "loopback",
+        config.callback_url or f"http://127.0.0.1:{listener.port}/callback",
         known=not listener.fell_back,
         comes_again=not listener.fell_back and config.callback_port != 0,
         listener=listener,
     )
 
 
-def listen_again(
-    redirect_uri: str, port: int, config: ServerConfig, note: Callable[[str], object]
-) -> LoopbackListener:
+def listen_again(redirect_uri: str, port: int, config: ServerConfig, note: Note) -> Redirect:
     """Bind the port for an address that a process showed before it ended.
 
-    Args:
-        redirect_uri: The address that the browser will be sent to.
-        port: The port that process listened on.
-        config: The configuration here. All interfaces are bound for its own callback URL only.
-        note: Tells the person something.
-
     Raises:
-        LoginError: The port cannot be bound, or must not be opened from here.
+        LoginError: The port cannot be bound, or must not be opened from here: all interfaces are
+            bound for the callback URL that is configured here only.
     """
-    host = urlsplit(redirect_uri).hostname
-    public = not is_loopback_host(host)
     # threat: listening-everywhere
-    if public and config.callback_url != redirect_uri:
+    if not is_loopback_host(urlsplit(redirect_uri).hostname) and (
+        config.callback_url != redirect_uri
+    ):
         raise LoginError("The response goes to a callback URL that is not configured here.")
+    listener = _bind(redirect_uri, port, note, fallback=False)
+    return Redirect("loopback", redirect_uri, known=True, comes_again=True, listener=listener)
+
+
+def _bind(redirect_uri: str | None, port: int, note: Note, *, fallback: bool) -> LoopbackListener:
+    host = urlsplit(redirect_uri).hostname if redirect_uri else None
+    public = redirect_uri is not None and not is_loopback_host(host)
     if public:
         note(f"Listening on all interfaces, port {port}, because of the callback URL.")
-    return LoopbackListener(port, everywhere=public, fallback=False, host=host)
-
-
-def to_open(url: str, redirect_uri: str, listener: LoopbackListener) -> str:
-    """Return the address to put on a browser's command line for `url`.
-
-    Every user of the machine can read command lines. If the response comes to this machine, the
-    browser can start at the listener here; otherwise it may not reach the listener.
-    """
-    local = is_loopback_host(urlsplit(redirect_uri).hostname)
-    # threat: authorization-url-in-a-process-list
-    return listener.lead(url) if local else url
+    return LoopbackListener(port, everywhere=public, fallback=fallback, host=host)
 
 
 def address(
@@ -199,20 +187,15 @@ def require_callback_page(url: object) -> str | None:
 
     The specification requires https or this computer. The page is one static file.
     """
-    if not isinstance(url, str) or len(url) > 1000 or not url.isprintable():
-        return None
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  it is parsed, and may be wrong, only when it is asked for
-    except ValueError:
+        page = require_callback(url)
+    except ConfigError:
         return None
-    secure = parts.scheme == "https" or (
-        parts.scheme == "http" and is_loopback_host(parts.hostname)
-    )
+    parts = urlsplit(page)
     # Not in the path: JupyterHub leaves the @ of a name as it is there.
-    plain = "@" not in parts.netloc and not any(sign in url for sign in "?#\\ ")
+    plain = "@" not in parts.netloc and not any(sign in page for sign in "?#")
     ours = parts.path.endswith("/mcpnb/callback.html")
-    return url if secure and plain and ours and parts.hostname else None
+    return page if plain and ours and len(page) <= _LONGEST_PAGE else None
 
 
 def open_browser(url: str) -> bool:

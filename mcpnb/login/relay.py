@@ -23,7 +23,6 @@ from mcpnb.text import quote
 _MAX_TEXT, _MAX_FIELDS = 16_384, 64
 """The other machine does not accept larger responses, either."""
 _NAMED = ("response_type", "state", "redirect_uri")
-_SINGLE = ("state", "code", "error")
 # RFC 8252 section 7.3 also knows [::1]; the listener is there for “localhost” only.
 _LISTENED_AT = ("127.0.0.1", "localhost")
 _NEXT = (
@@ -34,25 +33,16 @@ _NEXT = (
 
 @dataclass(frozen=True, slots=True)
 class CapturedResponse:
-    """The authorization response to a sign-in that waits on another machine.
-
-    Attributes:
-        line: The whole address that the browser was sent to. The person pastes it.
-        error: The error code, if the authorization server refused.
-    """
+    """The authorization response to a sign-in that waits on another machine."""
 
     line: Secret
+    """The whole address that the browser was sent to. The person pastes it."""
     error: str | None
+    """The error code, if the authorization server refused."""
 
 
 class Relay:
-    """Listens on exactly the loopback port that an authorization URL names, from `__enter__` on.
-
-    Attributes:
-        url: The authorization URL.
-        host: The host that it leads to.
-        redirect_uri: Where the response comes back to.
-    """
+    """Listens on exactly the loopback port that an authorization URL names, from `__enter__` on."""
 
     def __init__(self, url: str, ignored: Callable[[str], object]) -> None:
         """Check the address. Nobody is contacted, and nothing listens yet.
@@ -68,11 +58,13 @@ class Relay:
         self._ignored = ignored
         asked = _authorization(self.url)
         self.host = urlsplit(self.url).netloc
+        """The host that the address leads to."""
         self.redirect_uri = asked["redirect_uri"]
+        """Where the response comes back to."""
         self._state = Secret(asked["state"])
         self._port = _loopback_port(self.redirect_uri)
         self._listener: LoopbackListener | None = None
-        self._changed = threading.Condition()
+        self._came = threading.Event()
         self._caught: CapturedResponse | None = None
 
     def __enter__(self) -> Self:
@@ -81,9 +73,9 @@ class Relay:
         Raises:
             LoginError: The port is in use. No other one helps: the response comes to this one.
         """
-        host = urlsplit(self.redirect_uri).hostname
+        parts = urlsplit(self.redirect_uri)
         try:
-            self._listener = LoopbackListener(self._port, fallback=False, host=host)
+            self._listener = LoopbackListener(self._port, fallback=False, host=parts.hostname)
         except LoginError:
             raise LoginError(
                 f"Port {self._port} of this machine cannot be listened on, and the answer comes to "
@@ -91,7 +83,6 @@ class Relay:
                 "another port (mcpnb login SERVER --port N). If an ssh -L to where the sign-in "
                 "waits uses it, no relay is needed: open the address in your browser."
             ) from None
-        parts = urlsplit(self.redirect_uri)
         # A browser asks for "/" where an address has no path.
         self._listener.listen(parts._replace(path=parts.path or "/").geturl(), self._deliver)
         return self
@@ -112,15 +103,14 @@ class Relay:
             LoginTimeout: None came in time.
         """
         deadline = time.monotonic() + timeout
-        with self._changed:
-            while self._caught is None and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(min(left, 0.5))  # in slices: on Windows no Ctrl-C interrupts one
-            if self._caught is not None:
-                return self._caught
-        raise LoginTimeout(
-            f"The browser brought no response within {timeout:g} s. Run this again, or begin the "
-            "sign-in again where it no longer waits."
-        )
+        while self._caught is None and (left := deadline - time.monotonic()) > 0:
+            self._came.wait(min(left, 0.5))  # in slices: on Windows no Ctrl-C interrupts one
+        if self._caught is None:
+            raise LoginTimeout(
+                f"The browser brought no response within {timeout:g} s. Run this again, or begin "
+                "the sign-in again where it no longer waits."
+            )
+        return self._caught
 
     def _deliver(self, answered: str) -> Reply:
         try:
@@ -128,9 +118,8 @@ class Relay:
         except AnswerRefused as error:
             self._ignored(str(error))
             return Reply("refused", str(error))
-        with self._changed:
-            self._caught = self._caught or caught
-            self._changed.notify_all()
+        self._caught = self._caught or caught
+        self._came.set()
         if caught.error:
             return Reply("failed", f"The sign-in was not approved. {_NEXT}")
         text = f"You are not signed in yet. {_NEXT}"
@@ -141,7 +130,7 @@ class Relay:
         query = answered.partition("?")[2]
         line = f"{self.redirect_uri.partition('?')[0]}?{query}"
         try:
-            params = _single(query, _SINGLE)
+            params = _single(query, ("state", "code", "error"))
         except ValueError:
             params = {}
         # The terminal will show it. Browsers encode everything else.
@@ -187,39 +176,41 @@ def _authorization(url: str) -> dict[str, str]:
             f"The address leads to {quote(host)} by plain http: what you enter there could be "
             "read on the way. It has to be https (OAuth 2.1 section 1.5)."
         )
-    _require(params)
+    if (problem := _incomplete(params)) is not None:
+        raise ConfigError(problem)
     return params
 
 
-def _require(params: dict[str, str]) -> None:
+def _incomplete(params: dict[str, str]) -> str | None:
+    """Return why these are not the parameters of an authorization request, if they are not."""
     if "response_type" not in params and ("code" in params or "error" in params):
-        raise ConfigError(
+        return (
             "That is the answer already: paste it where the sign-in waits. What is relayed is the "
             "address where a sign-in begins."
         )
     missing = [name for name in _NAMED if not params.get(name)]
     if missing == list(_NAMED):
-        raise ConfigError(
+        return (
             "That is not the address of a sign-in that has begun. Begin it on the other machine "
             "(mcpnb login SERVER --no-browser), and give the long address that is printed there."
         )
     if missing:
-        raise ConfigError(
+        return (
             f"The address is not whole: {', '.join(missing)} missing. A shell ends it at the first "
             "“&”: put it in quotes, or run mcpnb relay - and paste it then."
         )
     if params["response_type"] != "code":
-        raise ConfigError(
+        return (
             f"The address asks for {quote(params['response_type'], 40)}. Only a code can be "
             "relayed (response_type=code)."
         )
+    return None
 
 
 def _loopback_port(redirect_uri: str) -> int:
     try:
-        scheme, host, _ = origin_of(redirect_uri)
+        scheme, host, port = origin_of(redirect_uri)
         parts = urlsplit(redirect_uri)
-        port = 80 if parts.port is None else parts.port
     except ValueError:
         raise ConfigError(
             "No answer can come to the redirect_uri of that address. Begin the sign-in again."
@@ -229,7 +220,7 @@ def _loopback_port(redirect_uri: str) -> int:
             f"The answer to this sign-in goes to {quote(host or redirect_uri, 80)}, not to this "
             "machine: nothing needs to be relayed. Open the address in your browser."
         )
-    plain = port and redirect_uri.isascii() and not (parts.username or parts.fragment)
+    plain = parts.port != 0 and redirect_uri.isascii() and not (parts.username or parts.fragment)
     if scheme != "http" or host not in _LISTENED_AT or not plain:
         raise ConfigError(
             f"The answer to this sign-in goes to {quote(redirect_uri, 80)}; relay listens at "

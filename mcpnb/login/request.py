@@ -1,24 +1,31 @@
-"""What one sign-in is asked to do, and the request that a person opens for it."""
+"""What one sign-in is asked to do, its client, and the request that a person opens for it."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
-from mcpnb.errors import GrantError
-from mcpnb.login.clients import Registrations
-from mcpnb.login.pending import PendingLogin, PendingLogins
-from mcpnb.login.progress import Observer
+from mcpnb.errors import GrantError, McpnbError, StoreBusy
+from mcpnb.login.pending import PendingLogin, PendingLogins, PendingRequest
 from mcpnb.login.redirects import Redirect, address
-from mcpnb.oauth import client, registration
+from mcpnb.oauth import client
+from mcpnb.oauth import registration as registering
 from mcpnb.oauth.authorization import AuthorizationRequest, DeviceRequest, device_endpoint
-from mcpnb.oauth.http import Http
-from mcpnb.oauth.models import Callback, Discovery, ServerConfig
-from mcpnb.oauth.scopes import chosen, union
+from mcpnb.oauth.credentials import Registration, RegistrationMethod, from_json, to_json
+from mcpnb.oauth.http import Exchange, Http
+from mcpnb.oauth.models import AuthorizationServer, Callback, Discovery, ServerConfig
+from mcpnb.oauth.scopes import chosen, covers, union
 from mcpnb.oauth.ssrf import require_page
 from mcpnb.oauth.urls import same_issuer
+from mcpnb.storage import RecordName, TokenStore
+from mcpnb.storage.base import Record
 from mcpnb.tokens import TokenSource
+
+_LOCK_TIMEOUT = 2.0
+# A client secret that ends during the sign-in, or minutes after it, is of no use.
+_SECRET_MARGIN = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,8 @@ class SignInRequest:
     """Do not resume what another process began and left."""
     choose_account: bool = False
     """Have the server ask which account signs in."""
-    mode: Literal["begin", "resume", "complete"] = "begin"
-    """``resume``: only follow or resume what is pending. ``complete``: only take its response."""
+    only_resume: bool = False
+    """Follow or resume what is pending, and begin nothing."""
 
     @property
     def on_device(self) -> bool:
@@ -55,7 +62,7 @@ class SignInRequest:
     def fits(self, pending: PendingLogin, config: ServerConfig) -> bool:
         """Return whether a pending sign-in asks for what this one asks for, too."""
         request = pending.request
-        if self.on_device and not isinstance(request, DeviceRequest):
+        if self.on_device and not pending.on_device:
             return False
         if self.choose_account and not getattr(request, "choose_account", False):
             return False
@@ -76,12 +83,129 @@ class SignInRequest:
         A notebook's page hands it to a panel in that notebook only. A code for another device that
         nobody waits for any more is not what a person means who signs in with a browser.
         """
-        if pending.callback == "device" and not (self.mode == "resume" or is_follower):
+        if pending.callback == "device" and not (self.only_resume or is_follower):
             return self.on_device
         if pending.callback != "page":
             return self.callback in ("auto", pending.callback)
         page = (pending.request.redirect_uri or "").partition("?")[0]
         return self.callback in ("auto", "page") and page == self.page
+
+
+class Observer:
+    """Sees every step of one sign-in, as it happens, in the thread that does it.
+
+    Its arguments hold secrets: whoever shows any of it masks them. This observer ignores them.
+    """
+
+    def exchanged(self, exchange: Exchange) -> None:
+        """See a request that was sent, and its response."""
+
+    def asked(self, request: PendingRequest) -> None:
+        """See the request that a person is about to open."""
+
+    def answered(
+        self, text: str, request: AuthorizationRequest, refusal: McpnbError | None
+    ) -> None:
+        """See an authorization response, wherever it came from.
+
+        Args:
+            text: The address as it was received or pasted, whatever it is.
+            request: The request that is waiting for a response.
+            refusal: Why the response was refused, or the error that the server reports in it.
+        """
+
+
+class Registrations:
+    """The registered clients of one sign-in, stored per issuer and redirect URI for the next."""
+
+    def __init__(self, config: ServerConfig, store: TokenStore, http: Http) -> None:
+        self._config = config
+        self._store = store
+        self._http = http
+        self._reused: RecordName | None = None
+
+    def obtain(  # noqa: PLR0913  each a different question
+        self,
+        method: RegistrationMethod,
+        server: AuthorizationServer,
+        redirect_uri: str | None,
+        *,
+        wanted: tuple[str, ...],
+        bound: tuple[str, ...],
+        keep: bool,
+    ) -> Registration:
+        """Return a registration that covers this redirect and these scopes.
+
+        Args:
+            method: How to come by one.
+            server: The authorization server it is for.
+            redirect_uri: Where the browser will be sent; `None` for the device grant.
+            wanted: The scopes that will be asked for now.
+            bound: The scopes to register a new client for, so that a later step-up needs no other.
+            keep: Whether a new one is of use again (not for a port that will not come again).
+
+        Raises:
+            GrantError: The server does not register a client.
+            LoginError: The given credentials are another issuer's.
+        """
+        if method == "preregistered":
+            pinned = self._store.read(self._pin()) or self._store.read(self._pin(self._config.url))
+            return registering.preregistered(
+                self._config, server, pinned_issuer=pinned["issuer"] if pinned else None
+            )
+        if method == "cimd":
+            return registering.via_metadata_document(self._config, server)
+        # threat: registration-of-another-issuer, registration-of-another-redirect
+        key = RecordName("client", f"{server.issuer}\n{redirect_uri or 'device'}")
+        with contextlib.ExitStack() as locks:
+            # Usually, all who sign in at the same moment share one registration. But a request
+            # may take a minute: whoever has waited long enough registers a client of its own.
+            with contextlib.suppress(StoreBusy):
+                locks.enter_context(self._store.lock(key, _LOCK_TIMEOUT))
+            known = _usable(self._store.read(key), wanted)
+            if known is not None:
+                self._reused = key
+                return known
+            registration = client.register(server, redirect_uri, bound, self._http)
+            if keep:
+                self._store.write(key, to_json(registration))
+        return registration
+
+    def confirm(self, registration: Registration) -> None:
+        """After a sign-in: credentials that a person gave now belong to this issuer (SEP-2352)."""
+        if registration.method == "preregistered":
+            self._store.write(self._pin(), {"issuer": registration.issuer})
+
+    def reuse(self, registration: Registration) -> None:
+        """Note that a sign-in begun by somebody else goes on with this registration."""
+        if registration.method == "dcr":
+            self._reused = RecordName("client", registration.name)
+
+    def drop_reused(self) -> None:
+        """Forget a reused registration that the server seems not to know any more.
+
+        It shows its own error page then and never tells us; the next sign-in registers anew.
+        """
+        if self._reused is not None:
+            with contextlib.suppress(McpnbError):
+                self._store.delete(self._reused)
+
+    def _pin(self, server: str | None = None) -> RecordName:
+        # Written under the whole address at first, also where that holds a secret.
+        name = server or self._config.name_in_store
+        return RecordName("issuer", f"{name}\n{self._config.client_id}")
+
+
+def _usable(record: Record | None, wanted: tuple[str, ...]) -> Registration | None:
+    """Return a stored registration; `None`: a new one has to be made."""
+    try:
+        found = from_json(Registration, record)
+    except (KeyError, TypeError):
+        return None
+    expires = found.secret_expires_at
+    alive = expires is None or expires > time.time() + _SECRET_MARGIN
+    # threat: expired-client-secret
+    return found if alive and covers(found.scopes, wanted) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +233,6 @@ def authorization_request(
 ) -> PendingLogin:
     """Choose scopes, client and redirect URI, and return the authorization request.
 
-    Args:
-        asked: What the person asks for.
-        deps: What the sign-in works with.
-        discovery: What the server announces.
-        redirect: Where the authorization response goes.
-
     Raises:
         LoginError: There is no way to a client id, or the given one is another issuer's.
         GrantError: The server does not register a client.
@@ -123,17 +241,13 @@ def authorization_request(
     config, server = deps.config, discovery.sign_in_at
     require_page(server.authorization_endpoint, "authorization_endpoint", config)
     scopes, discovered = _scopes(asked, deps, discovery)
-    method = registration.choose(
+    method = registering.choose(
         config, server, redirect_known=redirect.known, not_covered=redirect.not_covered
     )
     redirect_uri = address(config, redirect, server, method)
+    bound = union(scopes, discovery.scopes_supported)
     registered = deps.clients.obtain(
-        method,
-        server,
-        redirect_uri,
-        wanted=scopes,
-        bound=union(scopes, discovery.scopes_supported),
-        keep=redirect.comes_again,
+        method, server, redirect_uri, wanted=scopes, bound=bound, keep=redirect.comes_again
     )
     request = AuthorizationRequest(
         server,
@@ -156,11 +270,6 @@ def authorization_request(
 def device_request(asked: SignInRequest, deps: Deps, discovery: Discovery) -> PendingLogin:
     """Choose scopes and client, and get a code to enter on another device (RFC 8628).
 
-    Args:
-        asked: What the person asks for.
-        deps: What the sign-in works with.
-        discovery: What the server announces.
-
     Raises:
         LoginError: The server does not offer it, or there is no way to a client id.
         GrantError: It refuses.
@@ -169,22 +278,21 @@ def device_request(asked: SignInRequest, deps: Deps, discovery: Discovery) -> Pe
     config, server = deps.config, discovery.sign_in_at
     device_endpoint(server)
     scopes, discovered = _scopes(asked, deps, discovery)
-    registered = deps.clients.obtain(
-        registration.choose(config, server, redirect_known=True),
-        server,
-        None,
-        wanted=scopes,
-        bound=union(scopes, discovery.scopes_supported),
-        keep=True,
-    )
+    method = registering.choose(config, server, redirect_known=True)
+    bound = union(scopes, discovery.scopes_supported)
+    registered = deps.clients.obtain(method, server, None, wanted=scopes, bound=bound, keep=True)
+
+    def begin(scopes: tuple[str, ...]) -> DeviceRequest:
+        return client.begin_device(server, registered, discovery.resource, scopes, deps.http)
+
     try:
-        request = client.begin_device(server, registered, discovery.resource, scopes, deps.http)
+        request = begin(scopes)
     except GrantError as error:
         if error.error == "invalid_client":
             deps.clients.drop_reused()  # the next sign-in registers a new client
         if error.error != "invalid_scope" or not discovered:
             raise
-        request = client.begin_device(server, registered, discovery.resource, (), deps.http)
+        request = begin(())
     require_page(request.url, "verification_uri", config)
     return PendingLogin(request, expires_at=request.expires_at, callback="device")
 

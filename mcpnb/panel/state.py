@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcpnb import environment
 from mcpnb.errors import McpnbError, NoSignInNeeded
-from mcpnb.login.qr import modules
 from mcpnb.oauth.urls import host_of
-from mcpnb.text import duration, redact, sanitize
+from mcpnb.text import duration, qr_modules, redact, sanitize
 
 if TYPE_CHECKING:
     from mcpnb.login import Login
@@ -247,7 +246,7 @@ def _other_device(login: Login[Session], extras: Extras) -> dict[str, Any]:
 @functools.lru_cache(maxsize=4)
 def _code(url: str) -> list[str] | None:
     try:
-        rows = modules(url)
+        rows = qr_modules(url)
     except ValueError:  # longer than a camera can read
         return None
     return ["".join("1" if dark else "0" for dark in row) for row in rows]

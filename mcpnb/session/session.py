@@ -265,7 +265,7 @@ class Session(ProcessBound):
             if login is None or not login.under_way:
                 if PendingLogins(self.store, key).current() is None:
                     return None
-                login = self._begin(SignInRequest(page=page, mode="resume"))
+                login = self._begin(SignInRequest(page=page, only_resume=True))
                 self._shared.latest_login = login
             return login
 
@@ -278,14 +278,9 @@ class Session(ProcessBound):
         Raises:
             LoginError: None is pending, or this is not its response (`AnswerRefused`: try again).
         """
-        from mcpnb.login import SignInRequest
+        from mcpnb.login import Deps, complete
 
-        login = self._begin(SignInRequest(mode="complete"))
-        try:
-            login.wait_for("waiting")
-            login.submit(text)
-        finally:
-            login.cancel()  # unless it has ended: what is pending stays pending
+        complete(Deps.of(self._config, self._shared.require_login(), None), text)
         return self
 
     def logout(self) -> bool:

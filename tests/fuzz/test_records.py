@@ -15,8 +15,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 import mcpnb
-from mcpnb.login.clients import Registrations
 from mcpnb.login.pending import PendingLogin, PendingLogins
+from mcpnb.login.request import Registrations
 from mcpnb.oauth.authorization import DeviceRequest
 from mcpnb.oauth.client import login_record
 from mcpnb.oauth.credentials import LoginRecord, Tokens, to_json
@@ -192,7 +192,6 @@ def test_a_pending_sign_in_of_any_shape_is_one_or_none(record: Any) -> None:
     if found is not None:
         found.request.url.encode()
         found.is_for(request_for())
-        found.without_scopes()
         pendings.put(found)
     pendings.drop()
     assert pendings.current() is None

@@ -125,7 +125,7 @@ def test_an_answer_that_is_pasted(fake: FakeServer) -> None:
 
         return act
 
-    rooms = ("login/answers", "login/clients", "login/pending", "oauth", "tokens")
+    rooms = ("login/answers", "login/request", "login/pending", "oauth", "tokens")
     assert tried(fake, prepared, *rooms) > 30
 
 

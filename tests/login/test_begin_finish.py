@@ -56,15 +56,6 @@ def test_each_begin_has_its_own_address_and_one_registration(fake: FakeServer) -
     assert len(fake.asked("/register")) == 1
 
 
-def test_a_declined_sign_in_ends_what_was_begun(fake: FakeServer) -> None:
-    fake.authorize_error = {"error": "access_denied"}
-    url = run("login", fake.url, "--begin").expect(0).out.strip()
-
-    done = run("login", fake.url, "--finish", answer_of(url)).expect(1)
-    assert "declined" in done.err
-    assert "is pending" in run("login", fake.url, "--finish", answer_of(url)).expect(1).err
-
-
 def test_refused_scopes_lead_to_a_second_address(fake: FakeServer) -> None:
     fake.describe(scopes_supported=["odd"])
     fake.known_scopes = set()

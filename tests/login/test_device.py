@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,8 +13,8 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.login.pending import PendingLogins
-from mcpnb.login.qr import as_text, modules
 from mcpnb.oauth.authorization import DeviceRequest
+from mcpnb.text import qr_code, qr_modules
 from mcpnb.tokens import login_key
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import browse, connect, until
@@ -124,7 +122,7 @@ def test_slow_down_is_obeyed(
     fake: FakeServer, phone: OtherDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five seconds more for each of them (shortened here)."""
-    monkeypatch.setattr("mcpnb.login.poller._SLOWER", 0.6)
+    monkeypatch.setattr("mcpnb.login.flow._SLOWER", 0.6)
     phone.says = [Reply(400, {"error": "slow_down"})]
     phone.decision = "agreed"
 
@@ -261,39 +259,20 @@ class TestShared:
         assert len(phone.begun) == 1
 
     @pytest.mark.slow
-    def test_a_kernel_that_comes_after_a_killed_one_goes_on_asking(
-        self, fake: FakeServer, phone: OtherDevice, kernel: Kernel, folder: Path
+    @pytest.mark.parametrize("asked_for", ["on another device", "by nobody, as a panel is shown"])
+    def test_one_that_was_left_is_gone_on_with(
+        self, phone: OtherDevice, kernel: Kernel, asked_for: str
     ) -> None:
         """The person may agree while nobody asks."""
-        code = (
-            "import sys, mcpnb; from mcpnb.stores import FileStore; "
-            "login = mcpnb.connect(sys.argv[1], store=FileStore(sys.argv[2])).login(device=True); "
-            "login.until('waiting', 20); print('shown', flush=True); login.wait()"
-        )
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, fake.url, str(folder)], stdout=subprocess.PIPE, text=True
-        )
-        assert child.stdout is not None
-        assert child.stdout.readline() == "shown\n"
-        child.send_signal(signal.SIGKILL)
-        child.communicate(timeout=10)
+        shown(kernel()).leave()
         phone.decision = "agreed"
 
-        assert kernel().login(device=True).wait(10).signed_in
+        session = kernel()
+        login = session.resume() if "nobody" in asked_for else session.login(device=True)
+        assert login is not None
+        assert login.wait(10).signed_in
+        assert login.user_code == "WDJB-MJHT"
         assert len(phone.begun) == 1
-
-    @pytest.mark.slow
-    def test_a_sign_out_elsewhere_ends_it(
-        self, fake: FakeServer, phone: OtherDevice, kernel: Kernel
-    ) -> None:
-        login = shown(kernel())
-
-        kernel().logout()
-
-        with pytest.raises(errors.LoginCancelled):
-            login.wait(10)
-        assert phone.begun
-        assert fake.access == {}
 
     @pytest.mark.parametrize("wanted", [{}, {"via": "loopback"}, {"via": "paste"}])
     def test_a_sign_in_with_a_browser_does_not_go_on_with_one_that_was_left(
@@ -308,20 +287,6 @@ class TestShared:
         assert login.user_code is None
         assert login.redirect_uri is not None
         login.cancel()
-
-    @pytest.mark.slow
-    def test_a_panel_that_is_shown_goes_on_with_one_that_was_left(
-        self, phone: OtherDevice, kernel: Kernel
-    ) -> None:
-        """Nobody has asked for another callback there."""
-        shown(kernel()).leave()
-
-        login = kernel().resume()
-        assert login is not None
-        login.wait_for("waiting", 10)
-        assert login.user_code == "WDJB-MJHT"
-        phone.decision = "agreed"
-        assert login.wait(10).signed_in
 
 
 class TestInATerminal:
@@ -354,17 +319,6 @@ class TestInATerminal:
 
         assert "▀" in said
         assert "\x1b[30;107m" in said
-
-    @pytest.mark.slow
-    @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-    def test_ctrl_c_ends_it(self, fake: FakeServer, phone: OtherDevice) -> None:
-        with OnTerminal("login", fake.url, "--device") as command:
-            command.shows("The code expires in")
-            command.type("\x03")
-            assert command.end() == 130, command.shown
-
-        assert phone.begun
-        assert fake.access == {}
 
 
 OFFER = "Or sign in on another device: "
@@ -401,10 +355,6 @@ class TestOffered:
         browser.write_text("#!/bin/sh\n")
         browser.chmod(0o755)
         monkeypatch.setenv("BROWSER", f"{browser} %s")
-
-    def test_without_a_browser_the_command_is_given(self, offering: FakeServer) -> None:
-        said = said_by(offering.url, offering, "--no-browser")
-        assert f"{OFFER}mcpnb login {offering.url} --device" in said.splitlines()
 
     def test_it_chooses_the_same_login(self, offering: FakeServer, tmp_path: Path) -> None:
         """By the name that it has, where that is not its address."""
@@ -450,7 +400,7 @@ class TestOffered:
 
 class TestQrCode:
     def test_it_has_a_quiet_zone_and_its_three_corners(self) -> None:
-        rows = modules("https://as.example/device")
+        rows = qr_modules("https://as.example/device")
         size = len(rows)
 
         assert all(len(row) == size for row in rows)
@@ -461,7 +411,7 @@ class TestQrCode:
             assert corner[3] == [True, False, True, True, True, False, True]
 
     def test_without_colours_there_are_no_escapes(self) -> None:
-        lines = as_text("x", colour=False).split("\n")
+        lines = qr_code("x", colour=False).split("\n")
 
         assert all(set(line) <= set("█▄▀ ") for line in lines)
         assert len({len(line) for line in lines}) == 1

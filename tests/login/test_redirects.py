@@ -20,8 +20,7 @@ from mcpnb.oauth.models import callback_from
 from mcpnb.panel import Panel
 from mcpnb.stores import MemoryStore
 from tests.fakes.front_end import HUB, LAB, FrontEnd, page_at
-from tests.fakes.kernels import Kernel
-from tests.fakes.people import answer_of, browse, connect, free_port, query_of, until, waiting
+from tests.fakes.people import answer_of, browse, connect, free_port, query_of, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 
@@ -91,14 +90,6 @@ class TestThroughThePage:
         assert front.answer(answer.replace(f"as={part}&", ""))["outcome"] == "refused"
         assert front.answer(answer)["outcome"] == "done"
 
-    def test_a_client_is_used_again(self, fake: FakeServer, kernel: Kernel, show: Show) -> None:
-        for _ in range(2):
-            front = show(kernel(callback_port=None), HUB)
-            front.sign_in()
-            front.act("sign_out")
-            front.phase("signed_out")
-        assert len(fake.asked("/register")) == 1
-
     def test_an_account_with_an_at_sign_in_its_path_has_a_page(self) -> None:
         """JupyterHub leaves it as it is."""
         page = "https://hub.example.com/user/ada@example.com/lab/extensions/mcpnb/callback.html"
@@ -118,14 +109,6 @@ class TestAnotherOneWhereItIsRefused:
             assert "Signed in" in browse(wait["url"]).text
             front.phase("signed_in")
             assert front.panel.session.call("whoami").text
-            front.act("sign_out")
-            front.phase("signed_out")
-
-    @pytest.mark.slow
-    def test_a_page_on_this_computer_is_no_reason(self, show: Show, folder: Path) -> None:
-        with DemoServers(redirects=is_loopback, auto_consent=True) as demo:
-            front = show(mcpnb.connect(demo.mcp_url, store="memory", account=str(folder)), LAB)
-            assert redirect_of(front.sign_in()).partition("?")[0] == LAB
             front.act("sign_out")
             front.phase("signed_out")
 
@@ -205,7 +188,8 @@ class TestTheChoiceOfAPerson:
     def test_each_place_to_choose_is_obeyed(self, fake: FakeServer, show: Show, way: str) -> None:
         chosen = cast("Any", way)
         in_connect = show(any_port(fake.url, via=chosen, account="1"), HUB).click()
-        in_panel = show(any_port(fake.url, account="2"), HUB, via=chosen).click()
+        # The nearest counts.
+        in_panel = show(any_port(fake.url, account="2", via="page"), HUB, via=chosen).click()
         in_click = show(any_port(fake.url, account="3"), HUB).click(via=way)
         session = any_port(fake.url, account="4")
         session.sign_in(SignInRequest(callback=callback_from(chosen), page=HUB))
@@ -213,10 +197,6 @@ class TestTheChoiceOfAPerson:
         for state in (in_connect, in_panel, in_click, in_login):
             assert state["wait"]["way"] == way
             assert redirect_of(state["wait"]["url"]).startswith("http://127.0.0.1:")
-
-    def test_the_nearest_choice_counts(self, fake: FakeServer, show: Show) -> None:
-        front = show(any_port(fake.url, via="loopback"), HUB, via="page")
-        assert front.click()["wait"]["way"] == "page"
 
     def test_a_way_that_does_not_exist_is_a_configuration_error(self, fake: FakeServer) -> None:
         wrong = cast("Any", "pigeon")
@@ -252,33 +232,17 @@ class TestWhatIsNoRedirect:
         [
             HUB.replace("https", "http"),
             "javascript:alert(1)//mcpnb/callback.html",
-            "data:text/html,/mcpnb/callback.html",
-            "ftp://hub.example.com/mcpnb/callback.html",
-            "//hub.example.com/mcpnb/callback.html",
             "/mcpnb/callback.html",
-            HUB.replace("https://", "https://ada:secret@"),
             HUB.replace("https://", "https://@"),
-            HUB + "?next=/",
             HUB + "?",
             HUB + "#",
-            HUB + "#go=x",
             HUB + "/",
-            HUB.replace("callback.html", "other.html"),
             HUB.replace("mcpnb/", "evil-mcpnb-"),
-            HUB.replace("hub.example.com", ""),
-            HUB.replace("hub.example.com", "hub.example.com:port"),
             HUB.replace("hub.example.com", "hub.example.com:99999"),
-            HUB.replace("hub.example.com", "[hub"),
             HUB.replace("example.com", "example.com\\evil.example"),
-            HUB.replace("ada", "a da"),
-            HUB.replace("ada", "a\nda"),
             HUB.replace("ada", "a\u202eda"),
             HUB.replace("ada", "a" * 2000),
-            "",
             None,
-            7,
-            True,
-            [HUB],
             {"url": HUB},
         ],
     )
@@ -328,26 +292,6 @@ class TestPort:
         finally:
             with_port.close()
         assert login.url is None
-
-    @pytest.mark.parametrize("end", ["signed in", "cancelled", "denied"])
-    def test_the_port_is_free_after_the_end(self, fake: FakeServer, end: str) -> None:
-        port = free_port()
-        login, url = waiting(connect(fake.url, callback_port=port))
-        if end == "cancelled":
-            login.cancel()
-        else:
-            if end == "denied":
-                fake.authorize_error = {"error": "access_denied"}
-            browse(url)
-
-        def is_free() -> bool:
-            try:
-                LoopbackListener(port, fallback=False).close()
-            except errors.LoginError:
-                return False
-            return True
-
-        until(is_free)
 
     def test_a_public_callback_is_listened_for_everywhere_and_says_so(
         self, fake: FakeServer

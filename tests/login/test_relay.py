@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlencode
 
-import httpx2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mcpnb.errors import ConfigError
 from mcpnb.login.relay import Relay
-from tests.fakes.people import free_port
+from tests.fakes.people import browse, free_port
 from tests.fakes.server import FakeServer
 from tests.terminal import MCPNB, Running, invoke, run
 
@@ -48,11 +44,6 @@ def callback() -> str:
 
 def relay(redirect_uri: str, *more: str) -> Running:
     return Running("relay", authorization(redirect_uri), "--no-browser", *more, here=True)
-
-
-def browse(url: str, **headers: str) -> httpx2.Response:
-    with httpx2.Client(trust_env=False, timeout=10, follow_redirects=True) as browser:
-        return browser.get(url, headers=headers)
 
 
 def refusal(url: str) -> str:
@@ -115,21 +106,6 @@ class TestAddresses:
         assert STATE not in said
         assert CODE not in said
         assert said.isprintable()
-
-    @pytest.mark.slow
-    @given(st.text() | st.text().map(lambda text: authorization(text, state=text or "x")))
-    def test_no_text_is_a_surprise(self, text: str) -> None:
-        """Fuzzed: it is taken or explained."""
-        with contextlib.suppress(ConfigError):
-            Relay(text, print)
-
-    @pytest.mark.slow
-    @given(st.text())
-    def test_no_cut_and_no_addition_is_a_surprise(self, text: str) -> None:
-        whole = authorization(LOOPBACK)
-        for url in (whole[: len(text) * 7], text + whole, whole + text):
-            with contextlib.suppress(ConfigError):
-                Relay(url, print)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -197,20 +173,6 @@ class TestTheAnswer:
         notes = [text for text in done.err.splitlines() if "was ignored" in text]
         assert len(notes) == len(set(notes)) == 3
         assert "forged" not in done.err
-
-    def test_what_could_paint_the_terminal_is_no_answer(self, callback: str) -> None:
-        host, _, port = callback.removeprefix("http://").partition("/")[0].partition(":")
-        with relay(callback) as command:
-            command.address()
-            for raw in (b"\x1b[31mred", b"\xc3\xa4", b"\x07"):
-                with socket.create_connection((host, int(port)), timeout=10) as connection:
-                    sent = f"GET /callback?code=x&state={STATE}&y=".encode() + raw
-                    connection.sendall(sent + f" HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-                    assert connection.recv(12) == b"HTTP/1.1 400"
-            browse(f"{callback}?code={CODE}&state={STATE}")
-            done = command.end().expect(0)
-
-        assert "\x1b" not in done.out + done.err
 
     def test_a_refusal_is_a_line_to_paste_too_and_exit_1(self, callback: str) -> None:
         """The other side knows what to say about it, and stops waiting."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
 from tests.fakes import wire
-from tests.fakes.people import free_port, query_of
+from tests.fakes.people import browse, free_port, query_of
 from tests.fakes.server import FakeServer
-from tests.login.test_relay import browse
 from tests.peers.machines import Machine, machine
 from tests.terminal import Running, run
 
@@ -36,14 +33,6 @@ def relayed(address: str, code: int = 0) -> str:
 
 
 class TestOnOneMachine:
-    def test_what_was_begun_is_finished_with_the_line(self, fake: FakeServer) -> None:
-        line = relayed(begun(fake))
-        assert fake.token_requests("authorization_code") == [], "only the code passes through"
-        done = run("login", fake.url, "--finish", "-", given=line).expect(0)
-
-        assert "Signed in" in done.err
-        assert run("token", fake.url).expect(0).out.strip() in fake.access
-
     def test_relaying_contacts_and_stores_nothing(self, fake: FakeServer) -> None:
         address = begun(fake)
         asked = len(fake.requests)
@@ -55,13 +44,6 @@ class TestOnOneMachine:
             command.end().expect(0)
 
         assert [request.path for request in fake.requests[asked:]] == ["/authorize"]
-
-    def test_a_refusal_ends_the_sign_in_that_waits(self, fake: FakeServer) -> None:
-        fake.authorize_error = {"error": "access_denied", "error_description": "Not today"}
-        line = relayed(begun(fake), code=1)
-        done = run("login", fake.url, "--finish", "-", given=line).expect(1)
-
-        assert "declined: “Not today”" in done.err
 
     @pytest.mark.threat("relayed-answer-of-another")
     def test_the_answer_to_another_sign_in_is_not_relayed(self, fake: FakeServer) -> None:
@@ -76,16 +58,6 @@ class TestOnOneMachine:
             browse(address)
             line = command.end().expect(0).out
         run("login", fake.url, "--finish", "-", given=line).expect(0)
-
-    def test_a_sign_in_that_waits_here_needs_none(self, fake: FakeServer) -> None:
-        """Its port is the one in use; it goes on undisturbed."""
-        with Running("login", fake.url, "--no-browser", "--port", "0") as command:
-            address = command.address()
-            port = urlsplit(query_of(address)["redirect_uri"][0]).port
-            done = run("relay", address, "--no-browser").expect(1)
-            assert f"Port {port} of this machine" in done.err
-            browse(address)
-            command.end().expect(0)
 
 
 # Two machines
@@ -120,19 +92,6 @@ def machines(fake: FakeServer) -> Iterator[tuple[Machine, Machine]]:
             made.append(stack.enter_context(machine()))
             stack.enter_context(reaching(made[-1], fake))
         yield made[0], made[1]
-
-
-def test_the_machines_have_nothing_in_common(machines: tuple[Machine, Machine]) -> None:
-    """So that the next tests test something."""
-    laptop, kernel = machines
-    with laptop.inside():
-        assert [name for _, name in socket.if_nameindex()] == ["lo"]
-        listening = socket.create_server(("127.0.0.1", 0))
-    with listening:
-        with kernel.inside(), pytest.raises(ConnectionRefusedError):
-            socket.create_connection(listening.getsockname(), timeout=10)
-        with laptop.inside(), socket.create_connection(listening.getsockname(), timeout=10):
-            pass
 
 
 def test_a_sign_in_that_waits_on_another_machine_is_completed_by_the_line(

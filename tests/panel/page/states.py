@@ -7,7 +7,7 @@ from copy import deepcopy
 from itertools import count
 from typing import Any
 
-from mcpnb.login import qr
+from mcpnb.text import qr_modules
 
 State = dict[str, Any]
 
@@ -103,7 +103,7 @@ def login(**changes: Any) -> State:
 
 
 def _other_device(url: str, text: str, *, can_begin_device: bool) -> State:
-    rows = ["".join("01"[dark] for dark in row) for row in qr.modules(url)]
+    rows = ["".join("01"[dark] for dark in row) for row in qr_modules(url)]
     return {"qr": rows, "text": text, "can_begin_device": can_begin_device}
 
 
