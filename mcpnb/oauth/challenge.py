@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from mcpnb.oauth.scopes import named
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  the grammar calls it so
-_SKIP = re.compile(r"[\s,]*")
-_PARAM = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^,\"]*))")
-_SCHEME = re.compile(rf"({_TOKEN})(?=[ \t]|,|$)")
-_TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9\-._~+/]+=*[ \t]*(?=,|$)")
+# A separator, a parameter, a scheme (with its token68, if it has one), or what fits nothing.
+_PART = re.compile(
+    r"[\s,]+"
+    rf"|(?P<name>{_TOKEN})[ \t]*=[ \t]*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>[^,\"]*))"
+    rf"|(?P<scheme>{_TOKEN})(?=[ \t]|,|$)(?:[ \t]+[A-Za-z0-9\-._~+/]+=*[ \t]*(?=,|$))?"
+    r"|[^,]+"
+)
 # Real challenges have a few hundred characters; a longer field is not read further.
 _LIMIT = 16_384
 
@@ -44,32 +47,18 @@ def parse_challenges(fields: Iterable[str]) -> list[Challenge]:
     """
     found: list[Challenge] = []
     for raw in fields:
-        text, at = raw[:_LIMIT], 0
         current: Challenge | None = None
-        while at < len(text):
-            at = _end(_SKIP.match(text, at), at)
-            if at >= len(text):
-                break
-            if param := _PARAM.match(text, at):
-                name, in_quotes, bare = param.group(1, 2, 3)
-                value = (
-                    re.sub(r"\\(.)", r"\1", in_quotes) if in_quotes is not None else bare.strip()
-                )
-                if current is not None:
-                    # threat: challenge-injection
-                    current.params.setdefault(name.lower(), value)
-                at = param.end()
-            elif scheme := _SCHEME.match(text, at):
-                current = Challenge(scheme.group(1).lower())
+        for part in _PART.finditer(raw[:_LIMIT]):
+            if part["scheme"] is not None:
+                current = Challenge(part["scheme"].lower())
                 found.append(current)
-                at = _end(_TOKEN68.match(text, scheme.end()), scheme.end())
-            else:
-                at = (text.find(",", at) + 1) or len(text)
+            elif part["name"] is not None and current is not None:
+                value = (part["bare"] or "").strip()
+                if part["quoted"] is not None:
+                    value = re.sub(r"\\(.)", r"\1", part["quoted"])
+                # threat: challenge-injection
+                current.params.setdefault(part["name"].lower(), value)
     return found
-
-
-def _end(match: re.Match[str] | None, otherwise: int) -> int:
-    return match.end() if match else otherwise
 
 
 def bearer_challenge(fields: Iterable[str]) -> Challenge | None:

@@ -7,13 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mcpnb.errors import (
-    DiscoveryError,
-    McpnbError,
-    ProtocolError,
-    ServerError,
-    ServerUnreachable,
-)
+from mcpnb.errors import DiscoveryError, McpnbError, ProtocolError, ServerError, ServerUnreachable
 from mcpnb.oauth.challenge import Challenge, bearer_challenge
 from mcpnb.oauth.http import Http, Response
 from mcpnb.oauth.metadata import Defects, Document, authorization_server, protected_resource
@@ -159,15 +153,13 @@ def _asked_without_token(server: str, http: Http, trail: _Trail) -> Response:
     # other request. Both say 401 where a sign-in is needed.
     content, headers = mcp_request("server/discover")
     response = http.send("POST", server, content=content, headers=headers, head_only=True)
-    trail.note(
-        f"POST {server}", f"HTTP {response.status}", "without a token, to hear what it asks for"
-    )
+    rule = "without a token, to hear what it asks for"
+    trail.note(f"POST {server}", f"HTTP {response.status}", rule)
     if response.status in _ASK_AGAIN_WITH_GET:
         # Servers of the HTTP+SSE transport take POSTs at another address only.
         response = http.send("GET", server, headers={"Accept": "text/event-stream"}, head_only=True)
-        trail.note(
-            f"GET {server}", f"HTTP {response.status}", "older servers (HTTP+SSE) respond to a GET"
-        )
+        rule = "older servers (HTTP+SSE) respond to a GET"
+        trail.note(f"GET {server}", f"HTTP {response.status}", rule)
     trail.tell(Finding("server", f"POST {server}", response))
     if 300 <= response.status < 400:
         raise DiscoveryError(

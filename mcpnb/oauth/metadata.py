@@ -21,10 +21,8 @@ _OF_THE_REQUEST = {
     *("client_id", "code_challenge", "code_challenge_method", "redirect_uri", "request"),
     *("request_uri", "resource", "response_mode", "response_type", "scope", "state"),
 }
-_OPTIONAL_ENDPOINTS = (
-    "registration_endpoint",
-    "revocation_endpoint",
-    "device_authorization_endpoint",
+_OPTIONAL_ENDPOINTS = tuple(
+    f"{name}_endpoint" for name in ("registration", "revocation", "device_authorization")
 )
 
 Document = dict[str, Any]

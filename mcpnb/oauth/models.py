@@ -26,12 +26,11 @@ def callback_from(via: object) -> Callback:
     Raises:
         ConfigError: There is no such kind.
     """
-    if via == "relay":
-        return "page"
-    for kind in get_args(Callback):
-        if via == kind:
-            return kind  # type: ignore[no-any-return]  # typing knows no type of its arguments
-    raise ConfigError(f"via has to be one of {', '.join(get_args(Callback))}, not {via!r:.80}.")
+    kinds: tuple[Callback, ...] = get_args(Callback)
+    for kind in kinds:
+        if ("page" if via == "relay" else via) == kind:
+            return kind
+    raise ConfigError(f"via has to be one of {', '.join(kinds)}, not {via!r:.80}.")
 
 
 class Secret:
@@ -123,17 +122,18 @@ class Discovery:
         server = self.authorization_server
         if server is None:
             return {"Server": self.server, "Sign-in": "not needed"}
-        ways = [
-            *(["client metadata document"] if server.client_id_metadata else []),
-            *(["dynamic registration"] if server.registration_endpoint else []),
-        ]
+        scopes = " ".join(self.challenged_scopes or self.scopes_supported)
+        ways = {
+            "client metadata document": server.client_id_metadata,
+            "dynamic registration": server.registration_endpoint,
+        }
+        registration = ", ".join(way for way, offered in ways.items() if offered)
         facts = {
             "Server": self.server,
             "Resource": self.resource,
             "Authorization server": server.issuer,
-            "Scopes": " ".join(self.challenged_scopes or self.scopes_supported)
-            or "(the server decides)",
-            "Registration": ", ".join(ways) or "by hand: a client id has to be given",
+            "Scopes": scopes or "(the server decides)",
+            "Registration": registration or "by hand: a client id has to be given",
             "PKCE": ", ".join(server.code_challenge_methods or ()) or "not announced",
             "Responses carry iss": "yes" if server.iss_in_response else "no",
             "Device sign-in": "yes" if server.device_authorization_endpoint else "no",

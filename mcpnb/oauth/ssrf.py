@@ -6,6 +6,7 @@ reads it must not be sent into their own network (MCP security best practices, S
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -84,10 +85,8 @@ def literal(host: str) -> Address | None:
     """
     # threat: ssrf-numeric-host
     plain = host.removesuffix(".")
-    try:
+    with contextlib.suppress(ValueError):
         return ipaddress.ip_address(plain)
-    except ValueError:
-        pass
     try:
         # threat: ssrf-numeric-host
         return ipaddress.IPv4Address(socket.inet_aton(plain))
