@@ -62,15 +62,17 @@ class TestTheRequest:
         }
         assert REQUEST.verifier.reveal() not in REQUEST.url
 
-    def test_without_scopes_the_parameter_is_left_out(self) -> None:
-        assert "scope" not in parse_qs(urlsplit(replace(REQUEST, scopes=()).url).query)
+    @pytest.mark.parametrize(
+        ("scopes", "sent"),
+        [((), {}), (("offline_access",), {"scope": ["offline_access"], "prompt": ["consent"]})],
+    )
+    def test_scope_and_prompt_are_sent_where_there_is_a_reason(
+        self, scopes: tuple[str, ...], sent: dict[str, list[str]]
+    ) -> None:
+        """OIDC Core section 11: offline_access may be ignored silently without consent."""
+        query = parse_qs(urlsplit(replace(REQUEST, scopes=scopes).url).query)
 
-    def test_offline_access_asks_for_consent(self) -> None:
-        """OIDC Core section 11: else it may be ignored silently."""
-        offline = replace(REQUEST, scopes=("offline_access",))
-
-        assert parse_qs(urlsplit(offline.url).query)["prompt"] == ["consent"]
-        assert "prompt" not in parse_qs(urlsplit(REQUEST.url).query)
+        assert {name: query[name] for name in ("scope", "prompt") if name in query} == sent
 
     @pytest.mark.threat("guessable-state")
     def test_state_and_verifier_are_fresh_and_long(self) -> None:
@@ -200,11 +202,9 @@ class TestTheIssuer:
             with pytest.raises(errors.ProtocolError, match="RFC 9207"):
                 validate_response(answer, self.ANNOUNCED)
 
-    def test_none_is_taken_where_none_is_announced(self) -> None:
-        assert validate_response(url(iss=None), self.SILENT).code.reveal() == "the-code"
-
-    def test_the_right_one_is_taken_although_none_is_announced(self) -> None:
-        assert validate_response(url(), self.SILENT).code.reveal() == "the-code"
+    @pytest.mark.parametrize("iss", [None, ISSUER])
+    def test_none_or_the_right_one_is_taken_where_none_is_announced(self, iss: str | None) -> None:
+        assert validate_response(url(iss=iss), self.SILENT).code.reveal() == "the-code"
 
     @pytest.mark.threat("forged-error")
     def test_it_is_looked_at_only_in_this_sign_ins_answer(self) -> None:

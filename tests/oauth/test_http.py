@@ -121,7 +121,7 @@ class TestRedirects:
         assert response.json() == {"a": 1}
         assert response.url == f"{fake.base}/new"
 
-    @pytest.mark.threat("redirect-of-discovery")
+    @pytest.mark.threat("redirect-of-discovery", "metadata-led-elsewhere")
     @pytest.mark.parametrize(
         "target",
         [
@@ -168,7 +168,7 @@ class TestSizes:
 
         assert len(http.get(f"{fake.base}/x").body) == MAX_BODY
 
-    @pytest.mark.threat("huge-body", "decompression-bomb")
+    @pytest.mark.threat("huge-body", "decompression-bomb", "metadata-without-end")
     @pytest.mark.parametrize(
         ("body", "encoding"),
         [(b"x" * (MAX_BODY + 1), ""), (gzip.compress(b"x" * 30_000_000), "gzip")],

@@ -132,27 +132,6 @@ def test_unusable_metadata_is_a_clear_error(fake: FakeServer, path: str, answer:
     assert fake.asked("/register") == []
 
 
-@pytest.mark.threat("metadata-without-end", "metadata-led-elsewhere")
-@pytest.mark.parametrize("path", [PRM, AS_METADATA])
-@pytest.mark.parametrize("how", ["ten megabytes", "behind a redirect to elsewhere"])
-def test_a_good_document_is_not_read_from_anywhere_or_to_any_length(
-    fakes: Callable[[], FakeServer], path: str, how: str
-) -> None:
-    """The origin is what makes it that server's own word; memory is bounded."""
-    fake, elsewhere = fakes(), fakes()
-    document = (fake.resource_metadata if path == PRM else fake.metadata) or {}
-    if how == "ten megabytes":
-        fake.always(path, Reply(200, document | {"padding": "x" * 10_000_000}))
-    else:
-        elsewhere.always("/document", Reply(200, document))
-        fake.always(path, redirect(f"{elsewhere.base}/document"))
-
-    fails(fake)
-
-    assert elsewhere.requests == []
-    assert fake.asked("/register") == []
-
-
 def test_a_redirect_within_the_origin_is_followed_for_metadata(fake: FakeServer) -> None:
     """Some servers move their documents about."""
     fake.always("/moved", Reply(200, fake.metadata))
