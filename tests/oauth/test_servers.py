@@ -44,10 +44,12 @@ LARGE = b'{"padding": "' + b"x" * 10_000_000 + b'"}'
 TOKENS = {"access_token": "access", "token_type": "Bearer"}
 
 
-def fails(fake: FakeServer, *kinds: type[Exception]) -> Exception:
+def fails(fake: FakeServer, *kinds: type[Exception], **given: Any) -> Exception:
     """Sign in where it must fail, with nothing registered or stored; give the error."""
     store = MemoryStore()
-    error = fails_before_the_browser(fake.url, *kinds or (errors.ServerError,), store=store)
+    kinds = kinds or (errors.ServerError,)
+    error = fails(fake, *kinds, store=store, **given)
+    assert fake.asked("/register") == []
     assert not connect(fake.url, store=store).signed_in
     assert len(str(error)) < 1500
     return error
@@ -70,8 +72,6 @@ def test_what_is_no_mcp_server_is_said_to_be_none(fake: FakeServer, answer: Repl
 
     fails(fake)
 
-    assert fake.asked("/register") == []
-
 
 def test_a_call_says_what_a_sign_in_says(fake: FakeServer) -> None:
     """The library's own words are that all connection attempts failed."""
@@ -82,16 +82,13 @@ def test_a_call_says_what_a_sign_in_says(fake: FakeServer) -> None:
         fake.metadata = fake.resource_metadata = None
         with pytest.raises(errors.McpnbError) as called:
             connect(server).call("echo")
-        asked = fails_before_the_browser(server, errors.ServerError)
-        sentences.append((str(called.value), str(asked)))
+        error = fails_before_the_browser(server, errors.ServerError)
+        sentences.append((str(called.value), str(error)))
 
-    for call, sign_in_says in sentences[:2]:
-        assert (
-            call.partition(" cannot be reached: ")[2]
-            == (sign_in_says.partition(" cannot be reached: ")[2])
-        )
-    assert "refused" in sentences[0][0]
-    assert "name resolution failed" in sentences[1][0]
+    for (call, asked), why in zip(sentences, ("refused", "name resolution failed"), strict=False):
+        reason = call.partition(" cannot be reached: ")[2]
+        assert reason == asked.partition(" cannot be reached: ")[2]
+        assert why in reason
     assert sentences[2][0] == sentences[2][1]
     assert "There is no MCP server at" in sentences[2][0]
 
@@ -128,8 +125,6 @@ def test_unusable_metadata_is_a_clear_error(fake: FakeServer, path: str, answer:
         fake.always("/.well-known/openid-configuration", answer)
 
     fails(fake)
-
-    assert fake.asked("/register") == []
 
 
 def test_a_redirect_within_the_origin_is_followed_for_metadata(fake: FakeServer) -> None:
@@ -215,7 +210,7 @@ def test_a_refused_registration_is_told(fake: FakeServer, answer: Reply) -> None
     """With the server's reason, and nothing kept of it."""
     fake.always("/register", answer)
 
-    error = fails(fake, errors.LoginError, errors.ServerError)
+    error = fails_before_the_browser(fake.url, errors.LoginError, errors.ServerError)
 
     if answer.status == 400:
         assert "no loopback here" in str(error)
@@ -308,7 +303,7 @@ def test_a_server_that_never_answers_can_be_given_up(fake: FakeServer, path: str
 
 
 @pytest.fixture
-def lookup_async(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note every name that is looked up."""
     names: list[str] = []
     real = socket.getaddrinfo
@@ -324,7 +319,7 @@ def lookup_async(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.threat("metadata-in-the-clear")
 @pytest.mark.parametrize("where", ["challenge", "issuer"])
 def test_a_document_that_anybody_on_the_way_could_change_is_not_asked_for(
-    fake: FakeServer, lookup_async: list[str], where: str
+    fake: FakeServer, looked_up: list[str], where: str
 ) -> None:
     """Plain http to elsewhere is refused before its name is looked up."""
     if where == "challenge":
@@ -332,10 +327,9 @@ def test_a_document_that_anybody_on_the_way_could_change_is_not_asked_for(
     else:
         fake.describe(authorization_servers=["http://as.example"])
 
-    fails_before_the_browser(fake.url, errors.ProtocolError)
+    fails(fake, errors.ProtocolError)
 
-    assert [name for name in lookup_async if name.endswith(".example")] == []
-    assert fake.asked("/register") == []
+    assert [name for name in looked_up if name.endswith(".example")] == []
 
 
 @pytest.mark.threat("foreign-document-of-an-older-server")
@@ -347,10 +341,9 @@ def test_a_server_without_resource_metadata_speaks_for_its_own_origin_only(
     fake.resource_metadata = None
     fake.metadata = {**(victim.metadata or {}), "token_endpoint": f"{fake.base}/token"}
 
-    fails_before_the_browser(fake.url, errors.ProtocolError)
+    fails(fake, errors.ProtocolError)
 
     assert victim.requests == []
-    assert fake.asked("/register") == []
 
 
 @pytest.mark.threat("issuer-not-named")
@@ -364,12 +357,9 @@ def test_an_issuer_that_a_person_named_is_not_left_for_the_servers_own_origin(
     else:
         fake.describe(authorization_servers=[])
 
-    error = fails_before_the_browser(
-        fake.url, errors.DiscoveryError, issuer="https://login.example.com"
-    )
+    error = fails(fake, errors.DiscoveryError, issuer="https://login.example.com")
 
     assert "login.example.com" in str(error)
-    assert fake.asked("/register") == []
     sign_in(connect(fake.url, issuer=fake.base))
 
 
@@ -381,7 +371,7 @@ def test_a_list_of_many_servers_does_not_make_us_knock_at_them_all(
     fake, victim = fakes(), fakes()
     fake.describe(authorization_servers=[f"{victim.base}/{n}" for n in range(150)])
 
-    fails_before_the_browser(fake.url, errors.ServerError)
+    fails(fake, errors.ServerError)
 
     assert len({r.path.rpartition("/")[2] for r in victim.requests}) <= 6
     assert len(victim.requests) <= 15
@@ -419,7 +409,7 @@ def test_of_a_name_given_twice_the_checked_value_is_the_one_used(
     fake.always(AS_METADATA, Reply(200, twice.encode(), JSON))
 
     if last == "foreign":
-        fails_before_the_browser(fake.url, errors.ProtocolError)
+        fails(fake, errors.ProtocolError)
     else:
         sign_in(connect(fake.url))
 

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
@@ -48,20 +48,25 @@ TRANSLATED = ["::ffff:0:10.0.0.1", "::ffff:0:169.254.169.254"]  # RFC 7915
 class Names:
     """A name service: each lookup of a name gives the next of its answers, the last one again."""
 
-    def __init__(self) -> None:
+    def __init__(self, opened: ExitStack) -> None:
+        self.opened = opened
         self.answers: dict[str, list[tuple[str, ...]]] = {}
-        self.lookup_async: list[str] = []
+        self.looked_up: list[str] = []
         self.waits: dict[str, threading.Event] = {}
         self._real = socket.getaddrinfo
 
     def says(self, name: str, *answers: str | tuple[str, ...]) -> None:
         self.answers[name] = [(a,) if isinstance(a, str) else a for a in answers]
 
+    def http(self, server: str = "https://public.example/mcp", **given: Any) -> Http:
+        """Open what makes requests for a server, until the end of the test."""
+        return self.opened.enter_context(closing(Http(server, **given)))
+
     def getaddrinfo(self, host: Any, port: Any, *args: Any, **kw: Any) -> Any:
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            self.lookup_async.append(host)
+            self.looked_up.append(host)
         else:
             return self._real(host, port, *args, **kw)
         answers = self.answers.get(host)
@@ -74,24 +79,13 @@ class Names:
 
 
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    service = Names()
-    service.says("public.example", PUBLIC)
-    monkeypatch.setattr(socket, "getaddrinfo", service.getaddrinfo)
-    return service
-
-
-@pytest.fixture
-def http() -> Iterator[Callable[..., Http]]:
-    opened: list[Http] = []
-
-    def make(server: str = "https://public.example/mcp", **given: Any) -> Http:
-        opened.append(Http(server, **given))
-        return opened[-1]
-
-    yield make
-    for one in opened:
-        one.close()
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
+    with ExitStack() as opened:
+        service = Names(opened)
+        service.says("localhost", "127.0.0.1")
+        service.says("public.example", PUBLIC)
+        monkeypatch.setattr(socket, "getaddrinfo", service.getaddrinfo)
+        yield service
 
 
 def url_of(address: str, port: int = 9) -> str:
@@ -102,11 +96,11 @@ def url_of(address: str, port: int = 9) -> str:
 @pytest.mark.threat("metadata-leads-inside")
 @pytest.mark.parametrize("address", PRIVATE + NEVER + EMBEDDED)
 def test_a_public_servers_metadata_leads_to_no_private_network(
-    names: Names, http: Callable[..., Http], fake: FakeServer, address: str
+    names: Names, fake: FakeServer, address: str
 ) -> None:
     """Neither by name nor as a literal; loopback counts as private here."""
     names.says("inside.example", address)
-    policy = http()
+    policy = names.http()
     for url in (f"http://inside.example:{fake.port}/x", url_of(address, fake.port)):
         with pytest.raises(errors.ProtocolError, match="allow_private_network"):
             policy.get(url)
@@ -119,15 +113,15 @@ def test_a_public_servers_metadata_leads_to_no_private_network(
 @pytest.mark.threat("ssrf-cloud-metadata", "ssrf-ipv4-in-ipv6")
 @pytest.mark.parametrize("address", NEVER)
 def test_where_cloud_machines_keep_credentials_is_never_contacted(
-    names: Names, http: Callable[..., Http], address: str
+    names: Names, address: str
 ) -> None:
     """Not for a private server, not with the override, not even as the server itself."""
     names.says("metadata.internal", address)
     for policy in (
-        http("http://127.0.0.1/mcp"),
-        http(allow_private=True),
-        http("http://metadata.internal/mcp"),
-        http(url_of(address)),
+        names.http("http://127.0.0.1/mcp"),
+        names.http(allow_private=True),
+        names.http("http://metadata.internal/mcp"),
+        names.http(url_of(address)),
     ):
         for url in ("http://metadata.internal/x", url_of(address)):
             with pytest.raises(errors.ProtocolError):
@@ -137,81 +131,72 @@ def test_where_cloud_machines_keep_credentials_is_never_contacted(
 # The guard leaves the socket that it stopped to be collected.
 @pytest.mark.threat("ssrf-one-of-several")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-def test_of_several_addresses_only_those_allowed_are_tried(
-    names: Names, http: Callable[..., Http]
-) -> None:
+def test_of_several_addresses_only_those_allowed_are_tried(names: Names) -> None:
     names.says("mixed.example", ("10.0.0.1", "::ffff:127.0.0.1", PUBLIC))
 
     with pytest.raises(AssertionError, match=f"connect to {PUBLIC}"):
-        http().get("http://mixed.example/x")
+        names.http().get("http://mixed.example/x")
 
 
 @pytest.mark.threat("dns-rebinding-at-connect")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-def test_the_checked_address_is_the_one_connected_to(
-    names: Names, http: Callable[..., Http], fake: FakeServer
-) -> None:
+def test_the_checked_address_is_the_one_connected_to(names: Names, fake: FakeServer) -> None:
     """DNS rebinding: public when it is checked, this machine when it would be looked up again."""
     names.says("rebinding.example", PUBLIC, "127.0.0.1")
 
     with pytest.raises(AssertionError, match=f"connect to {PUBLIC}"):
-        http().get(f"http://rebinding.example:{fake.port}/x")
-    assert names.lookup_async.count("rebinding.example") == 1
+        names.http().get(f"http://rebinding.example:{fake.port}/x")
+    assert names.looked_up.count("rebinding.example") == 1
 
     with pytest.raises(errors.ProtocolError):
-        http().get(f"http://rebinding.example:{fake.port}/x")
+        names.http().get(f"http://rebinding.example:{fake.port}/x")
     assert fake.requests == []
 
 
 @pytest.mark.threat("private-server-locked-out")
 def test_a_name_is_looked_up_once_per_request_and_sent_as_host(
-    names: Names, http: Callable[..., Http], fake: FakeServer
+    names: Names, fake: FakeServer
 ) -> None:
     """The person's own server may be on a private network: it was named on purpose."""
     names.says("dev.example", "127.0.0.1", PUBLIC)
-    policy = http(f"http://dev.example:{fake.port}/mcp")
+    policy = names.http(f"http://dev.example:{fake.port}/mcp")
 
     assert policy.get(f"http://dev.example:{fake.port}/mcp").status == 405
-    assert names.lookup_async == ["dev.example"]
+    assert names.looked_up == ["dev.example"]
     assert fake.requests[0].headers["host"] == f"dev.example:{fake.port}"
 
 
 @pytest.mark.threat("private-server-locked-out")
 def test_a_private_servers_metadata_may_lead_to_its_own_network(
-    names: Names, http: Callable[..., Http], fake: FakeServer
+    names: Names, fake: FakeServer
 ) -> None:
     names.says("dev.example", "10.1.2.3")
     names.says("as.internal", "127.0.0.1")
 
-    policy = http("https://dev.example/mcp")
+    policy = names.http("https://dev.example/mcp")
 
     assert policy.get(f"http://as.internal:{fake.port}/nothing").status == 404
 
 
 @pytest.mark.threat("private-server-locked-out")
-def test_the_persons_override_allows_private_networks(
-    names: Names, http: Callable[..., Http], fake: FakeServer
-) -> None:
+def test_the_persons_override_allows_private_networks(names: Names, fake: FakeServer) -> None:
     names.says("as.internal", "127.0.0.1")
 
-    assert http(allow_private=True).get(f"http://as.internal:{fake.port}/x").status == 404
+    assert names.http(allow_private=True).get(f"http://as.internal:{fake.port}/x").status == 404
 
 
 def test_a_next_address_is_tried_where_the_first_does_not_listen(
-    names: Names, http: Callable[..., Http], fake: FakeServer
+    names: Names, fake: FakeServer
 ) -> None:
     names.says("two.example", ("::1", "127.0.0.1"))
 
-    assert http("http://two.example").get(f"http://two.example:{fake.port}/x").status == 404
+    assert names.http("http://two.example").get(f"http://two.example:{fake.port}/x").status == 404
 
 
 @pytest.mark.parametrize("host", ["unknown.example", "x" * 64 + ".example", "a..example"])
-def test_a_name_that_nobody_knows_is_unreachable(
-    names: Names, http: Callable[..., Http], host: str
-) -> None:
-    del names
+def test_a_name_that_nobody_knows_is_unreachable(names: Names, host: str) -> None:
     with pytest.raises((errors.ServerUnreachable, errors.DiscoveryError)) as caught:
-        http().get(f"http://{host}/x")
+        names.http().get(f"http://{host}/x")
 
     assert not getattr(caught.value, "sent", False)
 
@@ -219,9 +204,9 @@ def test_a_name_that_nobody_knows_is_unreachable(
 @pytest.mark.parametrize(
     "url", ["", "x", "/x", "ftp://h/x", "file:///etc/passwd", "http://", "http://h:x/"]
 )
-def test_what_is_no_http_address_is_a_clear_error(http: Callable[..., Http], url: str) -> None:
+def test_what_is_no_http_address_is_a_clear_error(names: Names, url: str) -> None:
     with pytest.raises(errors.DiscoveryError, match="not a usable address"):
-        http().get(url)
+        names.http().get(url)
 
 
 class TestProxies:
@@ -230,11 +215,7 @@ class TestProxies:
     @pytest.mark.threat("proxy-sees-loopback", "ssrf-numeric-host")
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f.1", "2130706433", "localhost"])
     def test_loopback_is_always_reached_directly(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        http: Callable[..., Http],
-        fake: FakeServer,
-        host: str,
+        self, monkeypatch: pytest.MonkeyPatch, names: Names, fake: FakeServer, host: str
     ) -> None:
         """A proxy's loopback is another machine."""
         figures.add("attacks tried")
@@ -242,45 +223,36 @@ class TestProxies:
             monkeypatch.setenv(name, "http://127.0.0.1:9")
 
         own = f"http://{host}:{fake.port}/mcp"
-        assert http(own).get(own).status == 405
+        assert names.http(own).get(own).status == 405
 
     @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
     def test_a_public_name_is_resolved_by_the_proxy(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        names: Names,
-        http: Callable[..., Http],
-        fake: FakeServer,
-        variable: str,
+        self, monkeypatch: pytest.MonkeyPatch, names: Names, fake: FakeServer, variable: str
     ) -> None:
         monkeypatch.setenv(variable, fake.base)
         fake.routes["/x"] = lambda _: Reply(200, {"from": "proxy"})
 
-        assert http().get("http://as.example/x").json() == {"from": "proxy"}
+        assert names.http().get("http://as.example/x").json() == {"from": "proxy"}
         assert fake.requests[0].target == "http://as.example/x"
-        assert names.lookup_async == []
+        assert names.looked_up == []
 
     def test_no_proxy_is_honoured(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        names: Names,
-        http: Callable[..., Http],
-        fake: FakeServer,
+        self, monkeypatch: pytest.MonkeyPatch, names: Names, fake: FakeServer
     ) -> None:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         monkeypatch.setenv("no_proxy", "dev.example")
         names.says("dev.example", "127.0.0.1")
 
         own = f"http://dev.example:{fake.port}/mcp"
-        assert http(own).get(own).status == 405
+        assert names.http(own).get(own).status == 405
 
     def test_a_proxy_that_is_down_is_named_as_unreachable(
-        self, monkeypatch: pytest.MonkeyPatch, http: Callable[..., Http]
+        self, monkeypatch: pytest.MonkeyPatch, names: Names
     ) -> None:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
         with pytest.raises(errors.ServerUnreachable) as caught:
-            http().get("http://as.example/x")
+            names.http().get("http://as.example/x")
         assert not caught.value.sent
 
     @pytest.mark.threat("ssrf-numeric-host", "ssrf-by-proxy")
@@ -292,18 +264,14 @@ class TestProxies:
         ],
     )
     def test_no_spelling_of_an_address_passes_by_way_of_a_proxy(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        http: Callable[..., Http],
-        fake: FakeServer,
-        host: str,
+        self, monkeypatch: pytest.MonkeyPatch, names: Names, fake: FakeServer, host: str
     ) -> None:
         """A proxy reads all of them, and is often on the very network that has such services."""
         figures.add("attacks tried")
         monkeypatch.setenv("http_proxy", fake.base)
 
         with pytest.raises(errors.ServerError):
-            http().get(f"http://{host}/latest/meta-data")
+            names.http().get(f"http://{host}/latest/meta-data")
         assert fake.requests == []
 
 
@@ -339,7 +307,7 @@ class TestOneDeadline:
                 port = listening.getsockname()[1]
                 stack.enter_context(socket.create_connection((address, port)))
             names.says("silent.example", tuple(addresses))
-            http = stack.enter_context(closing(Http(f"http://silent.example:{port}/mcp")))
+            http = names.http(f"http://silent.example:{port}/mcp")
             began = time.monotonic()
 
             with pytest.raises(errors.ServerUnreachable, match="cannot be reached") as caught:
@@ -355,14 +323,9 @@ class TestOneDeadline:
         names.says("slow.example", "127.0.0.1")
         names.waits["slow.example"] = threading.Event()
         began = time.monotonic()
-        try:
-            with (
-                closing(Http("http://slow.example/mcp")) as http,
-                pytest.raises(errors.ServerUnreachable, match="name resolution") as caught,
-            ):
-                http.get("http://slow.example/mcp")
-        finally:
-            names.waits["slow.example"].set()
+        with pytest.raises(errors.ServerUnreachable, match="name resolution") as caught:
+            names.http("http://slow.example/mcp").get("http://slow.example/mcp")
+        names.waits["slow.example"].set()
 
         assert time.monotonic() - began < 5
         assert not caught.value.sent
@@ -371,16 +334,16 @@ class TestOneDeadline:
 @pytest.mark.threat("dns-rebinding-of-the-server")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_server_once_seen_to_be_public_stays_so_whatever_a_slow_look_up_says(
-    names: Names, http: Callable[..., Http], fake: FakeServer
+    names: Names, fake: FakeServer
 ) -> None:
     """Two threads look its name up; the private address comes last, and opens nothing."""
     names.says("own.example", "10.0.0.1", PUBLIC)
     names.says("as.internal", "127.0.0.1")
     names.waits["own.example"] = held = threading.Event()
-    policy = http("http://own.example/mcp")
+    policy = names.http("http://own.example/mcp")
     with ThreadPoolExecutor(1) as pool:
         inside = pool.submit(policy.get, f"http://as.internal:{fake.port}/x")
-        until(lambda: "own.example" in names.lookup_async)
+        until(lambda: "own.example" in names.looked_up)
         del names.waits["own.example"]
         with pytest.raises(AssertionError, match=f"connect to {PUBLIC}"):
             policy.get("http://own.example/mcp")
