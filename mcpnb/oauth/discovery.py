@@ -114,11 +114,8 @@ def discover(
 
     Nothing is registered and nothing secret is sent. Each document is requested once.
 
-    Args:
-        config: The server, and what the person configured for it.
-        http: Carries the requests.
-        findings: Told of everything that is read or refused. With it, discovery continues after a
-            defect where it can, and raises the first one at the end.
+    `findings` is told of everything that is read or refused. With it, discovery continues after a
+    defect where it can, and raises the first one at the end.
 
     Raises:
         ServerUnreachable: It does not respond.
@@ -260,7 +257,8 @@ def _authorization(
                 f"but {', '.join(quote(i) for i in issuers[:3])}. "
                 "Credentials are not sent to another one."
             )
-            trail.defect("credentials", f"GET {resource.url if resource else server}", moved)
+            asked = f"GET {resource.url}" if resource else f"POST {server}"
+            trail.defect("credentials", asked, moved)
         issuers = ours or issuers
     problem: McpnbError | None = None
     # threat: flood-of-authorization-servers

@@ -131,11 +131,9 @@ def from_response(
         error = document.get("error")
         silent = f"HTTP {status}" if status not in (200, 201) else "no usable client_id"
         words = document.get("error_description") or error or silent
-        purpose = (
-            f"The redirect address was {redirect_uri}."
-            if redirect_uri
-            else "It was to be a client for the sign-in on another device."
-        )
+        purpose = "It was to be a client for the sign-in on another device."
+        if redirect_uri:
+            purpose = f"The redirect address was {redirect_uri}."
         raise GrantError(
             f"The authorization server did not register mcpnb: {quote(words)}. {purpose} "
             "If it has to be registered by hand, give its client id (client_id=, --client-id).",
