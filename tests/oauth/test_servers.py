@@ -48,7 +48,7 @@ def fails(fake: FakeServer, *kinds: type[Exception], **given: Any) -> Exception:
     """Sign in where it must fail, with nothing registered or stored; give the error."""
     store = MemoryStore()
     kinds = kinds or (errors.ServerError,)
-    error = fails(fake, *kinds, store=store, **given)
+    error = fails_before_the_browser(fake.url, *kinds, store=store, **given)
     assert fake.asked("/register") == []
     assert not connect(fake.url, store=store).signed_in
     assert len(str(error)) < 1500
