@@ -10,6 +10,7 @@ import re
 import ssl
 from dataclasses import dataclass
 from html import unescape
+from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx2
@@ -104,20 +105,27 @@ def enter_code(url: str, *, deny: bool = False) -> str:
     return ConsentForm.read(page.text).text
 
 
-def status_of(mcp_url: str, headers: dict[str, str]) -> int:
-    """Send an MCP server one request with these headers, without mcpnb, and return the status."""
+def stateless(tool: str, **arguments: object) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a call in the stateless way of 2026-07-28: its message, and its headers but one."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": PROTOCOL,
         "io.modelcontextprotocol/clientCapabilities": {},
     }
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
-    sent = headers | {
+    params = {"name": tool, "arguments": arguments, "_meta": meta}
+    headers = {
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": PROTOCOL,
-        "Mcp-Method": "tools/list",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": tool,
     }
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}, headers
+
+
+def status_of(mcp_url: str, headers: dict[str, str]) -> int:
+    """Call `whoami` with these headers, without mcpnb, and return the status."""
+    message, own = stateless("whoami")
     with _browser() as http:
-        return http.post(mcp_url, json=message, headers=sent).status_code
+        return http.post(mcp_url, json=message, headers=own | headers).status_code
 
 
 def _browser() -> httpx2.Client:

@@ -11,12 +11,16 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 
-from mcpnb.demo.browser import ConsentForm, approve
+from mcpnb.demo.browser import ConsentForm, approve, stateless
 from mcpnb.demo.servers import DemoServers
 
 REDIRECT = "http://127.0.0.1:27182/callback"
 READ, WRITE = "data:read", "data:write"
-MODERN = "2026-07-28"
+
+
+def given(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a test set to `None`."""
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 class Switch(Protocol):
@@ -32,7 +36,6 @@ class Flow:
     demo: DemoServers
     http: httpx2.Client
     client_id: str = ""
-    secret: str | None = None
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
     state: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     redirect_uri: str = REDIRECT
@@ -51,7 +54,7 @@ class Flow:
         assert reason in ConsentForm.read(refused.text).text
 
     def post(self, path: str, data: dict[str, Any]) -> httpx2.Response:
-        return self.http.post(f"{self.demo.issuer}{path}", data=data)
+        return self.http.post(f"{self.demo.issuer}{path}", data=given(data))
 
     def register(self, **changes: Any) -> httpx2.Response:
         metadata = {
@@ -61,11 +64,9 @@ class Flow:
             "grant_types": ["authorization_code", "refresh_token"],
             "token_endpoint_auth_method": "none",
         }
-        sent = {k: v for k, v in (metadata | changes).items() if v is not None}
-        answer = self.http.post(f"{self.demo.issuer}/register", json=sent)
+        answer = self.http.post(f"{self.demo.issuer}/register", json=given(metadata | changes))
         if answer.status_code == 201:
             self.client_id = answer.json()["client_id"]
-            self.secret = answer.json().get("client_secret")
         return answer
 
     def url(self, **changes: Any) -> str:
@@ -80,8 +81,7 @@ class Flow:
             "code_challenge": challenge.decode().rstrip("="),
             "code_challenge_method": "S256",
         }
-        sent = {k: v for k, v in (query | changes).items() if v is not None}
-        return f"{self.demo.issuer}/authorize?{urlencode(sent, doseq=True)}"
+        return f"{self.demo.issuer}/authorize?{urlencode(given(query | changes), doseq=True)}"
 
     def answer(self, *, deny: bool = False, **changes: Any) -> dict[str, str]:
         """Go through the browser and give the parameters of the redirect."""
@@ -98,7 +98,7 @@ class Flow:
             "code_verifier": self.verifier,
             "resource": self.demo.mcp_url,
         }
-        return self.post("/token", {k: v for k, v in (form | changes).items() if v is not None})
+        return self.post("/token", form | changes)
 
     def sign_in(self, **changes: Any) -> dict[str, Any]:
         """Do all of it and give the token endpoint's answer."""
@@ -115,7 +115,7 @@ class Flow:
             "client_id": self.client_id,
             "resource": self.demo.mcp_url,
         }
-        return self.post("/token", {k: v for k, v in (form | changes).items() if v is not None})
+        return self.post("/token", form | changes)
 
     def revoke(self, token: str) -> httpx2.Response:
         return self.post("/revoke", {"token": token, "client_id": self.client_id})
@@ -125,26 +125,8 @@ class Flow:
         return self.call(tokens["access_token"], "whoami").status_code
 
     def call(self, token: str | None, tool: str, **arguments: Any) -> httpx2.Response:
-        """Call a tool in the stateless way of 2026-07-28."""
-        message = {
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": "tools/call",
-            "params": {
-                "name": tool,
-                "arguments": arguments,
-                "_meta": {
-                    "io.modelcontextprotocol/protocolVersion": MODERN,
-                    "io.modelcontextprotocol/clientCapabilities": {},
-                },
-            },
-        }
-        headers = {
-            "Accept": "application/json, text/event-stream",
-            "MCP-Protocol-Version": MODERN,
-            "Mcp-Method": "tools/call",
-            "Mcp-Name": tool,
-        }
+        """Call a tool."""
+        message, headers = stateless(tool, **arguments)
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         return self.http.post(self.demo.mcp_url, json=message, headers=headers)

@@ -166,11 +166,11 @@ class TestStarting:
         assert f"Ports {port}, {port + 1} and {port + 2}" in capsys.readouterr().err
         assert main(terminal=False, port=65_534) == 1
 
-    @pytest.mark.parametrize("missing", ["jupyterlab", "matplotlib"])
+    @pytest.mark.parametrize("missing", ["jupyterlab", "matplotlib", "uvicorn"])
     def test_what_is_not_installed_is_named_with_the_command(self, missing: str) -> None:
         code = (
             f"import sys; sys.modules[{missing!r}] = None; from mcpnb.demo import main; "
-            "sys.exit(main(terminal=False))"
+            f"sys.exit(main(terminal={missing == 'uvicorn'}))"
         )
         run = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False

@@ -56,15 +56,6 @@ class TestTheFiles:
             assert cell.get("execution_count") is None
         assert "widgets" not in json.loads(path.read_text("utf-8"))["metadata"]
 
-    @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-    def test_they_are_short(self, path: Path) -> None:
-        """As much as somebody reads, and no line that GitHub would fold."""
-        cells = cells_of(path)
-        code = [line for c in cells if c["cell_type"] == "code" for line in c["source"]]
-        assert len(cells) <= 26
-        assert len(code) <= 90
-        assert all(len(line.rstrip()) <= 100 for line in code)
-
     def test_the_lifetime_that_the_first_tells_is_the_servers(self) -> None:
         text = "".join(line for cell in cells_of(NOTEBOOKS[0]) for line in cell["source"])
         assert f"access tokens live {LIFETIME} seconds" in text

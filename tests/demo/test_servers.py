@@ -15,8 +15,9 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from mcpnb.demo.browser import PROTOCOL, stateless
 from mcpnb.demo.servers import DemoServers
-from tests.demo.flow import MODERN, READ, WRITE, Flow, structured
+from tests.demo.flow import READ, WRITE, Flow, structured
 
 
 class TestScopes:
@@ -29,12 +30,7 @@ class TestScopes:
         """
         token = flow.sign_in()["access_token"]
         before = flow.demo.mcp_server.calls["publish"]
-        call = {
-            "jsonrpc": "2.0",
-            "id": 2,
-            "method": "tools/call",
-            "params": {"name": "publish", "arguments": {"title": "x"}},
-        }
+        call, _ = stateless("publish", title="x")
         listing = {"jsonrpc": "2.0", "id": 3, "method": "tools/list"}
         older = {
             "Authorization": f"Bearer {token}",
@@ -85,7 +81,7 @@ class TestScopes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["legacy", MODERN])
+@pytest.mark.parametrize("mode", ["legacy", PROTOCOL])
 def test_every_tool_and_resource_works_with_the_sdks_client(flow: Flow, mode: Any) -> None:
     """In the stateless protocol and in the one with the handshake."""
     token = flow.sign_in(scope=f"{READ} {WRITE}")["access_token"]

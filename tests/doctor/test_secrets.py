@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 import mcpnb
-from tests.fakes.broken import everything
+from tests.fakes.broken import by_doing, by_pasting, everything, watched
 from tests.fakes.people import answer_of, connect, query_of
 from tests.fakes.server import FakeServer
-from tests.fakes.watched import by_doing, by_pasting, watched
 from tests.fakes.wire import Reply, Request
 
 

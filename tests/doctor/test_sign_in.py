@@ -13,10 +13,9 @@ import mcpnb
 from mcpnb.doctor import Report
 from mcpnb.stores import MemoryStore
 from tests.doctor.test_servers import open_to_all
-from tests.fakes.broken import everything, wrong
+from tests.fakes.broken import by_doing, by_pasting, everything, watched, wrong
 from tests.fakes.people import answer_of, connect, until
 from tests.fakes.server import FakeServer
-from tests.fakes.watched import by_doing, by_pasting, watched
 from tests.fakes.wire import Reply, Request
 from tests.terminal import Running, invoke
 

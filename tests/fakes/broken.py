@@ -7,10 +7,44 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mcpnb.doctor import Report
-from tests.fakes.people import free_port
+import mcpnb
+from mcpnb.doctor import Report, SignIn
+from mcpnb.errors import McpnbError
+from mcpnb.login import SignInRequest
+from tests.fakes.people import answer_of, connect, free_port
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply, html, redirect
+
+# A sign-in that the doctor watches, as a person goes through it who pastes the response.
+
+Answer = Callable[[str], str]
+Act = Callable[[Any], object]
+
+
+def by_doing(session: mcpnb.Session, act: Act, timeout: float = 20) -> SignIn:
+    """Start a sign-in, and do something as soon as it waits for its response."""
+
+    def begin(observer: Any) -> Any:
+        login = session.sign_in(SignInRequest(anew=True, timeout=timeout), observer=observer)
+        try:
+            login.wait_for("waiting", timeout=10)
+            act(login)
+        except McpnbError:
+            pass  # it is in the report
+        return login
+
+    return begin
+
+
+def by_pasting(session: mcpnb.Session, answer: Answer = answer_of, timeout: float = 20) -> SignIn:
+    """Sign in as a person does who pastes the response, whatever it is."""
+    return by_doing(session, lambda login: login.submit(answer(str(login.url))), timeout)
+
+
+def watched(fake: FakeServer, answer: Answer = answer_of, **given: Any) -> Report:
+    session = connect(fake.url, **given)
+    return session.doctor(sign_in=by_pasting(session, answer))
+
 
 ELSEWHERE = "https://elsewhere.example"
 SIDES = {"configuration": "your configuration", "machine": "this machine"}

@@ -164,6 +164,7 @@ class FaultyProxy:
         passed: Method and path of each request since `begin`, in the order in which they came.
         ever: How many there have been of each.
         secrets: Every token, code, verifier and state that was seen on the way.
+        played: Whether the fault has been played.
     """
 
     def __init__(self) -> None:
@@ -171,8 +172,8 @@ class FaultyProxy:
         self.passed: list[str] = []
         self.ever: Counter[str] = Counter()
         self.secrets: set[str] = set()
-        self._fault: tuple[Callable[[int, str], bool], Fault] | None = None
-        self._played = False
+        self._fault: tuple[Callable[[str], bool], Fault] | None = None
+        self.played = False
         self._busy = 0
         self._changed = threading.Condition()
         self._doors: list[Door] = []
@@ -206,23 +207,17 @@ class FaultyProxy:
         """
         with self._changed:
             self.passed.clear()
-            self._played = False
+            self.played = False
             self._fault = None
             if fault is None:
                 return
 
-        def meant(number: int, line: str) -> bool:
-            if path is not None:
-                number = sum(passed.endswith(f" {path}") for passed in self.passed)
-                return number == at and line.endswith(f" {path}")
-            return number == at
+        def meant(line: str) -> bool:
+            ending = "" if path is None else f" {path}"
+            passed = sum(each.endswith(ending) for each in self.passed)
+            return line.endswith(ending) and passed == at
 
         self._fault = (meant, fault)
-
-    @property
-    def played(self) -> bool:
-        """Whether the fault has been played."""
-        return self._played
 
     def settle(self, timeout: float = 10) -> None:
         """Wait until nothing is on its way."""
@@ -238,8 +233,8 @@ class FaultyProxy:
             if self._counts(line):
                 self.passed.append(line)
                 self.ever[line] += 1
-                if self._fault is not None and self._fault[0](len(self.passed), line):
-                    fault, self._played = self._fault[1], True
+                if self._fault is not None and self._fault[0](line):
+                    fault, self.played = self._fault[1], True
         try:
             if line == "GET /mcp":
                 exchange.send(_NO_STREAM)

@@ -18,11 +18,11 @@ import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore
 from mcpnb.text import add_secret
+from tests.fakes.broken import by_pasting
 from tests.fakes.kernels import make_expired
 from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.secrets import Secrets
 from tests.fakes.server import FakeServer, Grant
-from tests.fakes.watched import by_pasting
 from tests.fakes.wire import Reply, Request
 from tests.leaks.tracebacks import Overheard
 
