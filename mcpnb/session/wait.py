@@ -60,7 +60,7 @@ class SignInWait:
             await asyncio.sleep(_POLL)
 
     def _needs_a_panel(self) -> bool:
-        """Return whether no sign-in is under way that goes on by itself."""
+        """Return whether no sign-in goes on by itself; note the one that ended before this wait."""
         session, login = self._session, self._session.latest_login
         in_terminal = frontend() == "terminal"
         if login is not None and isinstance(login.error, NoSignInNeeded):

@@ -67,6 +67,11 @@ def failed(login: Any, *kinds: type[Exception]) -> list[str]:
     return [str(caught.value), repr(caught.value), repr(login), str(login.error), *login.notes]
 
 
+def refuse_at(fake: FakeServer, path: str, text: str) -> None:
+    said = text[:300_000]
+    fake.always(path, Reply(400, {"error": said, "error_description": said}))
+
+
 def an_authorization_error(fake: FakeServer, text: str) -> list[str]:
     # An address has a few thousand characters at most.
     said = text[:2_000]
@@ -79,8 +84,7 @@ def an_authorization_error(fake: FakeServer, text: str) -> list[str]:
 
 
 def a_token_error(fake: FakeServer, text: str) -> list[str]:
-    refused = {"error": text[:300_000], "error_description": text[:300_000]}
-    fake.always("/token", Reply(400, refused))
+    refuse_at(fake, "/token", text)
     login, url = waiting(connect(fake.url))
     with pytest.raises(errors.McpnbError) as caught:
         login.submit(answer_of(url))
@@ -88,8 +92,7 @@ def a_token_error(fake: FakeServer, text: str) -> list[str]:
 
 
 def a_registration_error(fake: FakeServer, text: str) -> list[str]:
-    refused = {"error": text[:300_000], "error_description": text[:300_000]}
-    fake.always("/register", Reply(400, refused))
+    refuse_at(fake, "/register", text)
     return failed(connect(fake.url).login())
 
 
@@ -294,8 +297,6 @@ def _texts(value: Any) -> list[str]:
 
 # What a server answers to calls
 
-posix = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-
 
 @pytest.fixture
 def session(fake: FakeServer) -> mcpnb.Session:
@@ -429,17 +430,12 @@ def without_a_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        ClientSession,
-        "__getattribute__",
-        lambda self, name: hidden(object.__getattribute__, self, name),
-    )
+    def get(session: ClientSession, name: str) -> Any:
+        if name == "_tool_output_schemas":
+            raise AttributeError(name)
+        return object.__getattribute__(session, name)
 
-
-def hidden(get: Any, self: object, name: str) -> Any:
-    if name == "_tool_output_schemas":
-        raise AttributeError(name)
-    return get(self, name)
+    monkeypatch.setattr(ClientSession, "__getattribute__", get)
 
 
 @pytest.mark.threat("endless-answer", "endless-schema")
@@ -454,7 +450,7 @@ def test_a_library_whose_inside_is_unknown_is_not_used(
             call()
 
 
-@posix
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 @pytest.mark.threat("shared-store-folder")
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
 def test_a_folder_that_others_may_write_to_is_not_used(

@@ -12,6 +12,7 @@ import mcpnb
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.people import sign_in
 
+Call = Callable[[mcpnb.Session], str]
 Heard = list[tuple[float, float | None, str | None]]
 
 
@@ -41,13 +42,13 @@ def awaited(session: mcpnb.Session) -> str:
     return asyncio.run(call())
 
 
-BOTH = pytest.mark.parametrize("call", [blocking, awaited])
+@pytest.fixture(params=[blocking, awaited])
+def call(request: pytest.FixtureRequest) -> Call:
+    way: Call = request.param
+    return way
 
 
-@BOTH
-def test_every_report_is_heard(
-    session: mcpnb.Session, call: Callable[[mcpnb.Session], str]
-) -> None:
+def test_every_report_is_heard(session: mcpnb.Session, call: Call) -> None:
     heard: Heard = []
     watched = session.options(progress=lambda *report: heard.append(report))
 
@@ -57,12 +58,9 @@ def test_every_report_is_heard(
     assert len(heard) == 11
 
 
-@BOTH
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
 def test_what_a_listener_raises_ends_the_call_and_nothing_else(
-    session: mcpnb.Session,
-    call: Callable[[mcpnb.Session], str],
-    kind: type[BaseException],
+    session: mcpnb.Session, call: Call, kind: type[BaseException]
 ) -> None:
     """`sys.exit` there would take the event loop of all calls with it."""
     heard: Heard = []
@@ -78,10 +76,7 @@ def test_what_a_listener_raises_ends_the_call_and_nothing_else(
     assert call(session) == "That took 0.2 seconds."
 
 
-@BOTH
-def test_a_listener_that_fails_can_be_debugged(
-    session: mcpnb.Session, call: Callable[[mcpnb.Session], str]
-) -> None:
+def test_a_listener_that_fails_can_be_debugged(session: mcpnb.Session, call: Call) -> None:
     """``%debug`` shows its variables; those of the frames around it may hold a token."""
 
     def listener(progress: float, total: float | None, message: str | None) -> None:

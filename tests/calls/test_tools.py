@@ -203,16 +203,6 @@ class TestHelp:
     def test_pythons_help_works(self, server: Server) -> None:
         assert "Find things." in pydoc.render_doc(server.tool(description="Find things."))
 
-    @pytest.mark.threat("terminal-escapes", "bidirectional-text")
-    def test_hidden_characters_do_not_get_through(self, server: Server) -> None:
-        evil = "a\x1b[2J\u202eb\x00\rc"
-        schema = {"properties": {evil: {"description": evil, "enum": [evil], "default": evil}}}
-        tool = server.tool(evil, schema, description=evil)
-        tools = Tools([tool])
-
-        for text in (tool.__doc__, repr(tool), repr(tools), tools._repr_html_(), str(dir(tools))):
-            assert all(c.isprintable() or c == "\n" for c in str(text))
-
     def test_long_descriptions_are_cut(self, server: Server) -> None:
         """A description of a megabyte does not fill the page."""
         tool = server.tool(description="word " * 10**6)
