@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,7 +53,11 @@ def environment() -> Path:
     if mark.exists() and mark.read_text("utf-8") == stamp:
         return python
     mark.unlink(missing_ok=True)
-    if not python.exists():
+    made = ROOT / ".venv-demo"
+    if not python.exists() and (made / "mcpnb-stamp").exists():
+        # The same packages but mcpnb itself, which pip makes anew from this tree.
+        shutil.copytree(made, folder, symlinks=True, ignore=shutil.ignore_patterns("mcpnb-stamp"))
+    elif not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
     pip = [str(python), "-m", "pip", "install", "-q", "--no-compile"]
     command = [*pip, "-r", "binder/requirements.txt"]

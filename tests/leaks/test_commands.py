@@ -197,6 +197,7 @@ def test_every_command_is_run_here() -> None:
     assert set(with_commands().commands) <= {*TALK, *LAST, *others}
 
 
+@pytest.mark.timeout(240)  # sixty processes
 @pytest.mark.parametrize("state", STATES)
 def test_no_command_shows_one_whatever_the_server_does(planted: Planted, state: str) -> None:
     """Each for each server; what no server has a part in is run once."""

@@ -18,9 +18,8 @@ from mcpnb import errors
 from mcpnb.oauth.registration import metadata_document
 from mcpnb.stores import MemoryStore
 from tests.fakes.people import connect, query_of, until, waiting
-from tests.peers.browser import Browser
+from tests.peers.browser import Browser, refused_now, sign_in
 from tests.peers.oidc import OidcProvider, oidc_provider
-from tests.peers.people import refused_now, sign_in
 from tests.peers.resource_server import ResourceServer, resource_server
 
 pytestmark = pytest.mark.peer

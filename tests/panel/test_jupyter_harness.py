@@ -13,6 +13,7 @@ from playwright.sync_api import Error
 
 from tests.peers.browsers import Chromium, Window
 from tests.peers.jupyter import Jupyter
+from tests.peers.jupyter_fixtures import Lent
 from tests.peers.jupyter_page import Notebook
 from tests.peers.said import bare_environment, started
 
@@ -78,16 +79,17 @@ def test_a_notebook_does_as_a_person_says(window: Window, lab: Jupyter, applicat
 
 
 def test_a_kernel_lives_in_the_world_of_its_test_and_ends_with_it(
-    window: Window, lab_server: Jupyter, world: Path
+    window: Window, running: Lent, world: Path
 ) -> None:
+    server = running("lab")
     cells = ["import os; print(os.environ['MCPNB_HOME'], os.path.expanduser('~'), sep='\\n')"]
-    notebook = Notebook.of(window.context, lab_server, cells, application="notebook").run(0)
+    notebook = Notebook.of(window.context, server, cells, application="notebook").run(0)
     assert notebook.text(0).split() == [str(world / "mcpnb"), str(world / "home")]
-    assert len(lab_server.ask("GET", "api/kernels")) == 1
+    assert len(server.ask("GET", "api/kernels")) == 1
 
-    lab_server.tidy()
-    assert lab_server.ask("GET", "api/kernels") == []
-    assert list(lab_server.ask("GET", "api/kernelspecs")["kernelspecs"]) == ["python3"]
+    server.tidy()
+    assert server.ask("GET", "api/kernels") == []
+    assert list(server.ask("GET", "api/kernelspecs")["kernelspecs"]) == ["python3"]
 
 
 @pytest.mark.parametrize(
@@ -96,16 +98,15 @@ def test_a_kernel_lives_in_the_world_of_its_test_and_ends_with_it(
         ("lab", "lab/extensions"),
         ("notebook7", "lab/extensions"),
         ("prefixed", "lab/extensions"),
-        ("hub_lab", "lab/extensions"),
-        ("voila_alone", "voila/labextensions"),
+        ("hub", "lab/extensions"),
+        ("voila", "voila/labextensions"),
     ],
 )
 def test_the_page_for_redirects_is_served_to_people_who_are_not_logged_in(
-    server: str, path: str, request: pytest.FixtureRequest
+    server: str, path: str, lent: Lent
 ) -> None:
-    jupyter: Jupyter = request.getfixturevalue(server)
     with httpx2.Client(trust_env=False, timeout=10) as anybody:
-        answer = anybody.get(f"{jupyter.url}{path}/mcpnb/callback.html")
+        answer = anybody.get(f"{lent(server).url}{path}/mcpnb/callback.html")
     assert answer.status_code == 200
     assert "mcpnb-callback-page" in answer.text
 

@@ -11,26 +11,25 @@ from playwright.sync_api import Route, expect
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.panels import PORTS, approve, connected, says, sign_in, sign_in_link
 from tests.peers.browsers import Window
-from tests.peers.jupyter import Jupyter
-from tests.peers.jupyter_fixtures import Far
+from tests.peers.jupyter import Jupyter, render
+from tests.peers.jupyter_fixtures import Far, Lent
 from tests.peers.jupyter_page import Notebook
-from tests.peers.voila import render
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 @pytest.mark.parametrize(
     ("server", "application"),
-    [("lab", "lab"), ("notebook7", "notebook"), ("prefixed", "lab"), ("hub_lab", "lab")],
+    [("lab", "lab"), ("notebook7", "notebook"), ("prefixed", "lab"), ("hub", "lab")],
 )
 def test_click_consent_and_the_next_cell_calls(
     window: Window,
     demo: DemoServers,
     server: str,
     application: str,
-    request: pytest.FixtureRequest,
+    lent: Lent,
 ) -> None:
-    jupyter: Jupyter = request.getfixturevalue(server)
+    jupyter = lent(server)
     cells = [PORTS, connected(demo.mcp_url), "session.tools()", PORTS]
     notebook = Notebook.of(window.context, jupyter, cells, application=application)
     notebook.run(0).run(1)
@@ -59,11 +58,11 @@ def test_the_browser_reaches_nothing_of_the_kernels_machine(
 
 
 class TestVoila:
-    @pytest.mark.parametrize("server", ["voila_alone", "lab"])
+    @pytest.mark.parametrize("server", ["voila", "lab"])
     def test_a_dashboard_signs_in(
-        self, window: Window, demo: DemoServers, server: str, request: pytest.FixtureRequest
+        self, window: Window, demo: DemoServers, server: str, lent: Lent
     ) -> None:
-        jupyter: Jupyter = request.getfixturevalue(server)
+        jupyter = lent(server)
         jupyter.write("a.ipynb", [connected(demo.mcp_url)], jupyter.kernelspec())
         page = window.context.new_page()
         jupyter.enter(page, render("a.ipynb"))
@@ -78,11 +77,12 @@ class TestAnotherEnvironment:
     """The normal case on workstations: Jupyter has nothing of ours, the kernel all of it."""
 
     def test_html_stands_there_until_the_parts_are_in_place(
-        self, window: Window, plain_lab: Jupyter, demo: DemoServers
+        self, window: Window, lent: Lent, demo: DemoServers
     ) -> None:
-        kernel = plain_lab.kernelspec(JUPYTER_DATA_DIR=str(plain_lab.data))
+        plain = lent("plain")
+        kernel = plain.kernelspec(JUPYTER_DATA_DIR=str(plain.data))
         cells = [connected(demo.mcp_url), f"!{sys.executable} -m mcpnb jupyter", "session.tools()"]
-        notebook = Notebook.of(window.context, plain_lab, cells, kernel=kernel).run(0)
+        notebook = Notebook.of(window.context, plain, cells, kernel=kernel).run(0)
         notebook.shows(0, f"!{sys.executable} -m mcpnb jupyter")
         notebook.shows(0, f"mcpnb login {demo.mcp_url}")
         assert notebook.panel(0).count() == 0
@@ -94,7 +94,7 @@ class TestAnotherEnvironment:
         notebook.run(2).shows(2, "harbour_traffic")
 
     def test_the_html_is_enough_to_sign_in(
-        self, window: Window, plain_lab: Jupyter, demo: DemoServers
+        self, window: Window, lent: Lent, demo: DemoServers
     ) -> None:
         demo.authorization_server.auto_consent = True
         begin = (
@@ -103,7 +103,7 @@ class TestAnotherEnvironment:
         )
         finish = f"login.wait()\nmcpnb.connect({demo.mcp_url!r}).tools()"
         cells = [connected(demo.mcp_url), begin, finish]
-        notebook = Notebook.of(window.context, plain_lab, cells).run(0).run(1)
+        notebook = Notebook.of(window.context, lent("plain"), cells).run(0).run(1)
         notebook.shows(0, "login.submit()")
         tab = window.context.new_page()
         tab.goto(notebook.text(1).split()[-1])

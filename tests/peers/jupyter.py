@@ -39,8 +39,6 @@ class Jupyter:
     place: Path
     saying: Saying
     token: str = TOKEN
-    pages: str = "lab"
-    """Whose pages notebooks are opened on; every server has both kinds."""
 
     def enter(self, page: Page, place: str) -> None:
         """Open a place with the link that `jupyter lab` prints; from then on there is a cookie."""
@@ -212,3 +210,32 @@ def jupyter(
             saying.says("is running at:")
             until(lambda: listened_on(port))  # a moment later
             yield Jupyter(f"http://127.0.0.1:{port}{base_url}", place, saying)
+
+
+render = "voila/render/{}".format
+"""Where a notebook is shown: `server.enter(page, render("a.ipynb"))`."""
+
+
+class Voila(Jupyter):
+    """It has no REST interface, and ends a kernel some time after its page."""
+
+    def tidy(self) -> None:
+        """Forget notebooks and kernelspecs."""
+        self.forget()
+
+
+@contextlib.contextmanager
+def voila(place: Path) -> Iterator[Voila]:
+    """Run `voila FOLDER`."""
+    port = free_port()
+    environment = bare_environment(place / "home") | folders(place)
+    environment["JUPYTER_RUNTIME_DIR"] = str(place / "runtime")
+    command = [
+        *(sys.executable, "-m", "voila", "--no-browser", "--debug", "--Voila.ip=127.0.0.1"),
+        *(f"--port={port}", "--Voila.port_retries=0", f"--Voila.token={TOKEN}"),
+        str(place / "notebooks"),
+    ]
+    with started(command, environment, place, place / "server.log") as saying:
+        saying.says("is running at")
+        until(lambda: listened_on(port))  # a moment later
+        yield Voila(f"http://127.0.0.1:{port}/", place, saying)

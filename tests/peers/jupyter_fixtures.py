@@ -9,20 +9,22 @@ after 2.2 in Notebook 7, reloaded after 1.8 and 1.0.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mcpnb.environment import CALLBACK
 from tests.peers.browsers import missing
-from tests.peers.jupyter import Jupyter, jupyter
-from tests.peers.jupyter_hub import Hub, hub
+from tests.peers.jupyter import Jupyter, jupyter, voila
+from tests.peers.jupyter_hub import hub
 from tests.peers.machines import Machine, machine, reaching
-from tests.peers.voila import voila
 
 ROOT = Path(__file__).resolve().parents[2]
 IPYKERNELS = ("6.31", "7.3", "7.4")
@@ -37,12 +39,6 @@ def ipykernel(version: str) -> dict[str, str]:
     if not folder.is_dir():
         missing(f"ipykernel {version}", "tests/run installs it")
     return {"PYTHONPATH": str(folder)}
-
-
-def tidied(server: Jupyter) -> Iterator[Jupyter]:
-    """Lend a server to a test, and leave nothing of it."""
-    yield server
-    server.tidy()
 
 
 def place(factory: pytest.TempPathFactory, name: str) -> Path:
@@ -60,95 +56,61 @@ def place(factory: pytest.TempPathFactory, name: str) -> Path:
     return factory.mktemp(name)
 
 
-@pytest.fixture(scope="session")
-def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """`jupyter lab`, in the environment that mcpnb is installed in."""
-    with jupyter(place(tmp_path_factory, "lab")) as server:
-        yield server
-
-
-@pytest.fixture
-def lab(lab_server: Jupyter) -> Iterator[Jupyter]:
-    """The same for one test. It serves Voila as well."""
-    yield from tidied(lab_server)
-
-
-@pytest.fixture(scope="session")
-def notebook7_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """`jupyter notebook`."""
-    with jupyter(place(tmp_path_factory, "notebook"), application="notebook") as server:
-        server.pages = "notebook"
-        yield server
-
-
-@pytest.fixture
-def notebook7(notebook7_server: Jupyter) -> Iterator[Jupyter]:
-    """The same for one test."""
-    yield from tidied(notebook7_server)
-
-
-@pytest.fixture(scope="session")
-def prefixed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """`jupyter lab` below a path, as on Binder."""
-    with jupyter(place(tmp_path_factory, "prefixed"), base_url="/user/some-repo-x1/") as server:
-        yield server
-
-
-@pytest.fixture
-def prefixed(prefixed_server: Jupyter) -> Iterator[Jupyter]:
-    """The same for one test."""
-    yield from tidied(prefixed_server)
-
-
-@pytest.fixture(scope="session")
-def plain_lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """`jupyter lab` in an environment without mcpnb, anywidget and ipywidgets."""
+def _without_mcpnb() -> Path:
+    """Find the environment without mcpnb, anywidget and ipywidgets."""
     given = os.environ.get("MCPNB_TEST_JUPYTER")
     folder = Path(given) if given else ROOT / ".venv-jupyter"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         missing(f"A Jupyter in {folder}", "tests/run installs it")
-    with jupyter(place(tmp_path_factory, "plain"), python=python) as server:
-        yield server
+    return python
 
 
-@pytest.fixture
-def plain_lab(plain_lab_server: Jupyter) -> Iterator[Jupyter]:
-    """The same for one test; its kernels are of the environment with mcpnb."""
-    yield from tidied(plain_lab_server)
-
-
-@pytest.fixture(scope="session")
-def hub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """The server of somebody at a JupyterHub."""
-    with hub(place(tmp_path_factory, "hub")) as server:
-        yield server
-
-
-@pytest.fixture
-def hub_lab(hub_server: Hub) -> Iterator[Jupyter]:
-    """The same for one test."""
-    yield from tidied(hub_server)
+Lent = Callable[[str], Jupyter]
+"""Lends one of `SERVERS`."""
+SERVERS: dict[str, Callable[[Path], AbstractContextManager[Jupyter]]] = {
+    "lab": jupyter,
+    "notebook7": partial(jupyter, application="notebook"),
+    # As on Binder.
+    "prefixed": partial(jupyter, base_url="/user/some-repo-x1/"),
+    # As on most workstations; its kernels are of the environment with mcpnb.
+    "plain": lambda place: jupyter(place, python=_without_mcpnb()),
+    "hub": hub,
+    "voila": voila,
+    # It talks to its kernels through files: they have no network with it.
+    "far": lambda place: jupyter(place, "--KernelManager.transport=ipc"),
+}
 
 
 @pytest.fixture(scope="session")
-def voila_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """`voila FOLDER`."""
-    with voila(place(tmp_path_factory, "voila")) as server:
-        yield server
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lent]:
+    """Start each of `SERVERS` when it is first wanted, for all tests."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def run(name: str) -> Jupyter:
+            return stack.enter_context(SERVERS[name](place(tmp_path_factory, name)))
+
+        yield run
 
 
 @pytest.fixture
-def voila_alone(voila_server: Jupyter) -> Iterator[Jupyter]:
-    """The same for one test."""
-    yield from tidied(voila_server)
+def lent(running: Lent) -> Iterator[Lent]:
+    """Lend servers to a test, by name, and leave nothing of it."""
+    with contextlib.ExitStack() as stack:
+
+        def lend(name: str) -> Jupyter:
+            server = running(name)
+            stack.callback(server.tidy)
+            return server
+
+        yield lend
 
 
-@pytest.fixture(scope="session")
-def far_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """`jupyter lab` that talks to its kernels through files: they have no network with it."""
-    with jupyter(place(tmp_path_factory, "far"), "--KernelManager.transport=ipc") as server:
-        yield server
+@pytest.fixture
+def lab(lent: Lent) -> Jupyter:
+    """`jupyter lab`, in the environment that mcpnb is installed in. It serves Voila as well."""
+    return lent("lab")
 
 
 class Far:
@@ -169,9 +131,7 @@ class Far:
 
 
 @pytest.fixture
-def far(far_server: Jupyter) -> Iterator[Far]:
+def far(lent: Lent) -> Iterator[Far]:
     """A JupyterLab whose kernels' loopback the browser cannot reach."""
-    with contextlib.ExitStack() as stack:
-        own = stack.enter_context(machine())
-        stack.callback(far_server.tidy)
-        yield Far(far_server, own, stack.enter_context(contextlib.ExitStack()))
+    with machine() as own, contextlib.ExitStack() as doors:
+        yield Far(lent("far"), own, doors)

@@ -29,11 +29,11 @@ class Notebook:
     Cells are counted from 0.
     """
 
-    def __init__(self, page: Page, server: Jupyter, name: str, application: str = "") -> None:
+    def __init__(self, page: Page, server: Jupyter, name: str, application: str = "lab") -> None:
         self.page = page
         self.server = server
         self.name = name
-        self.application = application or server.pages
+        self.application = application
 
     @classmethod
     def of(  # noqa: PLR0913 - by name, and seldom all of them
@@ -44,7 +44,7 @@ class Notebook:
         *,
         kernel: str = "",
         name: str = "a.ipynb",
-        application: str = "",
+        application: str = "lab",
     ) -> Self:
         """Write a notebook and open it.
 
@@ -54,7 +54,7 @@ class Notebook:
             cells: The sources of its cells.
             kernel: One of `server.kernelspec()`; left out: a new one.
             name: The file's name.
-            application: On whose pages, "lab" or "notebook"; left out: as is usual at the server.
+            application: On whose pages, "lab" or "notebook"; every server has both.
         """
         server.write(name, cells, kernel or server.kernelspec())
         return cls(window.new_page(), server, name, application).open()

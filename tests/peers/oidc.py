@@ -78,11 +78,6 @@ class OidcProvider:
             if r["path"] == wanted
         ]
 
-    def bodies(self, path: str) -> list[str]:
-        """Give the bodies sent to `path`, as they were sent."""
-        wanted = self.issuer.removeprefix(self.base) + path
-        return [r["body"] for r in self.state()["requests"] if r["path"] == wanted and r["body"]]
-
     def knows(self, token: str) -> bool:
         """Say whether the server itself still calls an opaque token active (RFC 7662)."""
         pair = base64.b64encode(":".join(INSPECTOR).encode()).decode()

@@ -53,17 +53,14 @@ class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, A
     redirects: list[str] = field(default_factory=list)
 
     async def get_client(self, client_id: str) -> OAuthClientInformationFull | None:
-        """Give a client."""
         return self.clients.get(client_id)
 
     async def register_client(self, client_info: OAuthClientInformationFull) -> None:
-        """Keep a client."""
         self.clients[client_info.client_id] = client_info
 
     async def authorize(
         self, client: OAuthClientInformationFull, params: AuthorizationParams
     ) -> str:
-        """Agree at once, or refuse."""
         self.redirects.append(str(params.redirect_uri))
         if self.denies:
             raise AuthorizeError("access_denied", "not today")
@@ -84,20 +81,17 @@ class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, A
     async def load_authorization_code(
         self, client: OAuthClientInformationFull, authorization_code: str
     ) -> AuthorizationCode | None:
-        """Give a code."""
         return self.codes.get(authorization_code)
 
     async def exchange_authorization_code(
         self, client: OAuthClientInformationFull, authorization_code: AuthorizationCode
     ) -> OAuthToken:
-        """Give tokens for a code, once."""
         del self.codes[authorization_code.code]
         return self._issue(authorization_code, authorization_code.scopes)
 
     async def load_refresh_token(
         self, client: OAuthClientInformationFull, refresh_token: str
     ) -> RefreshToken | None:
-        """Give a refresh token."""
         return self.refresh.get(refresh_token)
 
     async def exchange_refresh_token(
@@ -106,7 +100,6 @@ class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, A
         refresh_token: RefreshToken,
         scopes: list[str],
     ) -> OAuthToken:
-        """Rotate a refresh token."""
         if self.refresh.pop(refresh_token.token, None) is None:
             raise TokenError("invalid_grant")
         self.refreshes += 1

@@ -17,9 +17,8 @@ import mcpnb
 from mcpnb.stores import FileStore
 from tests.fakes.people import connect
 from tests.fakes.processes import PAUSE, calling, keep_calling, start
-from tests.peers.browser import Browser
+from tests.peers.browser import Browser, sign_in
 from tests.peers.oidc import OidcProvider
-from tests.peers.people import sign_in
 from tests.peers.resource_server import ResourceServer
 
 pytestmark = pytest.mark.peer
