@@ -46,15 +46,6 @@ def paste(notebook: Notebook, text: str) -> None:
     panel.get_by_role("button", name="Use it").click()
 
 
-def test_loopback_where_the_person_wants_it(opened: Opened, demo: DemoServers) -> None:
-    cells = [connected(demo.mcp_url, ', via="loopback"'), "session.tools()"]
-    notebook = opened(*cells)
-    tab = sign_in(notebook)
-    assert CALLBACK.match(tab.url)
-    expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
-    notebook.run(1).shows(1, "harbour_traffic")
-
-
 def test_a_callback_address_that_a_proxy_leads_to_the_kernel(
     opened: Opened, lab: Jupyter, demo: DemoServers
 ) -> None:
@@ -87,17 +78,6 @@ class TestPaste:
         paste(notebook, ended_at)
         signed_in(notebook.panel(0))
         notebook.run(1).shows(1, "harbour_traffic")
-
-    def test_chosen_from_the_beginning_nothing_listens(
-        self, opened: Opened, window: Window, demo: DemoServers
-    ) -> None:
-        cells = [connected(demo.mcp_url, ', via="paste"'), "session.tools()"]
-        notebook = opened(*cells)
-        tab = notebook.opened_by(sign_in_link(notebook.panel(0)))
-        ended_at = approved(window.context, tab)
-        expect(notebook.panel(0)).to_contain_text("this page can't be reached")
-        paste(notebook, ended_at)
-        signed_in(notebook.panel(0))
 
 
 class TestRefusedRelay:

@@ -107,17 +107,6 @@ class TestWithoutALogin:
         sign_in(notebook)
         notebook.front().run(1).shows(1, "harbour_traffic")
 
-    def test_the_panel_of_a_login_that_is_there_is_one_line(
-        self, opened: Opened, demo: DemoServers
-    ) -> None:
-        notebook = opened(connected(demo.mcp_url), "session")
-        sign_in(notebook)
-        notebook.front().run(1)
-        signed_in(notebook.panel(1))
-        box = notebook.panel(1).bounding_box()
-        assert box is not None
-        assert box["height"] < 90, "collapsed"
-
 
 class TestWhileWaiting:
     def test_the_page_is_reloaded(self, opened: Opened, demo: DemoServers) -> None:
@@ -159,23 +148,6 @@ class TestWhileWaiting:
         signed_in(notebook.front().panel(0))
         signed_in(second.front().panel(0))
 
-    def test_a_second_notebook_follows(
-        self, opened: Opened, lab: Jupyter, demo: DemoServers
-    ) -> None:
-        kernel = lab.kernelspec()
-        cells = [connected(demo.mcp_url), "session.tools()"]
-        first = opened(*cells, kernel=kernel)
-        tab = first.opened_by(sign_in_link(first.panel(0)))
-        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
-        second = opened(*cells, kernel=kernel, name="b.ipynb")
-        says(second.panel(0), "A sign-in is under way in another notebook")
-        tab.bring_to_front()
-        approve(tab)
-        signed_in(first.front().panel(0))
-        signed_in(second.front().panel(0))
-        second.run(1).shows(1, "harbour_traffic")
-        assert demo.authorization_server.grants["authorization_code"] == 1
-
     def test_the_cell_is_busy_when_it_is_clicked(
         self, opened: Opened, lab: Jupyter, demo: DemoServers
     ) -> None:
@@ -194,30 +166,6 @@ class TestWhileWaiting:
 
 
 class TestSignedIn:
-    def test_signing_out_here_is_seen_in_the_other_notebook(
-        self, opened: Opened, lab: Jupyter, demo: DemoServers
-    ) -> None:
-        kernel = lab.kernelspec()
-        cells = [connected(demo.mcp_url), "session.tools()"]
-        first = opened(*cells, kernel=kernel)
-        sign_in(first)
-        second = opened(*cells, kernel=kernel, name="b.ipynb")
-        signed_in(second.panel(0))
-        first.front()
-        first.panel(0).get_by_role("button", name="Sign out").click()
-        says(first.panel(0), "Sign in to")
-        says(second.front().panel(0), "Sign in to")
-
-    def test_the_tools_are_listed_with_their_descriptions(
-        self, opened: Opened, demo: DemoServers
-    ) -> None:
-        notebook = opened(connected(demo.mcp_url))
-        sign_in(notebook)
-        panel = notebook.front().panel(0)
-        panel.locator("summary", has_text="Tools").click()
-        says(panel, "harbour_traffic")
-        says(panel, "Return ships, cargo and waiting times")
-
     def test_a_refused_call_offers_the_permissions_that_it_needed(
         self, opened: Opened, demo: DemoServers
     ) -> None:

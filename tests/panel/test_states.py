@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.fakes.people import answer_of, connect, sign_in
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 from tests.login.test_device import OtherDevice
+from tests.panel.page.states import STATES
 
 Show = Callable[..., FrontEnd]
 
@@ -38,6 +40,24 @@ def configured(fake: FakeServer, world: Path, more: str) -> mcpnb.Session:
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(f'[mcp_servers.team]\nurl = "{fake.url}"\n{more}\n')
     return mcpnb.connect("team", store="memory")
+
+
+def names(value: Any) -> Any:
+    """Return the names in a state, level by level, without what stands there."""
+    if isinstance(value, dict):
+        return {name: names(inner) for name, inner in value.items()}
+    return None
+
+
+def test_the_page_is_tried_with_states_as_the_kernel_sends_them(
+    fake: FakeServer, show: Show
+) -> None:
+    """`page/states.py` makes up others; what it names is what is named here."""
+    front = show(connect(fake.url, callback_port=None))
+    told = front.click()
+    assert names(told) == names(STATES["waiting, relay"])
+    front.answer(answer_of(told["wait"]["url"]))
+    assert names(front.phase("signed_in")) == names(STATES["signed in"])
 
 
 class TestWaysToWait:

@@ -204,14 +204,6 @@ class TestPasting:
 
 
 class TestViews:
-    def test_two_views_are_told_the_same_and_one_can_answer_for_the_other(
-        self, front: FrontEnd
-    ) -> None:
-        front.hello("two")
-        url = front.click("one")["wait"]["url"]
-        assert front.answer(answer_of(url), view="two")["outcome"] == "done"
-        assert front.phase("signed_in")
-
     def test_an_answer_that_both_hand_over_is_done_for_both(
         self, front: FrontEnd, fake: FakeServer
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import figures
 from tests.panel.page.acting import Kernel
 from tests.panel.page.site import CALLBACK, Site
 from tests.panel.page.states import fresh, login, state, waiting
@@ -48,18 +49,42 @@ def _reply(panel: Kernel, outcome: str, **more: str | None) -> None:
 # Going
 
 
-def test_the_link_opens_a_tab_that_is_told_where_to_go(panel: Kernel, where: Site) -> None:
+@pytest.mark.threat("tabnabbing")
+def test_a_tab_is_told_where_to_go_and_has_no_way_back(panel: Kernel, where: Site) -> None:
+    """Neither the callback page nor where it goes on to can send the notebook's tab elsewhere."""
+    figures.add("attacks tried")
     panel.state(state())
-    assert "/authorize" not in where.asked
     tab = _press(panel)
-
+    assert "/authorize" not in where.asked
     expect(tab.get_by_role("heading")).to_have_text("Contacting the server…")
+    assert tab.evaluate("() => window.opener") is None
     assert panel.got("sign_in")[0]["page"]["served"] is True
+    before = panel.page.url
+
     panel.state(fresh("starting"))
     expect(tab.get_by_role("status")).to_contain_text("Contacting mcp.harbour.example")
     panel.state(waiting(url=_authorize(where)))
-    tab.wait_for_url(_authorize(where))
-    assert tab.evaluate("() => [history.length, opener]") == [1, None]
+    expect(tab.get_by_role("heading")).to_have_text("Approve?")
+    about = tab.evaluate("() => [history.length, window.opener, document.referrer]")
+    assert about == [1, None, ""]
+    assert panel.page.url == before
+
+
+@pytest.mark.threat("channel-guessed")
+def test_no_two_links_share_a_nonce_and_none_can_be_guessed(panel: Kernel) -> None:
+    """Thirty-two random bytes: another page of the same origin cannot name the channel."""
+    figures.add("attacks tried")
+    panel.state(state())
+    link = panel.panel.get_by_role("link", name="Sign in")
+    seen = set()
+    for _ in range(3):
+        seen.add(str(link.get_attribute("href")).partition("#go=")[2])
+        tab = _press(panel)
+        expect(tab.get_by_role("heading")).to_have_text("Contacting the server…")
+        tab.close()
+
+    assert len(seen) == 3
+    assert {len(nonce) for nonce in seen} == {43}
 
 
 @pytest.mark.threat("page-leads-to-a-script")
@@ -84,17 +109,6 @@ def test_the_address_bar_of_the_tab_is_cleaned(panel: Kernel, where: Site) -> No
     tab = _press(panel)
 
     tab.wait_for_url(where.url + CALLBACK)
-
-
-@pytest.mark.threat("channel-guessed")
-def test_a_nonce_serves_one_tab(panel: Kernel) -> None:
-    panel.state(state())
-    link = panel.panel.get_by_role("link", name="Sign in")
-    before = link.get_attribute("href") or ""
-    assert len(before.partition("#go=")[2]) == 43
-    _press(panel)
-
-    expect(link).not_to_have_attribute("href", before)
 
 
 def test_a_tab_opened_without_a_click_begins_as_well(panel: Kernel, where: Site) -> None:
