@@ -8,11 +8,10 @@ import pytest
 
 from tests.fakes.people import answer_of, free_port, query_of
 from tests.fakes.server import FakeServer
-from tests.terminal import run
-
-pytestmark = pytest.mark.slow
+from tests.terminal import invoke, run
 
 
+@pytest.mark.slow
 def test_one_process_begins_and_another_finishes(fake: FakeServer) -> None:
     """Once: a code is good once, and a second attempt sends nothing."""
     begun = run("login", fake.url, "--begin", "--json").expect(0)
@@ -34,7 +33,7 @@ def test_the_address_stands_alone_on_stdout_and_the_hint_repeats_what_chose_the_
     fake: FakeServer,
 ) -> None:
     for chosen, repeated in ((), ""), (("--account", "at work"), " --account 'at work'"):
-        begun = run("login", fake.url, "--begin", *chosen).expect(0)
+        begun = invoke("login", fake.url, "--begin", *chosen).expect(0)
 
         assert begun.out.startswith(fake.base + "/authorize?")
         assert len(begun.out.split()) == 1
@@ -44,14 +43,14 @@ def test_the_address_stands_alone_on_stdout_and_the_hint_repeats_what_chose_the_
 def test_each_begin_has_its_own_address_and_one_registration(fake: FakeServer) -> None:
     """An address that turned out to be a dead end is not given again."""
     begin = ("login", fake.url, "--begin", "--port", str(free_port()))
-    first = run(*begin).expect(0).out.strip()
-    second = run(*begin).expect(0).out.strip()
+    first = invoke(*begin).expect(0).out.strip()
+    second = invoke(*begin).expect(0).out.strip()
     assert first != second
 
-    refused = run("login", fake.url, "--finish", answer_of(first)).expect(1)
+    refused = invoke("login", fake.url, "--finish", answer_of(first)).expect(1)
     assert "another sign-in" in refused.err
     assert fake.token_requests("authorization_code") == []
-    run("login", fake.url, "--finish", answer_of(second)).expect(0)
+    invoke("login", fake.url, "--finish", answer_of(second)).expect(0)
 
     assert len(fake.asked("/register")) == 1
 
@@ -59,11 +58,11 @@ def test_each_begin_has_its_own_address_and_one_registration(fake: FakeServer) -
 def test_refused_scopes_lead_to_a_second_address(fake: FakeServer) -> None:
     fake.describe(scopes_supported=["odd"])
     fake.known_scopes = set()
-    url = run("login", fake.url, "--begin").expect(0).out.strip()
+    url = invoke("login", fake.url, "--begin").expect(0).out.strip()
 
-    refused = run("login", fake.url, "--finish", answer_of(url)).expect(1)
+    refused = invoke("login", fake.url, "--finish", answer_of(url)).expect(1)
     second = next(word for word in refused.err.split() if word.startswith(fake.base))
-    run("login", fake.url, "--finish", answer_of(second)).expect(0)
+    invoke("login", fake.url, "--finish", answer_of(second)).expect(0)
 
     assert "scope" not in query_of(second)
 
@@ -82,5 +81,5 @@ def test_refused_scopes_lead_to_a_second_address(fake: FakeServer) -> None:
 def test_options_that_do_not_go_together_are_a_usage_error(
     fake: FakeServer, wrong: tuple[str, ...]
 ) -> None:
-    run("login", fake.url, *wrong).expect(2)
+    invoke("login", fake.url, *wrong).expect(2)
     assert fake.requests == []

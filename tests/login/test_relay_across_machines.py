@@ -13,14 +13,14 @@ from tests.fakes import wire
 from tests.fakes.people import browse, free_port, query_of
 from tests.fakes.server import FakeServer
 from tests.peers.machines import Machine, machine
-from tests.terminal import Running, run
+from tests.terminal import Running, invoke, run
 
 pytestmark = pytest.mark.slow
 
 
 def begun(fake: FakeServer) -> str:
     """Begin a sign-in that nobody waits for; give the authorization URL."""
-    done = run("login", fake.url, "--begin", "--port", str(free_port())).expect(0)
+    done = invoke("login", fake.url, "--begin", "--port", str(free_port())).expect(0)
     return done.out.strip()
 
 
@@ -36,7 +36,7 @@ class TestOnOneMachine:
     def test_relaying_contacts_and_stores_nothing(self, fake: FakeServer) -> None:
         address = begun(fake)
         asked = len(fake.requests)
-        with Running("relay", address, "--no-browser") as command:
+        with Running("relay", address, "--no-browser", here=True) as command:
             command.address()
             command.says("where this command waits")
             assert len(fake.requests) == asked
@@ -50,14 +50,14 @@ class TestOnOneMachine:
         """A page that somebody else had the browser open, say."""
         address = begun(fake)
         fake.state = "another"
-        with Running("relay", address, "--no-browser") as command:
+        with Running("relay", address, "--no-browser", here=True) as command:
             command.address()
             assert browse(address).status_code == 400
             command.says("belongs to another sign-in")
             fake.state = "default"
             browse(address)
             line = command.end().expect(0).out
-        run("login", fake.url, "--finish", "-", given=line).expect(0)
+        invoke("login", fake.url, "--finish", "-", given=line).expect(0)
 
 
 # Two machines
