@@ -93,14 +93,8 @@ def login(
                 finish = prompt.line(_PROMPT)
         session.finish(finish)
         return _signed_in(session)
-    if device:
-        show(
-            session.login(scopes=scopes, device=True, timeout=timeout or _DEVICE_TIMEOUT),
-            browser=False,
-            qr=qr,
-        )
-        return _signed_in(session)
-    return sign_in(session, scopes, browser=not no_browser, qr=qr, timeout=timeout)
+    browser = not (no_browser or device)
+    return sign_in(session, scopes, browser=browser, device=device, qr=qr, timeout=timeout)
 
 
 def sign_in(
@@ -108,6 +102,7 @@ def sign_in(
     scopes: str | None,
     *,
     browser: bool,
+    device: bool = False,
     qr: bool = False,
     timeout: float | None = None,
 ) -> int:
@@ -116,12 +111,9 @@ def sign_in(
     Raises:
         McpnbError: The sign-in failed.
     """
-    show(
-        session.login(scopes=scopes, open_browser=browser, timeout=timeout or _TIMEOUT),
-        browser=browser,
-        qr=qr,
-        again=f"mcpnb login {app.named(session.server)}",
-    )
+    timeout = timeout or (_DEVICE_TIMEOUT if device else _TIMEOUT)
+    login = session.login(scopes=scopes, device=device, open_browser=browser, timeout=timeout)
+    show(login, browser=browser, qr=qr, again=f"mcpnb login {app.named(session.server)}")
     return _signed_in(session)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from mcpnb.login.request import Registrations
 from mcpnb.oauth import models
 from mcpnb.oauth import registration as registering
 from mcpnb.oauth.challenge import Challenge, bearer_challenge
-from mcpnb.oauth.credentials import LoginRecord, Registration, RegistrationMethod, from_json
+from mcpnb.oauth.credentials import LoginRecord, RegistrationMethod
 from mcpnb.oauth.discovery import Finding, discover, document_in, mcp_request
 from mcpnb.oauth.http import Exchange, Http, Response
 from mcpnb.oauth.models import AuthorizationServer, Discovery, Secret, ServerConfig
@@ -36,7 +35,7 @@ from mcpnb.oauth.urls import (
     resource_covers,
     same_issuer,
 )
-from mcpnb.storage import RecordName, TokenStore
+from mcpnb.storage import TokenStore
 from mcpnb.text import quote, redact, sanitize
 from mcpnb.tokens.record import expired, login_key
 from mcpnb.tokens.static import helper_of
@@ -79,12 +78,7 @@ class Server:
     """One server: what discovery read of it and what it refused, and the login that is stored."""
 
     def __init__(self, config: ServerConfig, store: TokenStore) -> None:
-        """Run discovery, which continues after a defect where it can, and read the login.
-
-        Args:
-            config: The server, by its canonical URL.
-            store: Where its login is stored; only read.
-        """
+        """Run discovery, which continues after a defect where it can. The store is only read."""
         self.config = config
         self.store = store
         self.skews: dict[str, float] = {}
@@ -108,6 +102,8 @@ class Server:
         """How mcpnb becomes a client, once `sign_in` found that out."""
         self.record: LoginRecord | None = None
         """The stored login, once `login` read it."""
+        self._ended = False
+        """Whether the server ended the login, and its token cannot be used any more."""
 
     def _see(self, exchange: Exchange) -> None:
         if exchange.response and (ahead := clock_ahead(exchange.response)) is not None:
@@ -278,15 +274,15 @@ class Server:
             yield self._check("registration/none", **words)
             yield from self._authentication(server)
             return
-        method = self.method
+        method, clients = self.method, Registrations(config, self.store, self.http)
         redirect = redirects.address(config, redirects.expected(config), server, method)
-        known = method == "dcr" and self._is_registered(server, redirect)
+        known = method == "dcr" and clients.knows(server, redirect)
         told: dict[str, Any] = {}
         document: dict[str, Any] = {}
         if method == "dcr":
             kind = first_of(unsaid=not server.url, known=known, dcr=True)
         else:
-            kind, told, document = self._given_client(method, server, redirect)
+            kind, told, document = self._given_client(clients, method, server)
         yield self._check(f"registration/{kind}", **told)
         yield from self._authentication(server)
         if method == "cimd" and not document:
@@ -306,7 +302,7 @@ class Server:
         yield self._check(f"redirect/{kind}", **words)
 
     def _given_client(
-        self, method: RegistrationMethod, server: AuthorizationServer, redirect: str
+        self, clients: Registrations, method: RegistrationMethod, server: AuthorizationServer
     ) -> tuple[str, dict[str, Any], dict[str, Any]]:
         """Check a client that the person gave: by its id, or by a metadata document.
 
@@ -315,9 +311,7 @@ class Server:
         """
         try:
             # For these two methods nothing is requested and nothing written.
-            Registrations(self.config, self.store, self.http).obtain(
-                method, server, redirect, wanted=(), bound=(), keep=False
-            )
+            clients.obtain(method, server, None, wanted=(), bound=(), keep=False)
         except errors.McpnbError as error:
             return (
                 first_of(address=isinstance(error, errors.ConfigError), issuer=True),
@@ -336,15 +330,6 @@ class Server:
         said = document.get("client_id")
         words = {"document": url, "said": said}
         return ("cimd", words, document) if said == url else ("another", words, {})
-
-    def _is_registered(self, server: AuthorizationServer, redirect: str) -> bool:
-        """Whether a dynamic registration of this redirect address is stored."""
-        name = Registration(server.issuer, "", "dcr", redirect_uri=redirect).name
-        try:
-            stored = self.store.read(RecordName("client", name))
-            return stored is not None and bool(from_json(Registration, stored))
-        except (errors.McpnbError, KeyError, TypeError):
-            return False  # mcpnb would register again
 
     def _authentication(self, server: AuthorizationServer) -> Iterator[Check]:
         if not server.url:
@@ -392,10 +377,11 @@ class Server:
         if ends is not None:
             renewal = "refreshes itself" if refreshes else "cannot be refreshed"
             until = f"Valid until {date(ends)}, {renewal}"
-        over = ends is not None and ends <= time.time()
+        over, failure = ends is not None and ends <= time.time(), record.refresh_failure
+        self._ended = over and failure is not None and failure.kind == "ended"
         kind = first_of(
             # The refresh token of an ended login is removed from the store.
-            ended=self._has_ended(),
+            ended=self._ended,
             stale=over and refreshes,
             expired=over,
             unasked=not asked and not expired(record),
@@ -418,19 +404,12 @@ class Server:
         more = " --account LABEL" if self.config.account else ""
         return shlex.quote(redact(self.config.url)) + more
 
-    def _has_ended(self) -> bool:
-        """Whether the server ended the login, and its token cannot be used any more."""
-        failure = self.record.refresh_failure if self.record else None
-        ends = self.record.tokens.expires_at if self.record else None
-        over = ends is not None and ends <= time.time()
-        return over and failure is not None and failure.kind == "ended"
-
     def stored(self) -> Iterator[Check]:
         """Check what is stored with the login, without using it."""
         if (record := self.record) is None:
             return
         failure, registration = record.refresh_failure, record.registration
-        if not self._has_ended():  # the login's own line says it
+        if not self._ended:  # the login's own line says it
             kind = str(failure.kind) if failure else "ok"
             kind = "client" if failure and failure.error == "invalid_client" else kind
             yield self._check(f"renewal/{kind}", failure=_failure(record))
@@ -543,9 +522,10 @@ def _failure(record: LoginRecord) -> str:
 
 def _claims(token: Secret) -> dict[str, Any]:
     """Read a JWT's claims for display; nothing depends on them, so nothing is verified."""
-    parts = token.reveal().split(".")
+    _, _, rest = token.reveal().partition(".")
+    body, _, _ = rest.partition(".")
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (IndexError, binascii.Error, ValueError, RecursionError):
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (ValueError, RecursionError):
         return {}
-    return claims if isinstance(claims, dict) and len(parts) == 3 else {}
+    return claims if isinstance(claims, dict) else {}

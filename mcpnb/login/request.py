@@ -171,6 +171,13 @@ class Registrations:
                 self._store.write(key, to_json(registration))
         return registration
 
+    def knows(self, server: AuthorizationServer, redirect_uri: str) -> bool:
+        """Whether a dynamic registration of this redirect URI is stored, and can be read."""
+        with contextlib.suppress(McpnbError, KeyError, TypeError):
+            stored = self._store.read(RecordName("client", f"{server.issuer}\n{redirect_uri}"))
+            return stored is not None and bool(from_json(Registration, stored))
+        return False
+
     def confirm(self, registration: Registration) -> None:
         """After a sign-in: credentials that a person gave now belong to this issuer (SEP-2352)."""
         if registration.method == "preregistered":

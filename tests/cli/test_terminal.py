@@ -12,7 +12,7 @@ import pytest
 from mcpnb.demo.browser import approve
 from mcpnb.demo.servers import DemoServers
 from mcpnb.stores import FileStore
-from tests.fakes.people import answer_of, browse, until
+from tests.fakes.people import answer_of, browse, free_port, until
 from tests.fakes.server import FakeServer
 from tests.login.test_device import OtherDevice
 from tests.login.test_relay import CODE, STATE, authorization
@@ -70,7 +70,8 @@ class TestPasting:
             assert terminal.is_as_usual()
         assert LONG[:50] not in terminal.shown
 
-    def test_a_long_line_is_relayed(self, callback: str) -> None:
+    def test_a_long_line_is_relayed_unseen(self) -> None:
+        callback = f"http://127.0.0.1:{free_port()}/callback"
         url = f"{authorization(callback)}&claims={LONG}"
         with OnTerminal("relay", "-", "--no-browser") as terminal:
             terminal.shows("Paste the address that the other machine printed: ")

@@ -102,17 +102,15 @@ class TestSecrets:
 
     def test_the_basic_header_of_a_client_of_ones_own_is_masked(self, fake: FakeServer) -> None:
         fake.announce(token_endpoint_auth_methods_supported=["client_secret_basic"])
+        given: dict[str, Any] = {"client_id": "mine", "client_secret": "planted-own-secret"}
         fake.clients["mine"] = {
             "redirect_uris": ["http://127.0.0.1:27998/callback"],
-            "client_secret": "planted-own-secret",
+            "client_secret": given["client_secret"],
             "token_endpoint_auth_method": "client_secret_basic",
         }
 
-        report = watched(
-            fake, client_id="mine", client_secret="planted-own-secret", callback_port=27998
-        )
+        report = watched(fake, **given, callback_port=27998)
 
         assert "Authorization: Basic *****" in report["sign-in-token"].asked
-        shown = everything(report)
-        assert "planted" not in shown
-        assert base64.b64encode(b"mine:planted-own-secret").decode() not in shown
+        assert "planted" not in everything(report)
+        assert base64.b64encode(b"mine:planted-own-secret").decode() not in everything(report)
