@@ -151,10 +151,11 @@ def refresh(record: LoginRecord, http: Http) -> Tokens:
     now, old = time.time(), record.tokens
     if old.refresh_token is None:
         raise GrantError("This login has no refresh token.", error="invalid_grant")
+    # threat: scope-widening-at-refresh
     fields = {
         "grant_type": "refresh_token",
         "refresh_token": old.refresh_token.reveal(),
-        # threat: token-for-another-audience, scope-widening-at-refresh
+        # threat: token-for-another-audience
         "resource": record.resource,
     }
     doing = "Renewing the login"

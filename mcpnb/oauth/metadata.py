@@ -107,6 +107,7 @@ def authorization_server(
         ),
         token_endpoint=members.read("token_endpoint", require_endpoint, issuer),
         scopes_supported=members.read("scopes_supported", _scopes, ()),
+        # threat: pkce-downgrade-to-an-older-server
         code_challenge_methods=members.read("code_challenge_methods_supported", pkce, None),
         token_auth_methods=members.read("token_endpoint_auth_methods_supported", _strings, None),
         iss_in_response=document.get("authorization_response_iss_parameter_supported") is True,
@@ -130,7 +131,7 @@ def _issuer(value: object, _: str, *, issuer: str, url: str) -> str:
 
 def _pkce(value: object, name: str, *, issuer: str, allow_missing: bool) -> tuple[str, ...] | None:
     methods = _strings(value, name)
-    # threat: pkce-downgrade, pkce-plain, pkce-downgrade-to-an-older-server
+    # threat: pkce-downgrade, pkce-plain
     if "S256" in (methods or ()) or (methods is None and allow_missing):
         return methods
     what = "does not announce PKCE" if methods is None else "announces PKCE without S256"
