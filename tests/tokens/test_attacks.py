@@ -12,12 +12,12 @@ from urllib.parse import unquote
 
 import pytest
 
+import mcpnb
 from mcpnb import errors
 from tests.fakes.kernels import Kernel, change, make_expired, stored
 from tests.fakes.people import (
     answer_of,
     connect,
-    free_port,
     query_of,
     refresh_tokens,
     sign_in,
@@ -28,10 +28,8 @@ from tests.fakes.wire import Reply
 
 
 @pytest.mark.threat("token-in-the-address")
-def test_no_address_ever_holds_a_token(fake: FakeServer) -> None:
+def test_no_address_ever_holds_a_token(fake: FakeServer, session: mcpnb.Session) -> None:
     """OAuth 2.1 section 5.1.1: logs, proxies and the history of a browser keep addresses."""
-    session = connect(fake.url)
-    sign_in(session)
     session.call("echo", text="hello")
     fake.expire()
     session.call("echo", text="hello again")
@@ -63,25 +61,17 @@ def test_a_sign_out_tells_the_server_that_the_login_came_from(
 
 @pytest.mark.threat("client-secret-at-refresh")
 def test_a_secret_configured_for_another_issuer_is_not_sent_at_a_refresh(
-    fake: FakeServer, kernel: Kernel, folder: Path
+    fake: FakeServer, own_client: dict[str, Any], kernel: Kernel, folder: Path
 ) -> None:
     """The login is of the old issuer; the new secret belongs to the new one."""
-    fake.announce(token_endpoint_auth_methods_supported=["client_secret_post"])
-    port = free_port()
-    fake.clients["mine"] = {
-        "redirect_uris": [f"http://127.0.0.1:{port}/callback"],
-        "client_secret": "of the old issuer",
-        "token_endpoint_auth_method": "client_secret_post",
-    }
-    own = {"client_id": "mine", "callback_port": port}
-    sign_in(kernel(client_secret="of the old issuer", **own))
+    sign_in(kernel(client_secret="old", **own_client))
     make_expired(folder)
 
-    moved = kernel(client_secret="of the new one", issuer="https://new.example", **own)
+    moved = kernel(client_secret="of the new one", issuer="https://new.example", **own_client)
 
     assert moved.call("echo", text="still").text == "still"
     assert not any(b"of+the+new+one" in r.body for r in fake.requests)
-    assert stored(folder)["registration"]["client_secret"] == "of the old issuer"
+    assert stored(folder)["registration"]["client_secret"] == "old"
 
 
 @pytest.mark.threat("error-beside-a-token")

@@ -47,12 +47,9 @@ class TestEveryClient:
     """The same class serves all four kinds of client."""
 
     def test_a_request_carries_the_token(
-        self, fake: FakeServer, library: ModuleType, post: Post
+        self, fake: FakeServer, session: mcpnb.Session, library: ModuleType, post: Post
     ) -> None:
         """In the header, and nowhere else."""
-        session = connect(fake.url)
-        sign_in(session)
-
         answer = post(library, session, fake.url, json=CALL)
 
         assert answer.status_code == 200
@@ -71,11 +68,9 @@ class TestEveryClient:
         assert fake.asked("/mcp") == []
 
     def test_a_401_is_refreshed_and_the_request_sent_once_more(
-        self, fake: FakeServer, library: ModuleType, post: Post
+        self, fake: FakeServer, session: mcpnb.Session, library: ModuleType, post: Post
     ) -> None:
         """Its body, too: bytes in memory can be sent twice."""
-        session = connect(fake.url)
-        sign_in(session)
         fake.expire()
 
         answer = post(library, session, fake.url, json=CALL)
@@ -87,22 +82,18 @@ class TestEveryClient:
         assert len(refresh_tokens(fake)) == 1
 
     def test_a_401_without_www_authenticate_is_refreshed_too(
-        self, fake: FakeServer, library: ModuleType, post: Post
+        self, fake: FakeServer, session: mcpnb.Session, library: ModuleType, post: Post
     ) -> None:
         """Some servers leave the header out."""
-        session = connect(fake.url)
-        sign_in(session)
         fake.expire()
         fake.challenge = None
 
         assert post(library, session, fake.url, json=CALL).status_code == 200
 
     def test_a_body_that_cannot_be_sent_twice_gives_the_401_and_a_note(
-        self, fake: FakeServer, library: ModuleType, post: Post
+        self, fake: FakeServer, session: mcpnb.Session, library: ModuleType, post: Post
     ) -> None:
         """The login is refreshed all the same: sending it again works."""
-        session = connect(fake.url)
-        sign_in(session)
         fake.expire()
 
         length = {"Content-Length": str(sum(map(len, CHUNKS)))}
@@ -129,36 +120,27 @@ class TestEveryClient:
         assert refresh_tokens(fake) == []
 
     @pytest.mark.threat("token-to-another-origin")
-    def test_another_origin_never_sees_the_token(
+    @pytest.mark.parametrize("redirected", [False, True])
+    def test_another_origin_never_sees_the_token(  # noqa: PLR0913  all that differs
         self,
+        fake: FakeServer,
+        session: mcpnb.Session,
         fakes: Callable[[], FakeServer],
         library: ModuleType,
         post: Post,
+        *,
+        redirected: bool,
     ) -> None:
-        """Nor does it lead to a refresh when it says 401."""
-        fake, other = fakes(), fakes()
-        session = connect(fake.url)
-        sign_in(session)
+        """Nor does its 401 lead to a refresh; also where the client follows a redirect to it."""
+        other = fakes()
+        if redirected:
+            fake.script("/mcp", Reply(307, headers={"Location": other.url}))
+        url = fake.url if redirected else other.url
 
-        answer = post(library, session, other.url, json=CALL)
+        assert post(library, session, url, json=CALL, follow_redirects=True).status_code == 401
 
-        assert answer.status_code == 401
         assert other.asked("/mcp")[-1].bearer is None
         assert refresh_tokens(fake) == []
-
-    @pytest.mark.threat("token-to-another-origin")
-    def test_a_redirect_to_another_origin_loses_the_token(
-        self, fakes: Callable[[], FakeServer], library: ModuleType, post: Post
-    ) -> None:
-        """Also where the client follows it."""
-        fake, other = fakes(), fakes()
-        session = connect(fake.url)
-        sign_in(session)
-        fake.script("/mcp", Reply(307, headers={"Location": other.url}))
-
-        post(library, session, fake.url, json=CALL, follow_redirects=True)
-
-        assert other.asked("/mcp")[-1].bearer is None
 
 
 def _stream(post: Post) -> Iterator[bytes] | AsyncIterator[bytes]:
@@ -170,10 +152,8 @@ def _stream(post: Post) -> Iterator[bytes] | AsyncIterator[bytes]:
 
 
 @pytest.mark.slow
-def test_many_waiters_share_one_refresh(fake: FakeServer) -> None:
+def test_many_waiters_share_one_refresh(fake: FakeServer, session: mcpnb.Session) -> None:
     """And a cancelled one cancels nobody else's."""
-    session = connect(fake.url)
-    sign_in(session)
     fake.expire()
     release = threading.Event()
     fake.script("/token", Reply(503, hold=release))
@@ -194,10 +174,10 @@ def test_many_waiters_share_one_refresh(fake: FakeServer) -> None:
     assert len(refresh_tokens(fake)) == 2  # the one that was turned away with 503, and its retry
 
 
-def test_nothing_of_ours_is_raised_through_the_sdks_client(fake: FakeServer) -> None:
+def test_nothing_of_ours_is_raised_through_the_sdks_client(
+    fake: FakeServer, session: mcpnb.Session
+) -> None:
     """A login that ends under way is the call's own error there, and no `ExceptionGroup`."""
-    session = connect(fake.url)
-    sign_in(session)
 
     async def used() -> None:
         async with (
@@ -215,10 +195,10 @@ def test_nothing_of_ours_is_raised_through_the_sdks_client(fake: FakeServer) -> 
     asyncio.run(asyncio.wait_for(used(), 20))
 
 
-def test_the_sessions_own_client_raises_our_errors(fake: FakeServer) -> None:
+def test_the_sessions_own_client_raises_our_errors(
+    fake: FakeServer, session: mcpnb.Session
+) -> None:
     """And the caller's own errors pass through it unwrapped."""
-    session = connect(fake.url)
-    sign_in(session)
 
     async def used() -> None:
         async with session.client() as client:

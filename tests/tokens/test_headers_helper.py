@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import os
 import shlex
@@ -27,7 +26,8 @@ from tests.fakes.server import FakeServer
 from tests.fakes.wire import redirect
 from tests.terminal import run
 
-Write = Callable[..., str]
+Team = Callable[..., mcpnb.Session]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and modes of POSIX")
 
 
 @pytest.fixture
@@ -36,9 +36,23 @@ def helper(tmp_path: Path) -> Helper:
 
 
 @pytest.fixture
-def config(fake: FakeServer, helper: Helper) -> Write:
-    """Write a file that configures the fake as ``team``, with the helper; give its name."""
-    return functools.partial(helper.configured, fake.url)
+def team(fake: FakeServer, helper: Helper) -> Team:
+    """Configure the fake as ``team``, with the helper or another command, and connect to it."""
+
+    def connected(lines: str = "", command: str | None = None, **given: object) -> mcpnb.Session:
+        return connect("team", config=helper.configured(fake.url, lines, command), **given)
+
+    return connected
+
+
+def by_python(code: str) -> str:
+    return shlex.join([sys.executable, "-c", code])
+
+
+def post(session: mcpnb.Session, url: str) -> int:
+    """Send a request with a client of one's own; give the response's status."""
+    with httpx2.Client(auth=session.auth, trust_env=False, follow_redirects=True) as client:
+        return client.post(url, json={"method": "ping"}).status_code
 
 
 def shown_with_locals(error: BaseException) -> str:
@@ -50,11 +64,11 @@ def shown_with_locals(error: BaseException) -> str:
 
 class TestHeaders:
     def test_they_go_with_every_request_next_to_the_token_of_the_sign_in(
-        self, fake: FakeServer, config: Write, helper: Helper
+        self, fake: FakeServer, team: Team, helper: Helper
     ) -> None:
-        """Its own take the place of those written down; it runs once."""
+        """Its own take the place of those written down; it runs once. The login is refreshed."""
         helper.says(**{"X-Key": "from-helper", "X-Both": "helped"})
-        session = connect("team", config=config('http_headers = {X-Both = "a", X-Own = "b"}'))
+        session = team('http_headers = {X-Both = "a", X-Own = "b"}')
         sign_in(session)
         fake.requests.clear()
 
@@ -66,55 +80,49 @@ class TestHeaders:
         assert sent == {("from-helper", "helped", "b", f"Bearer {session.access_token()}")}
         assert session.status == "authenticated"
         assert len(helper.runs) == 1
-
-    def test_an_authorization_header_counts_as_a_bearer_token(
-        self, fake: FakeServer, config: Write, helper: Helper
-    ) -> None:
-        """It is used wherever a token is, and nobody is asked to sign in."""
-        helper.says(authorization="Bearer s3cret")
-        wanting(fake, "authorization", "Bearer s3cret")
-        session = connect("team", config=config())
-
-        assert (session.status, session.signed_in) == ("bearer_token", True)
-        assert "http_headers_helper" in repr(session)
-        assert "s3cret" not in repr(session) + repr(session._config)  # noqa: SLF001
-        assert session.call("echo", text="hi").text == "hi"
-        assert asyncio.run(_acalled(session)) == "hi"
-        assert session.headers() == {"Authorization": "Bearer s3cret"}
-        assert session.access_token() == "s3cret"
-        with httpx2.Client(auth=session.auth, trust_env=False) as client:
-            assert client.get(fake.url).status_code == 405
-        with pytest.raises(errors.ConfigError, match=r"no sign-in to .*http_headers_helper"):
-            session.login()
-        assert {request.path for request in fake.requests} == {"/mcp"}
-        assert len(helper.runs) == 1
-
-    def test_a_login_next_to_them_is_refreshed_as_ever(
-        self, fake: FakeServer, config: Write, helper: Helper
-    ) -> None:
-        helper.says(**{"X-Key": "k"})
-        session = connect("team", config=config())
-        sign_in(session)
         for _ in range(2):
             fake.expire()
             assert session.call("echo", text="hi").text == "hi"
         assert len(fake.token_requests("refresh_token")) == 2
         assert len(helper.runs) == 2
 
+    def test_an_authorization_header_counts_as_a_bearer_token(
+        self, fake: FakeServer, team: Team, helper: Helper
+    ) -> None:
+        """It is used wherever a token is, and nobody is asked to sign in."""
+        helper.says(authorization="Bearer s3cret")
+        wanting(fake, "authorization", "Bearer s3cret")
+        session = team()
+
+        async def acalled() -> str:
+            return (await session.acall("echo", text="hi")).text
+
+        assert (session.status, session.signed_in) == ("bearer_token", True)
+        assert "http_headers_helper" in repr(session)
+        assert "s3cret" not in repr(session) + repr(session._config)  # noqa: SLF001
+        assert session.call("echo", text="hi").text == asyncio.run(acalled()) == "hi"
+        assert session.headers() == {"Authorization": "Bearer s3cret"}
+        assert session.access_token() == "s3cret"
+        assert post(session, fake.url) == 202
+        with pytest.raises(errors.ConfigError, match=r"no sign-in to .*http_headers_helper"):
+            session.login()
+        assert {request.path for request in fake.requests} == {"/mcp"}
+        assert len(helper.runs) == 1
+
     @pytest.mark.threat("header-forwarding")
     def test_no_other_origin_gets_them(
-        self, fake: FakeServer, fakes: Callable[[], FakeServer], config: Write, helper: Helper
+        self, fake: FakeServer, fakes: Callable[[], FakeServer], team: Team, helper: Helper
     ) -> None:
+        """Nor is its refusal a reason to run the command."""
         helper.says(**{"Authorization": "Bearer s3cret", "X-Key": "k"})
-        other = fakes()
+        other, session = fakes(), team()
+        assert post(session, other.url) == 401
+        assert len(helper.runs) <= 1
         fake.always("/mcp", redirect(other.url, 307))
-        session = connect("team", config=config())
 
         with pytest.raises(errors.McpnbError):
             session.call("echo", text="hi")
-        with httpx2.Client(auth=session.auth, trust_env=False, follow_redirects=True) as client:
-            client.get(f"{other.base}/direct")
-            client.get(fake.url)
+        post(session, fake.url)
 
         assert fake.asked("/mcp")
         assert other.requests
@@ -122,38 +130,32 @@ class TestHeaders:
             assert {"authorization", "x-key"} & set(request.headers) == set()
 
     def test_connecting_and_looking_at_the_session_run_nothing(
-        self, config: Write, helper: Helper
+        self, team: Team, helper: Helper
     ) -> None:
-        helper.says(Authorization="Bearer s3cret")
-        session = connect("team", config=config())
+        session = team()
         assert session.server
         assert "http_headers_helper" in repr(session)
         assert "not asked yet" in repr(session)
         assert helper.runs == []
 
     def test_a_variable_with_a_token_comes_first(
-        self, config: Write, helper: Helper, monkeypatch: pytest.MonkeyPatch
+        self, team: Team, helper: Helper, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TEAM_TOKEN", "from-env")
         helper.says(Authorization="Bearer from-helper")
-        session = connect("team", config=config('bearer_token_env_var = "TEAM_TOKEN"'))
-        assert session.access_token() == "from-env"
-
-
-async def _acalled(session: mcpnb.Session) -> str:
-    return (await session.acall("echo", text="hi")).text
+        assert team('bearer_token_env_var = "TEAM_TOKEN"').access_token() == "from-env"
 
 
 class TestARefusal:
     @pytest.mark.parametrize("status", [401, 403])
     @pytest.mark.parametrize("name", ["Authorization", "X-Key"])
     def test_it_runs_once_more_and_the_call_goes_through(
-        self, fake: FakeServer, config: Write, helper: Helper, name: str, status: int
+        self, fake: FakeServer, team: Team, helper: Helper, name: str, status: int
     ) -> None:
         """With whatever header; nobody notices but the command."""
         helper.says(**{name: "Bearer one"})
         seen = wanting(fake, name.lower(), "Bearer one", "Bearer two", status=status)
-        session = connect("team", config=config())
+        session = team()
         assert session.call("echo", text="1").text == "1"
 
         helper.says(**{name: "Bearer two"})
@@ -162,65 +164,44 @@ class TestARefusal:
         assert len(helper.runs) == 2
         assert seen[-2:] == ["Bearer one", "Bearer two"]
 
-    def test_it_runs_once_for_all_who_are_refused(
-        self, fake: FakeServer, config: Write, helper: Helper
-    ) -> None:
+    @pytest.fixture
+    def outdated(self, fake: FakeServer, team: Team, helper: Helper) -> mcpnb.Session:
+        """Connect where the server no longer takes what the command has printed."""
         helper.says(Authorization="Bearer one")
-        wanting(fake, "authorization", "Bearer one", "Bearer two")
-        session = connect("team", config=config())
-        session.call("echo", text="1")
+        session = team()
+        assert session.access_token() == "one"
         helper.says(Authorization="Bearer two")
+        wanting(fake, "authorization", "Bearer two")
+        return session
 
+    def test_it_runs_once_for_all_who_are_refused(
+        self, outdated: mcpnb.Session, helper: Helper
+    ) -> None:
         async def many() -> list[str]:
-            calls = [session.acall("echo", text=str(n)) for n in range(10)]
+            calls = [outdated.acall("echo", text=str(n)) for n in range(10)]
             return [result.text for result in await asyncio.gather(*calls)]
 
         assert asyncio.run(many()) == [str(n) for n in range(10)]
         assert len(helper.runs) == 2
 
-    def test_a_second_refusal_is_the_answer(
-        self, fake: FakeServer, config: Write, helper: Helper
-    ) -> None:
+    def test_a_second_refusal_is_the_answer(self, outdated: mcpnb.Session, helper: Helper) -> None:
         """The same headers are not sent again, and the command is not run for each request."""
-        helper.says(Authorization="Bearer old")
-        wanting(fake, "authorization", "Bearer new")
-        session = connect("team", config=config())
-
+        helper.says(Authorization="Bearer one")
         for _ in range(2):
             with pytest.raises(errors.CallError, match=r"not accept the token.*headers_helper"):
-                session.call("echo", text="x")
+                outdated.call("echo", text="x")
         assert len(helper.runs) == 2
 
-    def test_a_refusal_elsewhere_is_none_of_its_business(
-        self, fakes: Callable[[], FakeServer], config: Write, helper: Helper
-    ) -> None:
-        helper.says(Authorization="Bearer old")
-        session = connect("team", config=config())
-        with httpx2.Client(auth=session.auth, trust_env=False) as client:
-            assert client.post(fakes().url, json={}).status_code == 401
-        assert len(helper.runs) <= 1
-
     def test_a_client_of_ones_own_is_asked_again_too(
-        self, fake: FakeServer, config: Write, helper: Helper
+        self, outdated: mcpnb.Session, fake: FakeServer
     ) -> None:
-        helper.says(Authorization="Bearer one")
-        wanting(fake, "authorization", "Bearer two")
-        session = connect("team", config=config())
-        assert session.access_token() == "one"
-        helper.says(Authorization="Bearer two")
-        with httpx2.Client(auth=session.auth, trust_env=False) as client:
-            assert client.post(fake.url, json={"method": "ping"}).status_code == 202
+        assert post(outdated, fake.url) == 202
 
     def test_a_token_keeps_its_generation_though_the_command_runs_again_just_then(
-        self, fake: FakeServer, config: Write, helper: Helper, monkeypatch: pytest.MonkeyPatch
+        self, outdated: mcpnb.Session, helper: Helper, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Else the refused token would count as what is printed now, and not be replaced by it."""
-        helper.says(Authorization="Bearer one")
-        wanting(fake, "authorization", "Bearer two")
-        session = connect("team", config=config())
-        source = session._shared.source  # noqa: SLF001
-        helper.says(Authorization="Bearer two")
-        reveal, shared = Secret.reveal, static.helper_of(session._config)  # noqa: SLF001
+        reveal, shared = Secret.reveal, static.helper_of(outdated._config)  # noqa: SLF001
 
         def run_meanwhile(secret: Secret) -> str:
             monkeypatch.setattr(Secret, "reveal", reveal)
@@ -229,22 +210,23 @@ class TestARefusal:
             return reveal(secret)
 
         monkeypatch.setattr(Secret, "reveal", run_meanwhile)
-        first = source.get()
+        first = outdated._credential.source.get()  # noqa: SLF001
 
         assert (first.token.reveal(), first.generation) == ("one", 1)
-        assert session.call("echo", text="x").text == "x"
+        assert outdated.call("echo", text="x").text == "x"
         assert len(helper.runs) == 2
 
 
 class TestFailures:
     @pytest.mark.parametrize(
-        ("code", "said"),
+        ("code", "told"),
         [
             (
                 "import sys; print('s3cret'); sys.exit('no key\\x1b[2J here')",
                 "exit code 1: “no key",
             ),
             ("import sys; print('s3cret'); sys.exit(3)", "exit code 3."),
+            ("import sys; sys.exit('x' * 1_000_000)", "exit code 1: “xxx"),
             ("print('s3cret')", "did not print a JSON object"),
             ("print('[\"s3cret\"]')", "did not print a JSON object"),
             ('print(\'{"X-Key": ["s3cret"]}\')', "a value for X-Key that no header has"),
@@ -258,72 +240,63 @@ class TestFailures:
         ],
     )
     def test_what_went_wrong_is_told_and_nothing_that_it_printed(
-        self, fake: FakeServer, config: Write, helper: Helper, code: str, said: str
+        self, fake: FakeServer, team: Team, code: str, told: str
     ) -> None:
         """Before anything is sent; its stderr is quoted, capped and harmless."""
-        helper.script.write_text(code)
-        session = connect("team", config=config())
+        session = team(command=by_python(code))
 
         with pytest.raises(errors.ConfigError, match=r"http_headers_helper in .*toml") as caught:
             session.call("echo", text="x")
 
-        assert said in str(caught.value)
+        assert told in str(caught.value)
         assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 700
         assert "s3cret" not in str(caught.value) + repr(session)
         assert "s3cret" not in shown_with_locals(caught.value)
         assert fake.requests == []
 
-    def test_a_long_complaint_is_cut(self, config: Write) -> None:
-        code = "import sys; sys.exit('x' * 1_000_000)"
-        session = connect("team", config=config(command=shlex.join([sys.executable, "-c", code])))
-        with pytest.raises(errors.ConfigError) as caught:
-            session.headers()
-        assert len(str(caught.value)) < 700
-
+    @posix
     @pytest.mark.slow
     def test_one_that_does_not_end_is_ended_with_all_it_started(
-        self, config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A grandchild that holds the pipes would hold the call as well."""
+        import fcntl
+
         monkeypatch.setattr(static, "_LASTS", 1.0)
         pipe = tmp_path / "ended"
         code = (
-            "import subprocess, sys\n"
+            "import fcntl, subprocess, sys\n"
             "code = 'import signal, sys; print(flush=True); signal.pause()'\n"
             f"lock = open({str(pipe)!r}, 'w')\n"
-            "import fcntl; fcntl.flock(lock, fcntl.LOCK_EX)\n"
+            "fcntl.flock(lock, fcntl.LOCK_EX)\n"
             "subprocess.Popen([sys.executable, '-c', code], pass_fds=[lock.fileno()])\n"
         )
-        session = connect("team", config=config(command=shlex.join([sys.executable, "-c", code])))
         with pytest.raises(errors.ConfigError, match="did not end within 1 seconds"):
-            session.call("echo", text="x")
-        import fcntl
-
+            team(command=by_python(code)).call("echo", text="x")
         with pipe.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # held until the grandchild, too, has gone
 
-    def test_a_path_that_cannot_be_searched_is_a_clear_error(
-        self, config: Write, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("command", "path", "told"),
+        [
+            ("no-such-program-here --x", "/bin", "no-such-program-here is not on the PATH"),
+            ("/no/such/program", "/bin", "No such file"),
+            # A folder that may not be entered raises the same kind of error.
+            ("give --x", "/" + "x" * 300, "File name too long"),
+        ],
+    )
+    def test_a_program_that_cannot_be_run_is_named(
+        self, team: Team, monkeypatch: pytest.MonkeyPatch, command: str, path: str, told: str
     ) -> None:
-        """A folder that may not be entered raises the same kind of error as a name too long."""
-        monkeypatch.setenv("PATH", "/" + "x" * 300)
-        session = connect("team", config=config(command="give --x"))
-        with pytest.raises(errors.ConfigError, match="cannot be run"):
-            session.headers()
-        with pytest.raises(errors.ConfigError, match="cannot be run"):
-            session.status  # noqa: B018
+        monkeypatch.setenv("PATH", path)
+        session = team(command=command)
+        for ask in (session.headers, lambda: session.status):
+            with pytest.raises(errors.ConfigError, match=f"cannot be run: .*{told}"):
+                ask()
 
-    def test_a_program_that_is_not_there_is_named(self, config: Write) -> None:
-        for command, said in (
-            ("no-such-program-here --x", "no-such-program-here is not on the PATH"),
-            ("/no/such/program", "No such file"),
-        ):
-            session = connect("team", config=config(command=command))
-            with pytest.raises(errors.ConfigError, match=f"cannot be run: .*{said}"):
-                session.headers()
-
-    def test_it_runs_again_for_who_asks_next(self, config: Write, helper: Helper) -> None:
-        session = connect("team", config=config())
+    def test_it_runs_again_for_who_asks_next(self, team: Team, helper: Helper) -> None:
+        session = team()
         with pytest.raises(errors.ConfigError):
             session.headers()
         helper.says(Authorization="Bearer s3cret")
@@ -331,12 +304,12 @@ class TestFailures:
 
     @pytest.mark.slow
     def test_a_login_can_be_ended_all_the_same(
-        self, fake: FakeServer, config: Write, world: Path
+        self, fake: FakeServer, helper: Helper, world: Path
     ) -> None:
         store = FileStore(world / "mcpnb")
+        file = helper.configured(fake.url, command="/no/such/program")
         for out in (["team"], ["--all"]):
             sign_in(connect(fake.url, store=store))
-            file = config(command="/no/such/program")
             done = run("logout", *out, MCPNB_CONFIG=file).expect(0)
             assert "revoked at the server" in done.err
             assert store.keys("login") == []
@@ -345,18 +318,17 @@ class TestFailures:
 class TestTheCommand:
     @pytest.mark.threat("helper-by-a-shell")
     def test_it_runs_in_the_folder_of_its_file_and_with_no_shell(
-        self, config: Write, helper: Helper, tmp_path: Path
+        self, team: Team, helper: Helper, tmp_path: Path
     ) -> None:
         """Whatever folder somebody happens to be in, and whatever a shell would make of a word."""
         helper.says(Authorization="Bearer s3cret")
         command = f"{shlex.quote(sys.executable)} helper/give.py '$(touch x)' ; touch y"
-        session = connect("team", config=config(command=command))
-        assert session.access_token() == "s3cret"
+        assert team(command=command).access_token() == "s3cret"
         assert helper.runs == [str(tmp_path)]
         assert not list(tmp_path.glob("[xy]"))
 
     def test_its_program_may_be_beneath_that_folder(
-        self, config: Write, helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, fake: FakeServer, helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """However the file was named, and from wherever."""
         helper.says(Authorization="Bearer s3cret")
@@ -364,22 +336,21 @@ class TestTheCommand:
         program.write_text(f"#!/bin/sh\nexec {helper.command}\n")
         program.chmod(0o755)
         monkeypatch.chdir(tmp_path.parent)
-        named = Path(config(command="./helper/give")).relative_to(tmp_path.parent)
-        session = connect("team", config=str(named))
+        file = Path(helper.configured(fake.url, command="./helper/give"))
+        session = connect("team", config=str(file.relative_to(tmp_path.parent)))
         monkeypatch.chdir(helper.folder)
         assert session.access_token() == "s3cret"
         assert helper.runs == [str(tmp_path)]
 
     @pytest.mark.threat("helper-of-the-working-folder")
     def test_a_name_is_not_looked_for_in_the_working_folder(
-        self, config: Write, helper: Helper, monkeypatch: pytest.MonkeyPatch
+        self, team: Team, helper: Helper, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         helper.script.chmod(0o755)
         monkeypatch.chdir(helper.folder)
         monkeypatch.setenv("PATH", f".:{helper.folder.name}")
-        session = connect("team", config=config(command="give.py"))
         with pytest.raises(errors.ConfigError, match="not on the PATH"):
-            session.headers()
+            team(command="give.py").headers()
         assert helper.runs == []
 
     @pytest.mark.parametrize("wrong", ['""', "5", '"it\'s"', '"a\\u0000b"'])
@@ -389,22 +360,15 @@ class TestTheCommand:
         with pytest.raises(errors.ConfigError, match=r"c\.toml: .*helper has to be a command"):
             read_configuration(file)
 
-
-class TestMcpnbItself:
-    def test_mcpnb_itself_is_no_helper_of_its_own(self, config: Write, world: Path) -> None:
+    def test_mcpnb_itself_is_no_helper_of_its_own(self, team: Team) -> None:
         """The line that `token --help` gives for Codex stands in a file that both read."""
-        store = FileStore(world / "mcpnb")
-        session = connect(
-            "team", config=config(command="uvx mcpnb token team --header --json"), store=store
-        )
+        session = team(command="uvx mcpnb token team --header --json")
         assert session.status == "none"
         sign_in(session)
         assert session.call("echo", text="hi").text == "hi"
 
     @pytest.mark.slow
-    def test_nor_is_a_script_around_it(
-        self, config: Write, helper: Helper, world: Path, fake: FakeServer
-    ) -> None:
+    def test_nor_is_a_script_around_it(self, helper: Helper, world: Path, fake: FakeServer) -> None:
         """Or each would start the next one without end."""
         token = connect(fake.url, store=FileStore(world / "mcpnb"))
         sign_in(token)
@@ -413,50 +377,11 @@ class TestMcpnbItself:
             "words = [sys.executable, '-m', 'mcpnb', 'token', 'team', '--header', '--json']\n"
             "sys.exit(subprocess.call([*words, '--config', sys.argv[1]]))\n"
         )
-        file = config(command=f"{helper.command} config.toml")
+        file = helper.configured(fake.url, command=f"{helper.command} config.toml")
         assert run("token", "team", "--config", file).expect(0).out.strip() == token.access_token()
 
-
-@pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
-class TestOnALoop:
-    def test_a_client_has_it_run_elsewhere(
-        self,
-        fake: FakeServer,
-        config: Write,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        """The command ends once the loop goes on with something else: it would never, on it."""
-        monkeypatch.setattr(static, "_LASTS", 3.0)
-        wanting(fake, "authorization", "Bearer s3cret")
-        gate = tmp_path / "gate"
-        os.mkfifo(gate)
-        code = f"print(open({str(gate)!r}).read())"
-        session = connect("team", config=config(command=shlex.join([sys.executable, "-c", code])))
-
-        assert asyncio.run(_while_it_runs(session, gate)) == ["echo", "publish"]
-
-    def test_a_client_of_one_that_fails_says_so(self, config: Write) -> None:
-        session = connect("team", config=config(command="/no/such/program"))
-        with pytest.raises(errors.ConfigError, match="cannot be run"):
-            asyncio.run(_while_it_runs(session, None))
-
-
-async def _while_it_runs(session: mcpnb.Session, gate: Path | None) -> list[str]:
-    async def listed() -> list[str]:
-        async with session.client() as client:
-            return [tool.name for tool in (await client.list_tools()).tools]
-
-    task = asyncio.create_task(listed())
-    await asyncio.sleep(0)  # it has begun, and is back
-    if gate is not None and not task.done():
-        await asyncio.to_thread(gate.write_text, '{"Authorization": "Bearer s3cret"}')
-    return await task
-
-
-class TestWhoMayGiveOne:
     @pytest.mark.threat("project-runs-a-helper")
-    def test_a_project_only_once_it_is_trusted(
+    def test_a_project_may_give_one_only_once_it_is_trusted(
         self, world: Path, fake: FakeServer, helper: Helper
     ) -> None:
         """And what would be run is shown before."""
@@ -479,32 +404,61 @@ class TestWhoMayGiveOne:
             assert connect(name, store=MemoryStore()).call("echo", text=name).text == name
 
 
+@posix
+class TestOnALoop:
+    """The command ends once the loop goes on with something else: it would never, on it."""
+
+    @staticmethod
+    async def while_it_runs(session: mcpnb.Session, gate: Path | None) -> list[str]:
+        async def listed() -> list[str]:
+            async with session.client() as client:
+                return [tool.name for tool in (await client.list_tools()).tools]
+
+        task = asyncio.create_task(listed())
+        await asyncio.sleep(0)  # it has begun, and is back
+        if gate is not None and not task.done():
+            await asyncio.to_thread(gate.write_text, '{"Authorization": "Bearer s3cret"}')
+        return await task
+
+    def test_a_client_has_it_run_elsewhere(
+        self, fake: FakeServer, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(static, "_LASTS", 3.0)
+        wanting(fake, "authorization", "Bearer s3cret")
+        gate = tmp_path / "gate"
+        os.mkfifo(gate)
+        session = team(command=by_python(f"print(open({str(gate)!r}).read())"))
+
+        assert asyncio.run(self.while_it_runs(session, gate)) == ["echo", "publish"]
+
+    def test_a_client_of_one_that_fails_says_so(self, team: Team) -> None:
+        with pytest.raises(errors.ConfigError, match="cannot be run"):
+            asyncio.run(self.while_it_runs(team(command="/no/such/program"), None))
+
+
 class TestList:
     @pytest.mark.slow
     def test_it_shows_the_command_and_what_came_of_it(
-        self, fake: FakeServer, config: Write, helper: Helper
+        self, fake: FakeServer, helper: Helper
     ) -> None:
         """The command runs where servers may be asked, too."""
         helper.says(Authorization="Bearer s3cret")
-        file = config()
-        (row,) = json.loads(run("list", "--json", "--no-probe", "--config", file).expect(0).out)
-        assert helper.runs == []
-        assert row["transport"]["http_headers_helper"] == helper.command
-        assert row["auth_status"] == "none"
-
-        for command in (("list",), ("get", "team")):
-            done = run(*command, "--json", "--config", file).expect(0)
+        file = helper.configured(fake.url)
+        for words, status, runs in (
+            (("list", "--no-probe"), "none", 0),
+            (("list",), "bearer_token", 1),
+            (("get", "team"), "bearer_token", 2),
+        ):
+            done = run(*words, "--json", "--config", file).expect(0)
             found = json.loads(done.out)
             row = found[0] if isinstance(found, list) else found
             assert row["transport"]["http_headers_helper"] == helper.command
-            assert row["auth_status"] == "bearer_token"
+            assert row["auth_status"] == status
+            assert len(helper.runs) == runs
             assert "s3cret" not in done.out + done.err
         assert fake.requests == []
 
-    @pytest.mark.slow
-    def test_one_that_fails_is_told(self, config: Write) -> None:
-        (row,) = json.loads(
-            run("list", "--json", "--config", config(command="/no/such/program")).out
-        )
+        file = helper.configured(fake.url, command="/no/such/program")
+        (row,) = json.loads(run("list", "--json", "--config", file).out)
         assert row["auth_status"] == "unreachable"
         assert "cannot be run" in row["error"]

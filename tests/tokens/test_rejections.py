@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import pytest
 
+import mcpnb
 from mcpnb import errors
-from tests.fakes.kernels import Kernel, stored
+from tests.fakes.kernels import Kernel
 from tests.fakes.people import connect, query_of, refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
@@ -73,20 +73,6 @@ def test_an_outage_that_has_passed_is_forgotten_after_a_while(
     assert len(refresh_tokens(fake)) == 2
 
 
-@pytest.mark.slow
-def test_a_token_that_was_accepted_once_is_refreshed_when_it_is_rejected_later(
-    fake: FakeServer, kernel: Kernel, folder: Path
-) -> None:
-    """Doubt ends with the first success, for the other kernels, too."""
-    sign_in(kernel())
-    for number in range(3):
-        fake.expire()
-        assert kernel().call("echo", text=str(number)).text == str(number)
-        until(lambda: stored(folder)["doubted_at"] is None)
-
-    assert len(refresh_tokens(fake)) == 3
-
-
 class TestScopeFailures:
     """How a server says that a call needs more."""
 
@@ -111,11 +97,19 @@ class TestScopeFailures:
                 each.call("publish", text="news")
         assert session.call("echo", text="fine").text == "fine"
 
-    def test_a_403_that_names_no_scope_keeps_the_login(self, fake: FakeServer) -> None:
-        """There is nothing to ask for, but nothing to lose either."""
-        fake.tool_scopes, fake.lacking = {"publish": "write"}, "403 without scope"
+    @pytest.fixture
+    def reader(self, fake: FakeServer) -> mcpnb.Session:
+        """Sign in with a scope that does not suffice for one tool."""
+        fake.tool_scopes = {"publish": "write"}
         session = connect(fake.url, scopes=("read",))
         sign_in(session)
+        return session
+
+    def test_a_403_that_names_no_scope_keeps_the_login(
+        self, fake: FakeServer, reader: mcpnb.Session
+    ) -> None:
+        """There is nothing to ask for, but nothing to lose either."""
+        session, fake.lacking = reader, "403 without scope"
 
         with pytest.raises((errors.LoginRequired, errors.ScopeRefused)):
             session.call("publish", text="news")
@@ -143,15 +137,14 @@ class TestScopeFailures:
         assert set(query_of(url)["scope"][0].split()) == {"read", "write"}
 
     @pytest.mark.threat("scope-widening-at-refresh")
-    def test_a_wider_scope_is_never_asked_for_at_refresh(self, fake: FakeServer) -> None:
+    def test_a_wider_scope_is_never_asked_for_at_refresh(
+        self, fake: FakeServer, reader: mcpnb.Session
+    ) -> None:
         """RFC 6749 section 6 forbids it: stepping up is a new authorization."""
-        fake.tool_scopes = {"publish": "write"}
-        session = connect(fake.url, scopes=("read",))
-        sign_in(session)
         with pytest.raises(errors.LoginRequired):
-            session.call("publish", text="news")
+            reader.call("publish", text="news")
         fake.expire()
-        session.call("echo", text="back")
+        reader.call("echo", text="back")
 
         asked = fake.token_requests("refresh_token")
         assert [r.form.get("scope", ["read"]) for r in asked] == [["read"]]
