@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from mcpnb.errors import LoginRequired, ServerUnreachable
+from mcpnb.errors import ServerUnreachable
 from mcpnb.oauth.http import Http
-from mcpnb.stores import MemoryStore, RecordName
+from mcpnb.stores import MemoryStore
 from tests.fakes.faults import FAULTS
 from tests.fakes.faulty import FaultyProxy
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
@@ -81,36 +81,3 @@ def test_an_answer_that_is_not_http_is_not_repeated(proxy: FaultyProxy, fake: Fa
 
     http.close()
     assert SECRET not in str(caught.value)
-
-
-def test_a_session_works_again_after_its_connection_has_broken(
-    behind: Behind, store: MemoryStore
-) -> None:
-    """The second part of the handshake was lost: every later call failed of that, too."""
-    session = behind.session(store)
-    behind.proxy.begin(FAULTS["cut before, FIN"].fault, 3)  # notifications/initialized
-
-    error = bounded(lambda: behind.call(session))
-
-    assert isinstance(error, ServerUnreachable), repr(error)
-    assert "broke" in str(error)
-    for _ in range(2):
-        assert bounded(lambda: behind.call(session)) is None
-
-
-def test_one_call_presents_a_refresh_token_once(behind: Behind, store: MemoryStore) -> None:
-    """Its answer was lost, and the older handshake that the SDK tries then met a 401 as well."""
-    behind.reject_tokens()
-    session, before = behind.session(store), behind.presented
-    behind.proxy.begin(FAULTS["cut after, FIN"].fault, 1, path="/token")
-
-    error = bounded(lambda: behind.call(session))
-
-    assert isinstance(error, ServerUnreachable), repr(error)
-    assert "It is kept" in str(error)
-    assert behind.presented == before + 1
-    record = store.read(RecordName("login", behind.url))
-    assert record is not None
-    assert record["setback"]["kind"] == "unknown"
-    assert isinstance(bounded(lambda: behind.call(session)), LoginRequired)
-    assert behind.presented == before + 2

@@ -130,7 +130,7 @@ def hesitate(fake: FakeServer, chance: random.Random) -> None:
 @pytest.mark.parametrize(
     "kills",
     [
-        pytest.param(25, marks=pytest.mark.slow),
+        pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(120)]),
         pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(600)]),
     ],
 )
