@@ -58,10 +58,8 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
     def __init__(self, source: Tokens, helper: HeadersHelper | None = None) -> None:
         """Serve one server's tokens.
 
-        Args:
-            source: Has them.
-            helper: Prints headers that go with calls, next to a login's token. After a refusal it
-                is run once more.
+        `helper` prints headers that go with calls, next to a login's token. After a refusal it is
+        run once more.
         """
         self._source = source
         self._helper = None if source.configured else helper

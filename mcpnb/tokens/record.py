@@ -102,18 +102,18 @@ def login_key(server: str, account: str | None) -> RecordName:
 
 
 class StoredLogin:
-    """The record of one login. Thread-safe; to write it, hold its lock in the store."""
+    """The record of one login. Thread-safe; to write it, hold its lock in the store.
+
+    Every method but `cached` raises a `StoreError` where the store cannot be read, or not written.
+    """
 
     def __init__(
         self, key: RecordName, store: TokenStore, ended_elsewhere: Callable[[LoginRecord], object]
     ) -> None:
         """Read nothing yet.
 
-        Args:
-            key: Names the record.
-            store: Holds it.
-            ended_elsewhere: Called with a login that exists only in memory, after somebody else
-                signed out of it in the store.
+        `ended_elsewhere` is called with a login that exists only in memory, after somebody else
+        signed out of it in the store.
         """
         self.key = key
         self.store = store
@@ -141,11 +141,7 @@ class StoredLogin:
 
     @scrub_traceback
     def record(self) -> LoginRecord | None:
-        """Return the login as it is stored now.
-
-        Raises:
-            StoreError: It cannot be read.
-        """
+        """Return the login as it is stored now."""
         version = self.store.version(self.key)
         gone: LoginRecord | None = None
         with self._lock:
@@ -162,33 +158,21 @@ class StoredLogin:
         return record
 
     def reload(self) -> LoginRecord | None:
-        """Return the login as it is on disk, whatever its version: shared disks cache versions.
-
-        Raises:
-            StoreError: It cannot be read.
-        """
+        """Return the login as it is on disk, whatever its version: shared disks cache versions."""
         with self._lock:
             self._last = object(), self._last[1]
         return self.record()
 
     @scrub_traceback
     def write(self, record: LoginRecord) -> None:
-        """Store the login in place of the earlier one.
-
-        Raises:
-            StoreError: It could not be written.
-        """
+        """Store the login in place of the earlier one."""
         self.store.write(self.key, record.to_dict())
         version = self.store.version(self.key)
         with self._lock:
             self._unsaved, self._last = False, (version, record)
 
     def writing(self) -> AbstractContextManager[None]:
-        """Hold the lock of all writes: for a read and a write that belong together.
-
-        Raises:
-            StoreBusy: Somebody holds it for longer than a write takes.
-        """
+        """Hold the lock of all writes: for a read and a write that belong together."""
         return self.store.lock(RecordName("commit", self.key.name), _COMMIT_TIMEOUT)
 
     def replace(self, marked: LoginRecord, record: LoginRecord) -> bool:
@@ -196,9 +180,6 @@ class StoredLogin:
 
         A sign-out does not wait forever for the record's lock. The lock taken here is held for a
         moment only, and never during a request.
-
-        Raises:
-            StoreError: It could not be written.
         """
         with self.writing():
             found = self.reload()
@@ -209,11 +190,7 @@ class StoredLogin:
             return True
 
     def delete(self) -> None:
-        """Delete the login and leave a tombstone.
-
-        Raises:
-            StoreError: It could not be deleted.
-        """
+        """Delete the login and leave a tombstone."""
         with contextlib.ExitStack() as locks:
             with contextlib.suppress(StoreError):  # without locks there is nobody to wait for
                 locks.enter_context(self.writing())

@@ -108,11 +108,7 @@ class TokenSource(ProcessBound):
     # What is stored
 
     def record(self) -> LoginRecord | None:
-        """Return the login as it is stored now, read again only after it was written.
-
-        Raises:
-            StoreError: It cannot be read.
-        """
+        """Return the login as it is stored now; a `StoreError` if it cannot be read."""
         return self._login.record()
 
     def load_or_none(self) -> LoginRecord | None:
@@ -187,10 +183,9 @@ class TokenSource(ProcessBound):
     # Refreshing
 
     def refresh(self, generation: int | None = None) -> Future[AccessToken]:
-        """Start the one refresh of a generation, or join it.
+        """Start the one refresh of a generation, or join it; a newer one is adopted instead.
 
-        Args:
-            generation: What the caller has; a newer one is adopted instead. `None`: what is stored.
+        `None` stands for the generation that is stored.
         """
         record = self.record()
         future: Future[AccessToken] = Future()
@@ -228,11 +223,8 @@ class TokenSource(ProcessBound):
     def after(self, sent: AccessToken, refusal: Refusal) -> AccessToken | Future[AccessToken]:
         """Return the token to try after a refusal: a sibling's newer one, or that of a refresh.
 
-        Returns:
-            The token; `sent` itself if no other one may help.
-
-        Raises:
-            StoreError: The login cannot be read.
+        It is `sent` itself if no other one may help. Raises a `StoreError` if the login cannot be
+        read.
         """
         if not self._may_help(sent.generation, refusal):
             return sent
@@ -366,12 +358,7 @@ class TokenSource(ProcessBound):
     def store_login(self, record: LoginRecord, wanted: Callable[[], bool]) -> bool:
         """Put a new login in place of an earlier one, which it remembers for the sign-out.
 
-        Args:
-            record: The login.
-            wanted: Called under the lock: whether it is still to be stored.
-
-        Returns:
-            Whether it was stored.
+        `wanted` is called under the lock: whether it is still to be stored. Return whether it was.
 
         Raises:
             StoreError: It could not be written.
@@ -387,8 +374,7 @@ class TokenSource(ProcessBound):
     def forget(self) -> bool:
         """Forget the login, then revoke it at the server, and those that it replaced.
 
-        Returns:
-            Whether the server confirmed the revocation of all of them.
+        Return whether the server confirmed the revocation of all of them.
 
         Raises:
             StoreError: It could not be deleted; it is revoked all the same.

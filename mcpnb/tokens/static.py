@@ -31,10 +31,7 @@ _ENDINGS = ".COM;.EXE;.BAT;.CMD"
 
 
 def first_word(command_line: str) -> str:
-    """Return the program of a Windows command line, split as Windows splits it.
-
-    Between quotation marks up to the next one, else up to the first space.
-    """
+    """Return the program of a command line as Windows does: quoted, or up to the first space."""
     text = command_line.lstrip()
     if text.startswith('"'):
         return text[1:].partition('"')[0]
@@ -125,16 +122,10 @@ class HeadersHelper:
             return self.known
 
     def rerun(self, refused: int) -> bool:
-        """Run the command once more after the server refused what it had printed.
+        """Run the command once more, unless it has printed others since the refused generation.
 
-        Args:
-            refused: The generation that was sent. If there is another by now, that one is used.
-
-        Returns:
-            Whether there are other headers now, which are worth another try.
-
-        Raises:
-            ConfigError: As `printed`; the earlier headers are kept.
+        Return whether there are other headers now, which are worth another try. Errors are those of
+        `printed`; the earlier headers are kept.
         """
         with self._lock:
             if self.known is None or self.known.generation != refused:
@@ -157,11 +148,7 @@ class HeadersHelper:
         raise detached(failure)  # the frames of its cause hold what was printed
 
     def _output(self) -> tuple[int, bytes, bytes]:
-        """Return exit code, output and complaint of the command.
-
-        Raises:
-            ValueError: It cannot be run, or takes too long.
-        """
+        """Return exit code, output and complaint; a `ValueError` if it cannot be run, or hangs."""
         try:
             words = helper_words(self._command)
             # Windows splits a command line itself; which program it starts is decided here.
@@ -197,11 +184,7 @@ class HeadersHelper:
 
 
 def _headers_in(code: int, out: bytes, err: bytes) -> Mapping[str, Secret]:
-    """Return the headers that a command printed.
-
-    Raises:
-        ValueError: There are none. What it printed is secret: no value is repeated.
-    """
+    """Return the printed headers; else a `ValueError` that repeats no value: they are secret."""
     if code != 0:
         complaint = f": {quote(err.decode(errors='replace').strip(), _QUOTED)}" if err else ""
         raise ValueError(f"ended with exit code {code}{complaint}")
@@ -284,19 +267,15 @@ class StaticToken(ProcessBound):
     wanted = None
 
     def __init__(
-        self,
-        config: ServerConfig,
-        store: TokenStore,
-        header: Header,
-        helper: HeadersHelper | None = None,
+        self, config: ServerConfig, store: TokenStore, origin: Header | HeadersHelper
     ) -> None:
-        """Serve the configured header, or the one that `helper` prints."""
+        """Serve the configured header, or the one that the helper prints."""
         self.server = config.url
         self.key = login_key(config.name_in_store, config.account)
         self._config = config
         self._store = store
-        self._header = header
-        self._helper = helper
+        self._helper = origin if isinstance(origin, HeadersHelper) else None
+        self._header = origin if isinstance(origin, Header) else Header("Authorization")
 
     def __repr__(self) -> str:
         return f"<StaticToken {redact(self.server)}>"
@@ -377,11 +356,7 @@ class StaticToken(ProcessBound):
         return login.forget()
 
     def after(self, sent: AccessToken, refusal: Refusal) -> AccessToken:
-        """Return what the helper prints when it is run once more.
-
-        Raises:
-            ConfigError: It fails.
-        """
+        """Return what the helper prints when it is run once more; a `ConfigError` if it fails."""
         if self._helper is None or not refusal.replayable:
             return sent
         self._helper.rerun(sent.generation)
@@ -418,5 +393,5 @@ def source_of(config: ServerConfig, store: TokenStore, helper: HeadersHelper | N
     """
     header = config.authorization
     if helper and not config.bearer_token_env_var and helper.printed().authorization:
-        return StaticToken(config, store, Header("Authorization"), helper)
+        return StaticToken(config, store, helper)
     return StaticToken(config, store, header) if header else TokenSource(config, store)

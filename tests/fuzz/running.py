@@ -12,7 +12,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -47,36 +46,19 @@ _SETTINGS = settings(
 )
 
 
-@dataclass(frozen=True)
-class Property:
-    """One property, for the soak to run again."""
-
-    check: Callable[..., None]
-    given: dict[str, SearchStrategy[Any]]
-    examples: int
-    fixtures: tuple[str, ...]
-
-    def soak(self, **fixtures: Any) -> None:
-        """Run it with many new examples."""
-        more = settings(_SETTINGS, max_examples=self.examples * _LONGER)
-        more(given(**self.given)(self.check))(**fixtures)
-
-
 _FAULT = re.compile(r"Unexpected \w+(?:\.$| while | in the panel)")
 """How a sign-in, a renewal and a panel tell of an exception that nobody foresaw."""
-LARGE = "Generating overly large repr:hypothesis.errors.HypothesisWarning"
+_LARGE = "Generating overly large repr:hypothesis.errors.HypothesisWarning"
 """What hypothesis says of long texts."""
-PROPERTIES: dict[str, Property] = {}
-"""By the name of its test."""
 
 
 def fuzzed(
     examples: int = 150, **strategies: SearchStrategy[Any]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a test of a property, and have the soak know it.
+    """Make a test of a property. What fails in the soak becomes a test in test_found.py.
 
     Args:
-        examples: How many of them, always the same.
+        examples: How many of them, always the same; the soak makes more, new ones in each run.
         **strategies: What is made up, by the argument's name; the other arguments are fixtures.
     """
 
@@ -95,13 +77,21 @@ def fuzzed(
             # Workers of pytest-xdist break at a report with lone surrogates in it.
             raise AssertionError(f"{type(failure).__name__}: {str(failure)!a}") from None
 
-        names = inspect.signature(check).parameters
-        fixtures = tuple(name for name in names if name not in strategies)
-        PROPERTIES[check.__name__] = Property(counted, strategies, examples, fixtures)
-        few = settings(_SETTINGS, max_examples=examples, derandomize=True)
-        quiet = pytest.mark.filterwarnings(f"ignore:{LARGE}")
-        test: Callable[..., None] = pytest.mark.slow(quiet(few(given(**strategies)(counted))))
-        return test
+        def test(number: int, **fixtures: Any) -> None:
+            how = settings(_SETTINGS, max_examples=number, derandomize=number == examples)
+            how(given(**strategies)(counted))(**fixtures)
+
+        names = [name for name in inspect.signature(check).parameters if name not in strategies]
+        test.__name__, test.__module__ = check.__name__, check.__module__
+        test.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in ("number", *names)]
+        )
+        few = pytest.param(examples, marks=pytest.mark.slow, id="few")
+        soak = [pytest.mark.soak, pytest.mark.timeout(600)]
+        many = pytest.param(examples * _LONGER, marks=soak, id="many")
+        quiet = pytest.mark.filterwarnings(f"ignore:{_LARGE}")
+        both: Callable[..., None] = pytest.mark.parametrize("number", [few, many])(quiet(test))
+        return both
 
     return made
 

@@ -18,10 +18,9 @@ from mcpnb.oauth.urls import host_span
 from mcpnb.session.connect import resolve, sign_out_everywhere
 from mcpnb.stores import FileStore, MemoryStore
 from mcpnb.text import redact, sanitize
-from tests.fakes.mcp import answer_to
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import PRM, FakeServer
-from tests.fakes.wire import Reply, Request
+from tests.fakes.wire import Reply
 from tests.leaks.planted import into_the_environment, into_the_project
 from tests.terminal import run
 
@@ -41,12 +40,13 @@ def write(world: Path) -> Write:
 
 
 @pytest.fixture
-def keyed(fake: FakeServer) -> FakeServer:
-    """A fake whose MCP endpoint has the secret in its path and in its query."""
+def keyed(fake: FakeServer, write: Write) -> FakeServer:
+    """A fake whose MCP endpoint has the secret in its path and in its query, as ``team``."""
     fake.url = f"{fake.base}/{SECRET}/mcp?key={SECRET}"
     fake.routes[f"/{SECRET}/mcp"] = fake.routes["/mcp"]
     fake.describe(resource=fake.url)
     fake.challenge = {"resource_metadata": fake.base + PRM}
+    write(template(fake))
     return fake
 
 
@@ -54,16 +54,8 @@ def template(fake: FakeServer) -> str:
     return f"{fake.base}/${{TEAM_KEY}}/mcp?key=${{TEAM_KEY}}"
 
 
-def opened(fake: FakeServer) -> None:
-    def answer(request: Request) -> Reply:
-        return answer_to(request.json) if request.method == "POST" else Reply(405)
-
-    fake.routes[f"/{SECRET}/mcp"] = answer
-
-
 class TestShown:
-    def test_it_is_used_and_the_variable_is_shown(self, keyed: FakeServer, write: Write) -> None:
-        write(template(keyed))
+    def test_it_is_used_and_the_variable_is_shown(self, keyed: FakeServer) -> None:
         session = connect("team")
         sign_in(session)
 
@@ -75,9 +67,9 @@ class TestShown:
         assert template(keyed).partition("://")[2] in repr(session)
         assert repr(session.auth) == f"<BearerAuth for {template(keyed)}>"
 
-    def test_so_it_is_in_a_sign_in_that_is_under_way(self, keyed: FakeServer, write: Write) -> None:
+    @pytest.mark.usefixtures("keyed")
+    def test_so_it_is_in_a_sign_in_that_is_under_way(self) -> None:
         """But for the address to open, which has to say for which server it is."""
-        write(template(keyed))
         login = connect("team").login()
         login.wait_for("waiting", 10)
         try:
@@ -87,9 +79,8 @@ class TestShown:
             login.cancel()
 
     @pytest.mark.slow
-    def test_no_error_has_it(self, keyed: FakeServer, write: Write) -> None:
+    def test_no_error_has_it(self, keyed: FakeServer) -> None:
         """Nor what was raised on the way to it, whatever it is."""
-        write(template(keyed))
         session = connect("team")
         faults: list[tuple[Reply | None, type[Exception]]] = [
             (None, errors.LoginRequired),
@@ -113,8 +104,7 @@ class TestShown:
         assert SECRET not in str(caught.value)
 
     @pytest.mark.slow
-    def test_list_and_get_show_the_variable(self, keyed: FakeServer, write: Write) -> None:
-        write(template(keyed))
+    def test_list_and_get_show_the_variable(self, keyed: FakeServer) -> None:
         (row,) = mcpnb.servers()
 
         assert row["url"] == row["transport"]["url"] == template(keyed)
@@ -292,8 +282,7 @@ class TestStored:
     """Names of records stand in clear in their files: none holds a secret."""
 
     @pytest.mark.slow
-    def test_no_file_has_it(self, keyed: FakeServer, write: Write, world: Path) -> None:
-        write(template(keyed))
+    def test_no_file_has_it(self, keyed: FakeServer, world: Path) -> None:
         store = FileStore(world / "mcpnb")
         session = connect("team", store=store)
         begun = session.login()
@@ -310,10 +299,9 @@ class TestStored:
         assert (row["name"], row["auth_status"]) == ("team", "authenticated")
 
     def test_another_value_is_another_login(
-        self, keyed: FakeServer, write: Write, monkeypatch: pytest.MonkeyPatch
+        self, keyed: FakeServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is another server: a tenant's, say."""
-        write(template(keyed))
         store = MemoryStore()
         sign_in(connect("team", store=store))
 
@@ -325,9 +313,8 @@ class TestStored:
 
     @pytest.mark.parametrize("known", [True, False], ids=["configured", "not any more"])
     def test_it_can_be_ended_with_all_others(
-        self, keyed: FakeServer, write: Write, monkeypatch: pytest.MonkeyPatch, *, known: bool
+        self, keyed: FakeServer, monkeypatch: pytest.MonkeyPatch, *, known: bool
     ) -> None:
-        write(template(keyed))
         store = MemoryStore()
         sign_in(connect("team", store=store))
         if not known:
@@ -342,11 +329,10 @@ class TestStored:
 
     @pytest.mark.slow
     def test_one_that_is_not_configured_any_more_is_listed(
-        self, keyed: FakeServer, write: Write, world: Path, monkeypatch: pytest.MonkeyPatch
+        self, keyed: FakeServer, world: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        file = write(template(keyed))
         sign_in(connect("team", store=FileStore(world / "mcpnb")))
-        file.unlink()
+        (world / "work" / ".mcp.json").unlink()
         monkeypatch.delenv("TEAM_KEY")
         (row,) = json.loads(run("list", "--json").expect(0).out)
 

@@ -15,10 +15,10 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.stores import FileStore, MemoryStore, RecordName
+from mcpnb.stores import MemoryStore, RecordName
 from tests.fakes.helper import Helper
-from tests.fakes.kernels import change, disk_fills_up_at_refresh, make_expired
-from tests.fakes.people import answer_of, connect, sign_in, waiting
+from tests.fakes.kernels import Kernel, change, disk_fills_up_at_refresh, make_expired
+from tests.fakes.people import HeldRoute, answer_of, connect, sign_in, waiting
 from tests.fakes.secrets import Secrets
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
@@ -67,13 +67,20 @@ def have(fake: FakeServer, path: str, fault: str) -> None:
     fake.routes[path] = reply if callable(reply) else lambda _: reply
 
 
+@pytest.fixture
+def session(kernel: Kernel) -> mcpnb.Session:
+    """Sign in on disk; give a session that has read nothing yet."""
+    sign_in(kernel())
+    return kernel()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_renewal_that_fails(fake: FakeServer, folder: Path, fault: str) -> None:
-    sign_in(connect(fake.url, store=FileStore(folder)))
+def test_a_refresh_that_fails(
+    fake: FakeServer, folder: Path, session: mcpnb.Session, fault: str
+) -> None:
     make_expired(folder)
     have(fake, "/token", fault)
-    session = connect(fake.url, store=FileStore(folder))
     for act in (session.headers, session.access_token, lambda: session.call("echo", text="hi")):
         searched(Secrets(fake), act)
 
@@ -125,23 +132,20 @@ def test_a_paste_that_is_refused(fake: FakeServer, text: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", [{"version": 99}, {"tokens": {}}, {"registration": "x"}])
 def test_a_stored_login_that_cannot_be_read(
-    fake: FakeServer, folder: Path, wrong: dict[str, Any]
+    fake: FakeServer, folder: Path, session: mcpnb.Session, wrong: dict[str, Any]
 ) -> None:
     """It was opened, so all of it is there as plain text."""
-    sign_in(connect(fake.url, store=FileStore(folder)))
     change(folder, **wrong)
-    session = connect(fake.url, store=FileStore(folder))
     for act in (session.headers, session.tools, lambda: session.signed_in):
         searched(Secrets(fake), act)
 
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up(
-    fake: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+    fake: FakeServer, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new login is plain text before it is sealed."""
-    session = connect(fake.url, store=FileStore(folder))
-    login, url = waiting(session)
+    login, url = waiting(kernel())
     given = [answer_of(url)]
     disk_fills_up_at_refresh(fake, monkeypatch)
     searched(Secrets(fake), lambda: login.submit(given.pop()))
@@ -150,9 +154,7 @@ def test_a_disk_that_fills_up(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["down", "denied", "broken", "in the middle"])
-def test_a_call_that_fails(fake: FakeServer, fault: str) -> None:
-    session = connect(fake.url)
-    sign_in(session)
+def test_a_call_that_fails(fake: FakeServer, session: mcpnb.Session, fault: str) -> None:
     session.call("echo", text="hi")
     reply = {
         "down": Reply(drop=True),
@@ -183,11 +185,10 @@ def _in_a_client(session: mcpnb.Session, fails: Exception | None = None) -> None
 
 
 @pytest.mark.slow
-def test_an_error_of_the_persons_own_in_a_connection(fake: FakeServer) -> None:
+def test_an_error_of_the_persons_own_in_a_connection(
+    fake: FakeServer, session: mcpnb.Session
+) -> None:
     """It goes out by frames of ours and of the SDK's."""
-    session = connect(fake.url)
-    sign_in(session)
-
     fails = partial(_in_a_client, session, ZeroDivisionError())
     searched(Secrets(fake), fails, ZeroDivisionError)
 
@@ -236,28 +237,20 @@ def _closing(name: str) -> Iterator[mcpnb.Session]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_a_sign_out_waits_for_the_server(fake: FakeServer) -> None:
+def test_ctrl_c_while_a_sign_out_waits_for_the_server(
+    fake: FakeServer, session: mcpnb.Session
+) -> None:
     """It comes in the middle of the HTTP library, which has the token in its variables."""
-    session = connect(fake.url)
-    sign_in(session)
-    asked, answered = threading.Event(), threading.Event()
-
-    def hangs(_: Request) -> Reply:
-        asked.set()
-        answered.wait(20)
-        return Reply(200)
-
-    fake.routes["/revoke"] = hangs
-    main = threading.main_thread().ident or 0
+    hanging, main = HeldRoute(fake, "/revoke"), threading.main_thread().ident or 0
 
     def press() -> None:
-        if asked.wait(20):
-            signal.pthread_kill(main, signal.SIGINT)
+        hanging.reached()
+        signal.pthread_kill(main, signal.SIGINT)
 
     person = threading.Thread(target=press)
     person.start()
     try:
         searched(Secrets(fake), session.logout, KeyboardInterrupt)
     finally:
-        answered.set()
+        hanging.let_go()
         person.join()

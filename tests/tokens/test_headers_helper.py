@@ -210,7 +210,7 @@ class TestARefusal:
             return reveal(secret)
 
         monkeypatch.setattr(Secret, "reveal", run_meanwhile)
-        first = outdated._credential.source.get()  # noqa: SLF001
+        first = outdated._shared.source.get()  # noqa: SLF001
 
         assert (first.token.reveal(), first.generation) == ("one", 1)
         assert outdated.call("echo", text="x").text == "x"

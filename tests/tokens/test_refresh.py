@@ -330,8 +330,8 @@ class TestDisturbed:
     def test_a_forked_child_finds_the_locks_free(self, shared: SharedLogin) -> None:
         """A thread of the parent held one just then."""
         session = shared.kernel()
-        assert session.signed_in
-        source: Any = session._credential.source  # noqa: SLF001
+        session.headers()
+        source: Any = session._shared.source  # noqa: SLF001
         with source._login._lock:  # noqa: SLF001
             child = os.fork()
             if child == 0:
