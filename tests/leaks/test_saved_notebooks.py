@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,7 +34,6 @@ ISSUER = "https://as.example"
 SERVER = AuthorizationServer(
     issuer=ISSUER, authorization_endpoint=f"{ISSUER}/a", token_endpoint=f"{ISSUER}/t"
 )
-MANY = [f"scope-{number:04}" for number in range(3_000)]
 
 
 def obeyed(line: str, folder: Path) -> list[str]:
@@ -99,37 +99,32 @@ class TestSuggestedCommands:
         assert as_option(["read", "files:write"]) == "--scopes read,files:write"
 
 
-class TestScopesThatAServerNames:
-    """Scope tokens, and no more than an address can carry, whichever answer they come in."""
+def of_a_challenge(scope: str) -> tuple[str, ...] | None:
+    return Challenge("bearer", {"scope": scope}).scopes
 
-    NOT_ANY = ("\x1b]0;x\x07", 'a"b', "a\\b", "\u202e", "é")
 
-    @pytest.mark.threat("command-in-a-scope")
-    def test_of_a_challenge(self) -> None:
-        hostile = Challenge("bearer", {"scope": " ".join(["read", *self.NOT_ANY, "read"])})
-        assert hostile.scopes == ("read",)
-        assert Challenge("bearer", {"scope": " ".join(self.NOT_ANY)}).scopes is None
-        assert len(" ".join(Challenge("bearer", {"scope": " ".join(MANY)}).scopes or ())) < 6_000
+def of_a_token(scope: str) -> tuple[str, ...] | None:
+    document = {"access_token": "a", "token_type": "Bearer", "scope": scope}
+    return read_tokens(document, now=0, asked=()).scopes or None
 
-    @pytest.mark.threat("scopes-that-are-none")
-    def test_of_a_token(self) -> None:
-        def granted(scope: str) -> tuple[str, ...]:
-            document = {"access_token": "a", "token_type": "Bearer", "scope": scope}
-            return read_tokens(document, now=0, asked=()).scopes
 
-        assert granted(" ".join(["read", *self.NOT_ANY])) == ("read",)
-        assert 0 < len(granted(" ".join(MANY))) <= 200
-        assert granted(" ".join(["x" * 9_000, "read"])) == ("read",)
+def of_a_registration(scope: str) -> tuple[str, ...] | None:
+    body = {"client_id": "c", "scope": scope}
+    return from_response(201, body, asked={"redirect_uris": []}, server=SERVER).scopes
 
-    @pytest.mark.threat("command-in-a-scope")
-    def test_of_a_registration(self) -> None:
-        def registered(scope: str) -> tuple[str, ...] | None:
-            body = {"client_id": "c", "scope": scope}
-            return from_response(201, body, asked={"redirect_uris": []}, server=SERVER).scopes
 
-        assert registered(" ".join(["read", *self.NOT_ANY])) == ("read",)
-        assert registered(" ".join(self.NOT_ANY)) is None
-        assert len(registered(" ".join(MANY)) or ()) <= 200
+@pytest.mark.threat("command-in-a-scope", "scopes-that-are-none")
+@pytest.mark.parametrize("scopes", [of_a_challenge, of_a_token, of_a_registration])
+def test_scopes_that_a_server_names_are_tokens_and_fit_into_an_address(
+    scopes: Callable[[str], tuple[str, ...] | None],
+) -> None:
+    none = '\x1b]0;x\x07 a"b a\\b \u202e é'
+    assert scopes(f"read {none} read") == ("read",)
+    assert scopes(none) is None
+    assert scopes(f"{'x' * 9_000} read") == ("read",)
+    found = scopes(" ".join(f"scope-{number:04}" for number in range(3_000))) or ()
+    assert 0 < len(found) <= 200
+    assert len(" ".join(found)) < 6_000
 
 
 @pytest.mark.threat("terminal-escapes")

@@ -70,6 +70,3 @@ class TestOnPosix:
         assert program_path("give", tools, environ) is None
         (tools / "give").chmod(0o755)
         assert program_path("give", tools, environ) == tools / "give"
-
-    def test_an_absolute_path_stays_one(self, tools: Path) -> None:
-        assert program_path("/usr/bin/env", tools, {}) == Path("/usr/bin/env")

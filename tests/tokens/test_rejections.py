@@ -6,7 +6,6 @@ from typing import Literal
 
 import pytest
 
-import mcpnb
 from mcpnb import errors
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import connect, query_of, refresh_tokens, sign_in, until
@@ -97,19 +96,11 @@ class TestScopeFailures:
                 each.call("publish", text="news")
         assert session.call("echo", text="fine").text == "fine"
 
-    @pytest.fixture
-    def reader(self, fake: FakeServer) -> mcpnb.Session:
-        """Sign in with a scope that does not suffice for one tool."""
-        fake.tool_scopes = {"publish": "write"}
+    def test_a_403_that_names_no_scope_keeps_the_login(self, fake: FakeServer) -> None:
+        """There is nothing to ask for, but nothing to lose either."""
+        fake.tool_scopes, fake.lacking = {"publish": "write"}, "403 without scope"
         session = connect(fake.url, scopes=("read",))
         sign_in(session)
-        return session
-
-    def test_a_403_that_names_no_scope_keeps_the_login(
-        self, fake: FakeServer, reader: mcpnb.Session
-    ) -> None:
-        """There is nothing to ask for, but nothing to lose either."""
-        session, fake.lacking = reader, "403 without scope"
 
         with pytest.raises((errors.LoginRequired, errors.ScopeRefused)):
             session.call("publish", text="news")
@@ -135,19 +126,6 @@ class TestScopeFailures:
         url = sign_in(session, scopes=caught.value.scopes)
 
         assert set(query_of(url)["scope"][0].split()) == {"read", "write"}
-
-    @pytest.mark.threat("scope-widening-at-refresh")
-    def test_a_wider_scope_is_never_asked_for_at_refresh(
-        self, fake: FakeServer, reader: mcpnb.Session
-    ) -> None:
-        """RFC 6749 section 6 forbids it: stepping up is a new authorization."""
-        with pytest.raises(errors.LoginRequired):
-            reader.call("publish", text="news")
-        fake.expire()
-        reader.call("echo", text="back")
-
-        asked = fake.token_requests("refresh_token")
-        assert [r.form.get("scope", ["read"]) for r in asked] == [["read"]]
 
     def test_fewer_scopes_than_asked_for_are_a_login_all_the_same(self, fake: FakeServer) -> None:
         """The answer's `scope` says what was granted (RFC 6749 section 3.3)."""
