@@ -200,7 +200,9 @@ SHOWN_ELSEWHERE = {
         "1.8 a refused refresh": "test_invalid_grant_ends_the_login_with_any_status",
     },
     "tests/tokens/test_one_refresh.py": {
-        "1.8 many processes": "test_costs_one_refresh_for_all_processes_and_those_after_them",
+        "1.8 many processes": (
+            "test_a_server_that_rejects_every_token_costs_one_refresh_for_all_processes"
+        ),
     },
     "tests/doctor/test_reports.py": {
         "1.8 doctor": "test_a_line_for_each_check_and_more_only_where_it_is_not_well",
