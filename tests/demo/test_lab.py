@@ -73,7 +73,7 @@ class TestEnding:
         assert list(tmp_path.iterdir()) == []
         # Nothing was made in the home folder, nor where mcpnb keeps logins and settings.
         assert not [path for path in (world / "home").rglob("*") if path.is_file()]
-        assert list((world / "mcpnb").iterdir()) == []
+        assert list((world / "mcpnb").rglob("*")) == []
 
     def test_killed_it_takes_jupyterlab_along(self, tmp_path: Path) -> None:
         """Nobody is left to ask: JupyterLab notices that its standard input is closed."""
