@@ -10,49 +10,51 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.stores import FileStore, RecordName
+from mcpnb.stores import FileStore
 from tests import figures
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import answer_of, connect, refresh_tokens, sign_in, waiting
 from tests.fakes.server import FakeServer
-
-posix = pytest.mark.skipif(os.name != "posix", reason="links and users of POSIX")
-
-KEY = RecordName("login", "https://mcp.example/mcp")
-RECORD = {"refresh_token": "s3cret"}
+from tests.storage.records import KEY, RECORD, by_server, change, posix, record_file
 
 
-def files(folder: Path, kind: str) -> list[Path]:
-    return sorted(folder.glob(f"{kind}-*.mcpnb"))
+@pytest.fixture(autouse=True)
+def counted() -> None:
+    figures.add("attacks tried")
 
 
 @posix
 @pytest.mark.threat("file-of-another-user")
-@pytest.mark.parametrize("what", ["login-*.mcpnb", "key"])
-def test_a_file_of_another_user_is_not_read(
+@pytest.mark.parametrize("what", ["login-*.mcpnb", "key", "."])
+def test_what_belongs_to_another_user_is_refused_and_left(
     folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Whoever put it there could choose the tokens, or know the key."""
-    figures.add("attacks tried")
     FileStore(folder).write(KEY, RECORD)
-    (planted,) = folder.glob(what)
-    inode, real = planted.stat().st_ino, os.fstat
+    before = record_file(folder).read_bytes()
+    inode = (folder if what == "." else next(folder.glob(what))).stat().st_ino
 
-    def of_somebody_else(descriptor: int) -> os.stat_result:
-        found = real(descriptor)
-        if found.st_ino != inode:
-            return found
-        return os.stat_result((*found[:4], found.st_uid + 1, *found[5:]))
+    def of_somebody_else(real: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def look(*given: Any, **more: Any) -> os.stat_result:
+            found = real(*given, **more)
+            if found.st_ino != inode:
+                return found
+            return os.stat_result((*found[:4], found.st_uid + 1, *found[5:]))
 
-    monkeypatch.setattr("mcpnb.storage.atomic.os.fstat", of_somebody_else)
+        return look
 
+    for name in ("stat", "fstat"):
+        monkeypatch.setattr(os, name, of_somebody_else(getattr(os, name)))
+    store = FileStore(folder)
     with pytest.raises(errors.StoreError, match="belongs to user"):
-        FileStore(folder).read(KEY)
+        store.write(KEY, {"n": 2}) if what == "." else store.read(KEY)
+    assert record_file(folder).read_bytes() == before
 
 
 @posix
@@ -60,7 +62,6 @@ def test_a_file_of_another_user_is_not_read(
 @pytest.mark.parametrize("what", ["login-*.mcpnb", "key", "login-*.lock"])
 def test_no_link_in_the_folder_is_followed(folder: Path, tmp_path: Path, what: str) -> None:
     """Neither to read nor to write what it leads to."""
-    figures.add("attacks tried")
     store = FileStore(folder)
     with store.lock(KEY, 1):
         store.write(KEY, RECORD)
@@ -71,8 +72,9 @@ def test_no_link_in_the_folder_is_followed(folder: Path, tmp_path: Path, what: s
     place.unlink()
     place.symlink_to(target)
 
-    with pytest.raises(errors.StoreError):
-        _locked_and_read(FileStore(folder))
+    again = FileStore(folder)
+    with pytest.raises(errors.StoreError), again.lock(KEY, 1):
+        again.read(KEY)
     if what.endswith(".mcpnb"):  # a write takes the link's place, and leaves what it led to
         store.write(KEY, {"n": 2})
         assert not place.is_symlink()
@@ -83,28 +85,23 @@ def test_no_link_in_the_folder_is_followed(folder: Path, tmp_path: Path, what: s
     assert target.read_bytes() == before
 
 
-def _locked_and_read(store: FileStore) -> None:
-    with store.lock(KEY, 1):
-        store.read(KEY)
-
-
 @pytest.mark.threat("record-moved")
 def test_a_login_of_another_server_is_not_used_for_this_one(
     fakes: Callable[[], FakeServer], folder: Path
 ) -> None:
     """The file moved, or its head rewritten to say what is awaited there: neither is opened."""
-    figures.add("attacks tried")
     mine, theirs = fakes(), fakes()
     for fake in (mine, theirs):
         sign_in(connect(fake.url, store=FileStore(folder)))
-    by_server = {json.loads(f.read_text())["name"]: f for f in files(folder, "login")}
-    moved = json.loads(by_server[mine.url].read_text())
+    files = by_server(folder, "login")
     seen = len(theirs.requests)
 
-    for content in (moved, moved | {"name": theirs.url}):
-        by_server[theirs.url].write_text(json.dumps(content))
-        with pytest.raises(errors.StoreError):
-            connect(theirs.url, store=FileStore(folder)).call("echo")
+    shutil.copy(files[mine.url], files[theirs.url])
+    with pytest.raises(errors.StoreError, match="holds another record"):
+        connect(theirs.url, store=FileStore(folder)).call("echo")
+    change(files[theirs.url], name=theirs.url)
+    with pytest.raises(errors.StoreError, match="moved here from elsewhere"):
+        connect(theirs.url, store=FileStore(folder)).call("echo")
 
     assert not any(request.bearer for request in theirs.requests[seen:])
 
@@ -114,15 +111,14 @@ def test_a_pending_sign_in_that_somebody_put_there_is_not_completed(
     fakes: Callable[[], FakeServer], folder: Path
 ) -> None:
     """It has another server's endpoints, verifier and state: the code would go there."""
-    figures.add("attacks tried")
     mine, theirs = fakes(), fakes()
     urls = {}
     for fake in (mine, theirs):
         login, urls[fake.url] = waiting(connect(fake.url, store=FileStore(folder)))
         login.leave()
-    by_server = {json.loads(f.read_text())["name"]: f for f in files(folder, "pending")}
-    planted = json.loads(by_server[theirs.url].read_text()) | {"name": mine.url}
-    by_server[mine.url].write_text(json.dumps(planted))
+    files = by_server(folder, "pending")
+    shutil.copy(files[theirs.url], files[mine.url])
+    change(files[mine.url], name=mine.url)
 
     session = connect(mine.url, store=FileStore(folder))
     with pytest.raises(errors.McpnbError):
@@ -134,19 +130,31 @@ def test_a_pending_sign_in_that_somebody_put_there_is_not_completed(
     assert theirs.asked("/token") == mine.asked("/token") == []
 
 
+@pytest.fixture
+def rolled_back(folder: Path, tmp_path: Path) -> Callable[[], None]:
+    """Return a function: at its first call it copies the folder, at the second it restores it."""
+    backup = tmp_path / "backup"
+
+    def copy_or_restore() -> None:
+        if backup.exists():
+            shutil.rmtree(folder)
+            shutil.copytree(backup, folder)
+        else:
+            shutil.copytree(folder, backup)
+
+    return copy_or_restore
+
+
 @pytest.mark.threat("store-rolled-back")
 def test_an_old_copy_of_the_folder_signs_nobody_in_again(
-    fake: FakeServer, kernel: Kernel, folder: Path, tmp_path: Path
+    fake: FakeServer, kernel: Kernel, rolled_back: Callable[[], None]
 ) -> None:
     """A backup of before the sign-out: what is in it was revoked at the server."""
-    figures.add("attacks tried")
     session = kernel()
     sign_in(session)
-    backup = tmp_path / "backup"
-    shutil.copytree(folder, backup)
+    rolled_back()
     assert session.logout()
-    shutil.rmtree(folder)
-    shutil.copytree(backup, folder)
+    rolled_back()
 
     with pytest.raises(errors.LoginRequired):
         kernel().call("echo", text="hi")
@@ -156,17 +164,14 @@ def test_an_old_copy_of_the_folder_signs_nobody_in_again(
 @pytest.mark.slow
 @pytest.mark.threat("store-rolled-back")
 def test_an_old_copy_with_a_spent_refresh_token_is_a_clear_end(
-    fake: FakeServer, kernel: Kernel, folder: Path, tmp_path: Path
+    fake: FakeServer, kernel: Kernel, rolled_back: Callable[[], None]
 ) -> None:
     """The server takes its reuse for theft (RFC 9700 section 4.14.2); it is not tried twice."""
-    figures.add("attacks tried")
     sign_in(kernel())
-    backup = tmp_path / "backup"
-    shutil.copytree(folder, backup)
+    rolled_back()
     fake.expire()
     kernel().call("echo", text="rotates")
-    shutil.rmtree(folder)
-    shutil.copytree(backup, folder)
+    rolled_back()
     fake.expire()
 
     for _ in range(2):
@@ -177,16 +182,14 @@ def test_an_old_copy_with_a_spent_refresh_token_is_a_clear_end(
 
 @pytest.mark.threat("ciphertext-tampered")
 def test_no_flipped_bit_of_a_sealed_record_goes_unnoticed(folder: Path) -> None:
-    figures.add("attacks tried")
     FileStore(folder).write(KEY, RECORD)
-    (file,) = files(folder, "login")
-    head = json.loads(file.read_text())
-    sealed = base64.b64decode(head["sealed"])
+    file = record_file(folder)
+    sealed = base64.b64decode(json.loads(file.read_text())["sealed"])
 
     for position in range(len(sealed)):
         changed = bytearray(sealed)
         changed[position] ^= 1
-        file.write_text(json.dumps(head | {"sealed": base64.b64encode(changed).decode()}))
+        change(file, sealed=base64.b64encode(changed).decode())
         with pytest.raises(errors.StoreError):
             FileStore(folder).read(KEY)
 
@@ -194,12 +197,11 @@ def test_no_flipped_bit_of_a_sealed_record_goes_unnoticed(folder: Path) -> None:
 @pytest.mark.threat("nonce-reuse")
 def test_no_two_writes_share_a_nonce(folder: Path) -> None:
     """Two messages under one nonce give away AES-GCM's authentication key (NIST SP 800-38D)."""
-    figures.add("attacks tried")
     store, nonces = FileStore(folder), set()
     for _ in range(50):
         store.write(KEY, RECORD)
-        (file,) = files(folder, "login")
-        nonces.add(base64.b64decode(json.loads(file.read_text())["sealed"])[:12])
+        sealed = json.loads(record_file(folder).read_text())["sealed"]
+        nonces.add(base64.b64decode(sealed)[:12])
 
     assert len(nonces) == 50
 
@@ -211,7 +213,6 @@ def test_a_keyring_that_a_plug_in_brings_gets_no_key(
     """Chosen by the environment or a `keyringrc.cfg`, it may write plain text all the same."""
     from keyring.backend import KeyringBackend
 
-    figures.add("attacks tried")
     kept: dict[tuple[str, str], str] = {}
 
     class Keyring(KeyringBackend):  # type: ignore[misc, no-untyped-call, unused-ignore]
@@ -238,13 +239,24 @@ def test_a_keyring_that_a_plug_in_brings_gets_no_key(
     assert (folder / "key").exists()
 
 
+@pytest.mark.threat("pipe-in-the-store")
+@posix
+def test_a_pipe_in_a_records_place_does_not_hang(folder: Path) -> None:
+    FileStore(folder).write(KEY, RECORD)
+    file = record_file(folder)
+    file.unlink()
+    os.mkfifo(file)
+
+    with pytest.raises(errors.StoreError, match="damaged"):
+        FileStore(folder).read(KEY)
+
+
 @posix
 @pytest.mark.threat("readable-by-others")
 def test_nothing_in_the_folder_is_anybody_elses_to_read(
     fake: FakeServer, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records, locks, key and marks, whatever the umask says."""
-    figures.add("attacks tried")
     monkeypatch.setenv("MCPNB_HOME", str(world / "made" / "anew"))
     before = os.umask(0)
     try:

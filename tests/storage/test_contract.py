@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +15,8 @@ from hypothesis import strategies as st
 from mcpnb import errors
 from mcpnb.storage import open_store
 from mcpnb.stores import FileStore, MemoryStore, RecordName, TokenStore
+from tests.storage.records import KEY, OTHER, RECORD, SECRET
 
-KEY = RecordName("login", "https://mcp.example/mcp")
-RECORD: dict[str, Any] = {"tokens": {"access_token": "a-secret", "scopes": ["a", "b"]}, "n": 1.5}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -27,31 +25,24 @@ JSON = st.recursive(
 
 
 @pytest.fixture(params=["memory", "files"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
-    return MemoryStore() if request.param == "memory" else FileStore(tmp_path / "logins")
+def store(request: pytest.FixtureRequest, folder: Path) -> TokenStore:
+    return MemoryStore() if request.param == "memory" else FileStore(folder)
 
 
-def test_it_is_a_token_store(store: TokenStore) -> None:
+def test_what_was_written_last_is_read_until_it_is_deleted(store: TokenStore) -> None:
     assert isinstance(store, TokenStore)
+    store.delete(KEY)
+    assert store.read(KEY) is None
+    for record in (RECORD, {"n": 2}):
+        store.write(KEY, record)
+        assert store.read(KEY) == record
+        assert store.keys("login") == [KEY]
 
-
-def test_what_was_written_is_read(store: TokenStore) -> None:
-    store.write(KEY, RECORD)
-
-    assert store.read(KEY) == RECORD
-
-
-def test_what_was_never_written_is_none(store: TokenStore) -> None:
+    store.delete(KEY)
     assert store.read(KEY) is None
     assert store.keys("login") == []
-
-
-def test_the_last_write_counts(store: TokenStore) -> None:
     store.write(KEY, RECORD)
-    store.write(KEY, {"n": 2})
-
-    assert store.read(KEY) == {"n": 2}
-    assert store.keys("login") == [KEY]
+    assert store.read(KEY) == RECORD
 
 
 def test_a_record_is_a_value_that_nobody_shares(store: TokenStore) -> None:
@@ -64,20 +55,6 @@ def test_a_record_is_a_value_that_nobody_shares(store: TokenStore) -> None:
     got["tokens"]["scopes"].append("c")
 
     assert store.read(KEY) == {"tokens": {"scopes": ["a"]}}
-
-
-def test_what_was_deleted_is_gone_and_can_be_written_again(store: TokenStore) -> None:
-    store.write(KEY, RECORD)
-    store.delete(KEY)
-    assert store.read(KEY) is None
-    assert store.keys("login") == []
-    store.write(KEY, RECORD)
-
-    assert store.read(KEY) == RECORD
-
-
-def test_deleting_what_is_not_there_is_no_error(store: TokenStore) -> None:
-    store.delete(KEY)
 
 
 def test_keys_are_listed_by_kind(store: TokenStore) -> None:
@@ -135,40 +112,26 @@ def test_the_lock_excludes_other_threads(store: TokenStore) -> None:
 
 
 def test_a_lock_that_is_not_free_in_time_is_a_clear_error(store: TokenStore) -> None:
-    with (
-        store.lock(KEY, 1),
-        ThreadPoolExecutor(1) as pool,
-        pytest.raises(errors.StoreError, match="seconds"),
-    ):
-        pool.submit(lambda: store.lock(KEY, 0.05).__enter__()).result()
-    with store.lock(KEY, 1):
-        pass
+    """It is free again when its holder ends, or fails; that of another login is free all along."""
 
+    def take(key: RecordName) -> None:
+        with store.lock(key, 0.05):
+            pass
 
-def test_locks_of_two_logins_do_not_wait_for_each_other(store: TokenStore) -> None:
-    reached = threading.Event()
-
-    def other() -> None:
-        with store.lock(RecordName("login", "another"), 5):
-            reached.set()
-
-    with store.lock(KEY, 5), ThreadPoolExecutor(1) as pool:
-        pool.submit(other)
-        assert reached.wait(5)
-
-
-def test_the_lock_is_freed_when_its_holder_fails(store: TokenStore) -> None:
-    with pytest.raises(RuntimeError), store.lock(KEY, 1):
-        raise RuntimeError
-    with store.lock(KEY, 1):
-        pass
+    with ThreadPoolExecutor(1) as pool, store.lock(KEY, 1):
+        pool.submit(take, OTHER).result(5)
+        with pytest.raises(errors.StoreBusy, match="seconds"):
+            pool.submit(take, KEY).result(5)
+    with pytest.raises(LookupError), store.lock(KEY, 1):
+        raise LookupError
+    take(KEY)
 
 
 def test_it_says_where_records_rest_and_shows_none(store: TokenStore) -> None:
     store.write(KEY, RECORD)
 
     assert "memory" in store.location(KEY) or "encrypted" in store.location(KEY)
-    assert "a-secret" not in repr(store) + store.location(KEY) + store.protected_by(KEY)
+    assert SECRET not in repr(store) + store.location(KEY) + store.protected_by(KEY)
 
 
 @pytest.fixture(scope="module")
@@ -200,29 +163,26 @@ def test_the_usual_store_is_in_mcpnb_home(
     assert list((tmp_path / "elsewhere").glob("login-*"))
 
 
-def test_a_store_of_ones_own_is_taken_as_it_is(store: TokenStore) -> None:
+def test_a_store_of_ones_own_is_taken_and_an_unknown_word_is_a_clear_error(
+    store: TokenStore,
+) -> None:
     assert open_store(store) is store
-
-
-def test_an_unknown_word_is_a_clear_error() -> None:
     with pytest.raises(errors.ConfigError, match="memory"):
         open_store("keychain of my own")
 
 
-def test_two_threads_that_make_the_first_key_agree(tmp_path: Path) -> None:
+def test_threads_that_make_the_first_key_agree(folder: Path) -> None:
     """Each through a store object of its own, as two kernels would."""
     together = threading.Barrier(4)
 
     def write(number: int) -> None:
-        own = FileStore(tmp_path / "logins")
+        own = FileStore(folder)
         together.wait(10)
         own.write(RecordName("login", str(number)), {"n": number})
 
-    work: Callable[[int], None] = write
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
+        list(pool.map(write, range(4)))
 
-    reader = FileStore(tmp_path / "logins")
-    assert [reader.read(RecordName("login", str(n))) for n in range(4)] == [
-        {"n": n} for n in range(4)
-    ]
+    reader = FileStore(folder)
+    for number in range(4):
+        assert reader.read(RecordName("login", str(number))) == {"n": number}

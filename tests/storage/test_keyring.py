@@ -6,7 +6,6 @@ Everything happens in processes of their own, as in notebooks' kernels.
 from __future__ import annotations
 
 import base64
-import os
 import re
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pytest
 from mcpnb.stores import FileStore
 from tests.fakes.people import until
 from tests.fakes.server import FakeServer
-from tests.peers.kernel import Kernels
+from tests.peers.kernel import Kernel, Kernels
 from tests.peers.secret_service import Item, SecretService, State
 from tests.terminal import run
 
@@ -44,12 +43,26 @@ class Keyring(KeyringBackend):
     def set_password(self, *given):
         Path(os.environ["PLUG_IN_SAYS"]).write_text(f"given {given}")
 """
+GIVEN = {"MCPNB_STORE_KEY": base64.urlsafe_b64encode(b"\xff" * 32).decode()}
 CHOSEN = {"PYTHON_KEYRING_BACKEND": "plug_in.Keyring"}
+
+
+def kept_by(given: dict[str, str]) -> str:
+    """Return what a store that may not use the keyring says of its key."""
+    return "MCPNB_STORE_KEY" if given else ONLY_PERMISSIONS
 
 
 def the_key(service: SecretService) -> tuple[Item, str]:
     [item] = service.items()
     return item, service.secret(item)
+
+
+@pytest.fixture
+def signed_in(kernels: Kernels) -> Kernel:
+    """A kernel that has signed in, with the key in the keyring."""
+    kernel = kernels()
+    kernel("sign_in(session)")
+    return kernel
 
 
 @pytest.mark.parametrize(
@@ -158,14 +171,11 @@ def test_other_stores_never_ask_the_keyring(
     assert secret_service.items() == []
 
 
-@pytest.mark.parametrize("by", ["file", "MCPNB_STORE_KEY"])
+@pytest.mark.parametrize("given", [{}, GIVEN], ids=["a file", "the environment"])
 def test_a_login_made_without_the_keyring_keeps_its_key(
-    kernels: Kernels, secret_service: SecretService, fake: FakeServer, by: str
+    kernels: Kernels, secret_service: SecretService, fake: FakeServer, given: dict[str, str]
 ) -> None:
     """A kernel on the desktop must not lock out what runs without one; a new login moves up."""
-    key = base64.urlsafe_b64encode(os.urandom(32)).decode()
-    given = {"MCPNB_STORE_KEY": key} if by == "MCPNB_STORE_KEY" else {}
-    said = by if given else ONLY_PERMISSIONS
     secret_service.become("no bus")
     fake.lifetime = 1
     kernels(**given)("sign_in(session)")
@@ -176,7 +186,7 @@ def test_a_login_made_without_the_keyring_keeps_its_key(
     renewed = desktop("session.headers()")
 
     assert fake.refreshes == 1
-    assert said in desktop("session.info().location")
+    assert kept_by(given) in desktop("session.info().location")
     assert secret_service.items() == []
     desktop("sign_in(other('new'))")
     assert "Secret Service" in desktop("other('new').info().location")
@@ -213,11 +223,9 @@ def test_the_key_never_shows(kernels: Kernels, secret_service: SecretService) ->
 
 @pytest.mark.parametrize("state", GONE)
 def test_a_login_whose_key_is_out_of_reach_is_locked_and_not_lost(
-    kernels: Kernels, secret_service: SecretService, state: State
+    kernels: Kernels, secret_service: SecretService, signed_in: Kernel, state: State
 ) -> None:
     """Nobody is told to sign in again; the same process goes on once the keyring is back."""
-    first = kernels()
-    first("sign_in(session)")
     secret_service.become(state)
     kernel = kernels()
 
@@ -227,7 +235,9 @@ def test_a_login_whose_key_is_out_of_reach_is_locked_and_not_lost(
     assert "\n" not in line
     assert "keyring" in line
     assert "not signed in" not in line
-    assert first("session.call('echo', text='hello').text") == "hello", "it has the key already"
+    # Twenty waits of three seconds would be a minute; this has to be an answer's time.
+    assert kernel("{repr(session) for _ in range(20)}").count("silent") == 0
+    assert signed_in("session.call('echo', text='hello').text") == "hello", "it has the key already"
 
     secret_service.become("unlocked")
     until(lambda: "keyring" not in kernel("repr(session)"))
@@ -235,47 +245,22 @@ def test_a_login_whose_key_is_out_of_reach_is_locked_and_not_lost(
     assert kernel("session.call('echo', text='hello').text") == "hello"
 
 
-@pytest.mark.parametrize("state", ["hanging", "frozen"])
-def test_a_keyring_that_stays_silent_is_not_waited_for_again(
-    kernels: Kernels, secret_service: SecretService, state: State
-) -> None:
-    """Twenty waits of three seconds would be a minute; this has to be an answer's time."""
-    kernels()("sign_in(session)")
-    secret_service.become(state)
-    kernel = kernels()
-
-    assert kernel.fails("session.status")[0] == "StoreLocked"
-    assert kernel("{repr(session) for _ in range(20)}").count("silent") == 0
-
-
-def test_a_prompt_that_is_answered_late_opens_the_login(
-    kernels: Kernels, secret_service: SecretService
-) -> None:
-    """Somebody comes to the other screen and types the password."""
-    kernels()("sign_in(session)")
-    secret_service.become("hanging")
-    kernel = kernels()
-    assert kernel.fails("session.status")[0] == "StoreLocked"
-
-    secret_service.answer()
-
-    until(lambda: "signed in" in kernel("repr(session)"))
-    assert kernel("session.status") == "authenticated"
-
-
-@pytest.mark.parametrize("how", ["unlocked elsewhere", "restarted"])
-def test_a_prompt_that_is_never_answered_does_not_outlive_its_reason(
+@pytest.mark.parametrize("how", ["answered late", "unlocked elsewhere", "restarted"])
+@pytest.mark.usefixtures("signed_in")
+def test_a_prompt_that_nobody_answers_in_time_does_not_outlive_its_reason(
     kernels: Kernels, secret_service: SecretService, how: str
 ) -> None:
-    """A log-in at the desktop unlocks the keyring, and leaves the prompt where it is."""
-    kernels()("sign_in(session)")
+    """Somebody types the password at the other screen, or logs in there: the prompt may stay."""
     secret_service.become("hanging")
     kernel = kernels()
     assert kernel.fails("session.status")[0] == "StoreLocked"
 
+    if how == "answered late":
+        secret_service.answer()
     if how == "restarted":
         secret_service.become("no daemon").become("unlocked")
-    secret_service.unlock()
+    if how != "answered late":
+        secret_service.unlock()
 
     until(lambda: "keyring" not in kernel("repr(session)"))
     assert kernel("session.status") == "authenticated"
@@ -284,33 +269,32 @@ def test_a_prompt_that_is_never_answered_does_not_outlive_its_reason(
 # Without a keyring, and signing in
 
 
-@pytest.mark.parametrize("state", ["locked", "hanging", "no collection", "no daemon", "no bus"])
-def test_where_the_keyring_cannot_be_used_the_key_is_a_file(
-    kernels: Kernels, secret_service: SecretService, state: State, world: Path
+@pytest.mark.parametrize(
+    ("state", "given"),
+    [
+        *((state, {}) for state in ("locked", "hanging", "no collection", "no daemon", "no bus")),
+        *((state, GIVEN) for state in ("locked", "no bus")),
+    ],
+)
+def test_where_the_keyring_cannot_be_used_the_key_is_of_the_environment_or_a_file(
+    kernels: Kernels,
+    secret_service: SecretService,
+    world: Path,
+    state: State,
+    given: dict[str, str],
 ) -> None:
-    """The file says plainly what protects it, and the keyring gets nothing later on."""
+    """The login says plainly what protects it, and the keyring gets nothing later on."""
     secret_service.become(state)
-    kernel = kernels()
+    kernel = kernels(**given)
     kernel("sign_in(session)")
 
-    assert ONLY_PERMISSIONS in kernel("session.info().location")
-    assert (world / "mcpnb" / "key").stat().st_mode & 0o777 == 0o600
+    file = world / "mcpnb" / "key"
+    assert kept_by(given) in kernel("session.info().location")
+    assert file.exists() is not bool(given)
+    assert given or file.stat().st_mode & 0o777 == 0o600
     secret_service.become("unlocked")
-    assert kernels()("session.status") == "authenticated"
+    assert kernels(**given)("session.status") == "authenticated"
     assert secret_service.items() == []
-
-
-@pytest.mark.parametrize("state", ["locked", "no bus"])
-def test_a_key_of_the_environment_comes_before_the_file(
-    kernels: Kernels, secret_service: SecretService, state: State, world: Path
-) -> None:
-    key = base64.urlsafe_b64encode(os.urandom(32)).decode()
-    secret_service.become(state)
-    kernel = kernels(MCPNB_STORE_KEY=key)
-    kernel("sign_in(session)")
-
-    assert "MCPNB_STORE_KEY" in kernel("session.info().location")
-    assert not (world / "mcpnb" / "key").exists()
 
 
 def test_a_program_that_knows_of_no_bus_uses_the_file(kernels: Kernels) -> None:
@@ -341,30 +325,29 @@ def test_a_login_for_the_keyring_only_fails_before_the_browser(
 
 
 @pytest.mark.parametrize("state", ["locked", "hanging", "no bus"])
+@pytest.mark.usefixtures("signed_in")
 def test_signing_out_works_where_the_keyring_has_gone(
-    kernels: Kernels, secret_service: SecretService, fake: FakeServer, world: Path, state: State
+    kernels: Kernels, secret_service: SecretService, fake: FakeServer, state: State
 ) -> None:
     """It forgets, and does not claim that the server knows."""
-    kernels()("sign_in(session)")
     secret_service.become(state)
     kernel = kernels()
 
     assert kernel("session.logout()") is False
     assert kernel("session.status") == "none"
     assert "not signed in" in kernel("repr(session)")
-    assert FileStore(world / "mcpnb").keys("login") == []
     assert fake.asked("/revoke") == []
 
 
 @pytest.mark.parametrize("state", ["locked", "no daemon"])
+@pytest.mark.usefixtures("signed_in")
 def test_the_terminal_says_what_a_sign_out_without_the_keyring_could_not_do(
-    kernels: Kernels, secret_service: SecretService, fake: FakeServer, world: Path, state: State
+    secret_service: SecretService, fake: FakeServer, world: Path, state: State
 ) -> None:
-    kernels()("sign_in(session)")
-    secret_service.become(state)
+    environment = secret_service.become(state).environment()
 
-    listed = run("list", **secret_service.environment()).expect(0)
-    done = run("logout", fake.url, **secret_service.environment()).expect(0)
+    listed = run("list", **environment).expect(0)
+    done = run("logout", fake.url, **environment).expect(0)
 
     assert fake.url in listed.out
     assert "keyring" in listed.out + listed.err
@@ -377,10 +360,10 @@ def test_the_terminal_says_what_a_sign_out_without_the_keyring_could_not_do(
 # Entries that a person changes
 
 
+@pytest.mark.usefixtures("signed_in")
 def test_a_deleted_entry_locks_its_logins_until_somebody_signs_in_again(
     kernels: Kernels, secret_service: SecretService
 ) -> None:
-    kernels()("sign_in(session)")
     [entry] = secret_service.items()
     secret_service.delete(entry)
     kernel = kernels()
@@ -394,36 +377,32 @@ def test_a_deleted_entry_locks_its_logins_until_somebody_signs_in_again(
 
 
 def test_a_long_lived_process_notices_that_the_entry_was_deleted(
-    kernels: Kernels, secret_service: SecretService
+    kernels: Kernels, secret_service: SecretService, signed_in: Kernel
 ) -> None:
     """Or it would seal a new login with a key that is kept nowhere, and lose it when it ends."""
-    old = kernels()
-    old("sign_in(session)")
     [entry] = secret_service.items()
     secret_service.delete(entry)
-    old("sign_in(other('new'))")
+    signed_in("sign_in(other('new'))")
 
     assert kernels()("other('new').status") == "authenticated"
     assert secret_service.items() == [entry]
 
 
 def test_a_long_lived_process_takes_the_key_that_another_one_made(
-    kernels: Kernels, secret_service: SecretService
+    kernels: Kernels, secret_service: SecretService, signed_in: Kernel
 ) -> None:
     """The entry was deleted, and somebody has signed in again in a terminal."""
-    old = kernels()
-    old("sign_in(session)")
     [entry] = secret_service.items()
     secret_service.delete(entry)
     kernels()("sign_in(session)")
 
-    assert old("session.status") == "authenticated"
+    assert signed_in("session.status") == "authenticated"
 
 
+@pytest.mark.usefixtures("signed_in")
 def test_an_entry_that_is_no_key_is_told_and_left_alone(
     kernels: Kernels, secret_service: SecretService
 ) -> None:
-    kernels()("sign_in(session)")
     [entry] = secret_service.items()
     secret_service.change(entry, "a person's own note")
 
@@ -480,9 +459,9 @@ def test_a_plug_in_is_no_keyring(
     assert not said.exists()
 
 
+@pytest.mark.usefixtures("signed_in")
 def test_the_keyring_can_be_switched_off(kernels: Kernels, secret_service: SecretService) -> None:
     """And what was sealed with it is locked, not lost."""
-    kernels()("sign_in(session)")
     items = secret_service.items()
     kernel = kernels(PYTHON_KEYRING_BACKEND=NULL)
 
