@@ -28,7 +28,7 @@ account = "evil"
 
 def project(folder: Path, *files: str, content: str = TEAM) -> Path:
     """Make a repository with these files."""
-    (folder / ".git").mkdir(parents=True)
+    (folder / ".git").mkdir(parents=True, exist_ok=True)
     for name in files:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from mcpnb.config.parse import document_of, parse
 from tests import figures
 from tests.config.projects import HOSTILE, TEAM, agree, claudes, names, shown
 from tests.fakes.server import FakeServer
-from tests.terminal import run
+from tests.terminal import invoke
 
 KIB = 1024
 THEFT = """
@@ -104,7 +105,6 @@ class TestBeforeTrust:
 class TestItsCost:
     """Nobody has agreed to the file yet, and every command reads it."""
 
-    @pytest.mark.slow
     @pytest.mark.threat("project-bomb")
     @pytest.mark.timeout(20)
     @pytest.mark.parametrize(
@@ -122,34 +122,33 @@ class TestItsCost:
     def test_it_stops_no_command(self, work: Path, bomb: str) -> None:
         (work / "mcpnb.toml").write_bytes(bomb.encode("latin-1"))
         assert mcpnb.connect("https://mcp.example.com/mcp", store="memory").status == "none"
-        run("list", "--no-probe").expect(0)
-        done = run("trust", "--yes")
+        invoke("list", "--no-probe").expect(0)
+        done = invoke("trust", "--yes")
         assert done.code in (0, 1)
         assert "Traceback" not in done.err + done.out
 
     @pytest.mark.threat("project-bomb")
-    def test_a_larger_one_is_left_out_and_named(self, work: Path) -> None:
+    def test_a_larger_one_is_left_out_and_named(self, work: Path, own: Path) -> None:
         """Sixty-four KiB count; the person's own may be larger."""
         file = work / "mcpnb.toml"
         file.write_text(TEAM + "#" * (64 * KIB + 1 - len(TEAM)))
-        with pytest.warns(UserWarning, match=r"mcpnb\.toml cannot be read: it has more than 64 K"):
+        too_large = r"mcpnb\.toml cannot be read: it has more than 64 KiB"
+        with pytest.warns(UserWarning, match=too_large):
             assert read_configuration().untrusted == ()
         with pytest.warns(UserWarning, match="64 KiB"):
             [seen] = review()
         with pytest.raises(errors.ConfigError, match="more than 64 KiB"):
             seen.agree()
-        listed, trusted = run("list", "--no-probe"), run("trust", "--yes")
+        listed, trusted = invoke("list", "--no-probe"), invoke("trust", "--yes")
         assert (listed.code, trusted.code) == (0, 1)
-        assert "mcpnb.toml cannot be read: it has more than 64 KiB" in listed.err
-        assert "mcpnb.toml cannot be read: it has more than 64 KiB" in trusted.out
+        assert re.search(too_large, listed.err)
+        assert re.search(too_large, trusted.out)
 
         file.write_bytes(file.read_bytes()[:-1])
         agree()
         assert names() == ["team"]
-
-    def test_the_persons_own_may_be_larger(self, own: Path) -> None:
-        own.write_text(TEAM + "#" * 200 * KIB)
-        assert names() == ["team"]
+        own.write_text(TEAM.replace("team", "mine") + "#" * 200 * KIB)
+        assert names() == ["team", "mine"]
 
     @pytest.mark.threat("project-bomb")
     def test_no_names_like_its_unknown_keys_are_looked_for(
@@ -236,23 +235,26 @@ class TestWhatIsShown:
 
     @pytest.mark.threat("audience-theft")
     @pytest.mark.parametrize(
-        "resource", ["https://mcp.company.example/mcp", "api://company", "HTTPS://evil.example/mcp"]
+        ("resource", "another"),
+        [
+            ("https://mcp.company.example/mcp", True),
+            ("api://company", True),
+            ("HTTPS://evil.example/mcp", True),
+            ("https://mcp.evil.example", False),
+            ("https://MCP.evil.example:443/x", False),
+        ],
     )
-    def test_that_it_asks_for_tokens_of_another_server(self, work: Path, resource: str) -> None:
+    def test_that_it_asks_for_tokens_of_another_server(
+        self, work: Path, resource: str, *, another: bool
+    ) -> None:
         """A sign-in at the company's own page would end with its token at the file's address."""
         figures.add("attacks tried")
         (work / "mcpnb.toml").write_text(THEFT.format(resource))
-        (said,) = [line for line in shown().splitlines() if "are meant for" in line]
-        assert resource in said
-        assert "sends them to the address above" in said
+        said = [line for line in shown().splitlines() if "are meant for" in line]
+        assert len(said) == another
+        assert all(resource in line and "sends them to the address above" in line for line in said)
         with pytest.raises(errors.ConfigError, match="not trusted"):
             mcpnb.connect("tickets")
-
-    @pytest.mark.threat("audience-theft")
-    @pytest.mark.parametrize("same", ["https://mcp.evil.example", "https://MCP.evil.example:443/x"])
-    def test_a_resource_of_the_same_origin_is_no_alarm(self, work: Path, same: str) -> None:
-        (work / "mcpnb.toml").write_text(THEFT.format(same))
-        assert "are meant for" not in shown()
 
     @pytest.mark.threat("review-hides-text")
     @pytest.mark.parametrize("key", ["http_headers_helper", "url", "oauth_resource"])
@@ -261,7 +263,7 @@ class TestWhatIsShown:
         lines = {"url": "https://team.example/mcp"} | {key: value}
         toml = "".join(f"{name} = {json.dumps(text)}\n" for name, text in lines.items())
         (work / "mcpnb.toml").write_text(f"[mcp_servers.team]\n{toml}")
-        said = run("trust").expect(2).out
+        said = invoke("trust").expect(2).out
         assert "EVIL" in said
         assert f"of {len(value)} characters are not shown here: look into the file" in said
 
@@ -275,4 +277,4 @@ class TestWhatIsShown:
     def test_a_variable_behind_its_long_header(self, work: Path) -> None:
         name = "X-" + "a" * 400
         (work / "mcpnb.toml").write_text(f'{TEAM}env_http_headers = {{{name} = "V"}}\n')
-        assert f"variable V (sent as {name})" in run("trust").expect(2).out
+        assert f"variable V (sent as {name})" in invoke("trust").expect(2).out

@@ -21,7 +21,7 @@ from mcpnb.demo.browser import approve
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
-from tests.terminal import Ended, Running, run
+from tests.terminal import Ended, Running, invoke, run
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
 
@@ -64,7 +64,7 @@ def servers(file: Path) -> dict[str, Any]:
 
 def add(name: str, *more: str, url: str = "https://x.example/mcp", **environ: str) -> Ended:
     """Add a server, and do not sign in to it."""
-    return run("add", name, "--url", url, "--no-login", *more, **environ)
+    return invoke("add", name, "--url", url, "--no-login", *more, **environ)
 
 
 class TestTheFile:
@@ -179,7 +179,6 @@ class TestTheFile:
 
 
 class TestAdd:
-    @pytest.mark.slow
     def test_what_is_given_is_written(self, file: Path) -> None:
         done = add(
             *("new", "--account", "work", "--scopes", "a,b", "--client-id", "c"),
@@ -190,17 +189,14 @@ class TestAdd:
         ).expect(0)
 
         assert f"Added new to {file}" in done.err
+        oauth = {"client_id": "c", "issuer": "https://as.example"}
         assert servers(file)["new"] == {
             "url": "https://new.example/mcp/",
             "account": "work",
             "scopes": ["a", "b"],
             "http_headers": {"X-Team": "blue"},
             "env_http_headers": {"X-Key": "KEY"},
-            "oauth": {
-                "client_id": "c",
-                "issuer": "https://as.example",
-                "client_secret_env_var": "SECRET",
-            },
+            "oauth": oauth | {"client_secret_env_var": "SECRET"},
         }
         assert file.read_text().startswith(FILE)
 
@@ -248,15 +244,14 @@ class TestAdd:
         assert "To sign in: mcpnb login a\n" in refused.err
         assert file.read_text() == FILE
 
-    def test_an_entry_of_another_transport_keeps_its_name(self, own: Path) -> None:
+    def test_an_entry_of_another_transport_keeps_its_name_unless_it_is_forced(
+        self, own: Path
+    ) -> None:
         own.write_text('[mcp_servers.files]\ncommand = "npx"\nargs = ["-y"]\n')
         assert "--force" in add("files").expect(2).err
         assert 'command = "npx"' in own.read_text()
-
-    @pytest.mark.slow
-    def test_force_takes_its_place(self, file: Path) -> None:
-        add("b", "--force", url="https://other.example").expect(0)
-        assert servers(file)["b"] == {"url": "https://other.example"}
+        add("files", "--force").expect(0)
+        assert servers(own)["files"] == {"url": "https://x.example/mcp"}
 
     @pytest.mark.parametrize("name", ["a b", "https://a.example", "", "a\x1b"])
     def test_a_name_has_to_be_one(self, own: Path, name: str) -> None:
@@ -274,12 +269,11 @@ class TestAdd:
         assert [path.name for path in folder.iterdir()] == ["team.toml"]
         assert not own.exists()
 
-    def test_a_file_that_is_wrong_is_left_as_it_is(self, own: Path) -> None:
+    def test_a_file_that_is_wrong_or_cannot_be_written_is_left_as_it_is(self, own: Path) -> None:
         own.write_text("[broken")
         assert "not valid TOML" in add("a").expect(2).err
         assert own.read_text() == "[broken"
-
-    def test_a_place_that_cannot_be_written_is_an_error(self, own: Path) -> None:
+        own.unlink()
         own.parent.rmdir()
         own.parent.write_text("a file, where a folder would have to be")
         assert "config.toml cannot be" in add("a").expect(2).err
@@ -287,23 +281,23 @@ class TestAdd:
 
 @pytest.mark.slow
 class TestSigningIn:
-    def test_no_login_asks_the_server_nothing(self, fake: FakeServer) -> None:
-        add("a", url=fake.url).expect(0)
-        assert fake.requests == []
-        assert "logout" not in run("remove", "a").expect(0).err
-
     def test_a_server_out_of_reach_is_added_all_the_same(self, own: Path) -> None:
-        done = run("add", "a", "--url", "http://127.0.0.1:9/mcp").expect(0)
+        done = invoke("add", "a", "--url", "http://127.0.0.1:9/mcp").expect(0)
         assert "mcpnb login a" in done.err
         assert "Why: mcpnb doctor a\n" in done.err
         assert own.exists()
+
+    def test_no_login_asks_the_server_nothing(self, fake: FakeServer) -> None:
+        add("a", url=fake.url).expect(0)
+        assert fake.requests == []
+        assert "logout" not in invoke("remove", "a").expect(0).err
 
     def test_where_something_else_answers_the_address_is_to_be_corrected(
         self, fake: FakeServer, own: Path
     ) -> None:
         fake.routes["/mcp"] = lambda _: Reply(404, "nothing here")
         fake.metadata = fake.resource_metadata = None
-        done = run("add", "a", "--url", fake.url).expect(0)
+        done = invoke("add", "a", "--url", fake.url).expect(0)
         assert "mcpnb add a --url URL --force" in done.err
         assert "Why: mcpnb doctor a\n" in done.err
         assert "mcpnb login" not in done.err
@@ -316,15 +310,15 @@ class TestSigningIn:
             with Running(*words) as adding:
                 approve(adding.address())
                 assert "Signed in" in adding.end().expect(0).err
-            (row,) = json.loads(run("list", "--json").expect(0).out)
+            (row,) = json.loads(invoke("list", "--json").expect(0).out)
             assert (row["name"], row["auth_status"]) == ("demo", "authenticated")
 
-            removed = run("remove", "demo").expect(0)
+            removed = invoke("remove", "demo").expect(0)
             assert f"mcpnb logout {demo.mcp_url}" in removed.err
             assert servers(own) == {}
-            (row,) = json.loads(run("list", "--json").expect(0).out)
+            (row,) = json.loads(invoke("list", "--json").expect(0).out)
             assert (row["name"], row["auth_status"]) == (None, "authenticated")
-        assert "no entry" in run("remove", "demo").expect(2).err
+        assert "no entry" in invoke("remove", "demo").expect(2).err
 
 
 # The command line, ready before it is told to go: what is left are milliseconds of reading and
@@ -346,16 +340,11 @@ class TestTogether:
     @staticmethod
     def at_once(*commands: list[str]) -> list[tuple[int, str]]:
         """Run commands at the same time; give the exit code and the words of each."""
+        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         with ExitStack() as held:
             running = [
                 held.enter_context(
-                    subprocess.Popen(
-                        [sys.executable, "-c", READY, *command],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        stderr=subprocess.PIPE,
-                        text=True,
-                    )
+                    subprocess.Popen([sys.executable, "-c", READY, *command], text=True, **pipes)
                 )
                 for command in commands
             ]
@@ -420,5 +409,6 @@ class TestTogether:
         """Not even root can make a folder in /proc."""
         file = tmp_path / "team.toml"
         nowhere = {name: "/proc/nowhere" for name in os.environ if name.startswith("XDG_")}
-        add("a", "--config", str(file), HOME="/proc/nowhere", **nowhere).expect(0)
+        words = ("add", "a", "--url", "https://x.example", "--no-login", "--config", str(file))
+        run(*words, HOME="/proc/nowhere", **nowhere).expect(0)
         assert set(servers(file)) == {"a"}

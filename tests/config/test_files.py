@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,10 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.config import read_configuration, review
+from mcpnb.config import read_configuration
 from mcpnb.oauth.models import Header, Secret, ServerConfig
 from mcpnb.session.connect import resolve
+from tests.config.projects import agree, claudes, names, project
 
 Get = Callable[[ServerConfig], Any]
 
@@ -55,30 +55,34 @@ SERVER: list[tuple[str, Get, Any]] = [
     ("allow_missing_pkce = true", lambda c: c.allow_missing_pkce, True),
     ("allow_private_network = true", lambda c: c.allow_private_network, True),
 ]
-NOT_OURS_AT_THE_TOP = {
-    'model = "gpt-5"': "Codex's own",
-    "mcp_optional_startup_grace_ms = 5": "nothing of ours starts before it is used",
-    'mcp_enterprise_managed_auth.idp.issuer = "https://idp"': "enterprise-managed authorization",
-    "features.mcp_oauth_refresh_coordination = false": "here processes always share one refresh",
-    "features.secret_auth_storage = true": "here files are always encrypted",
-    "features.auth_elicitation = true": "an experiment of Codex's",
-}
-NOT_OURS = {
-    'auth = "oauth"': "the only way there is here",
-    'auth = "chatgpt"': "Codex's own account",
-    'auth = "ema_auth"\noauth.authorization_server_issuer = "https://as"': "enterprise-managed",
-    'oauth.token_endpoint_auth_method = "client_secret_post"': "read from the metadata",
-    'startup_readiness = "catalog"': "tools are listed when they are asked for",
-    'default_tools_approval_mode = "prompt"': "approval is of a program that acts by itself",
-    'tools.t.approval_mode = "approve"\ntools.t.output_token_limit = 5': "likewise",
-    "supports_parallel_tool_calls = true": "who calls decides that",
-    'omit_tools_from = ["direct"]': "of Codex's model",
-    "tool_input_schema_max_bytes = 5": "of Codex's model",
-    'environment_id = "e"': "of Codex's machines",
-    'name = "n"': "of older versions",
-    '[mcp_servers.y]\ncommand = "c"\nargs = ["a"]\ncwd = "/"\n[mcp_servers.y.env]\nA = "b"\n'
-    '[[mcp_servers.y.env_vars]]\nname = "V"\nsource = "local"': "a server that is a command",
-}
+NOT_OURS_AT_THE_TOP = """
+model = "gpt-5"
+mcp_optional_startup_grace_ms = 5  # nothing of ours starts before it is used
+mcp_enterprise_managed_auth.idp.issuer = "https://idp"
+features.mcp_oauth_refresh_coordination = false  # here processes always share one refresh
+features.secret_auth_storage = true  # here files are always encrypted
+features.auth_elicitation = true  # an experiment of Codex's
+"""
+NOT_OURS = """
+auth = "oauth"  # the only way there is here
+oauth.authorization_server_issuer = "https://as"  # enterprise-managed authorization
+oauth.token_endpoint_auth_method = "client_secret_post"  # read from the metadata
+startup_readiness = "catalog"  # tools are listed when they are asked for
+default_tools_approval_mode = "prompt"  # approval is of a program that acts by itself
+tools.t.approval_mode = "approve"
+tools.t.output_token_limit = 5
+supports_parallel_tool_calls = true  # who calls decides that
+omit_tools_from = ["direct"]  # of Codex's model, as the next one
+tool_input_schema_max_bytes = 5
+environment_id = "e"  # of Codex's machines
+name = "n"  # of older versions
+[mcp_servers.y]  # a server that is a command
+command = "c"
+args = ["a"]
+cwd = "/"
+env = {A = "b"}
+env_vars = [{name = "V", source = "local"}]
+"""
 
 
 @pytest.fixture
@@ -124,13 +128,8 @@ class TestKeys:
         assert "of-v" not in repr(config)
         assert config.source == str(file)
 
-    @pytest.mark.parametrize("line", NOT_OURS_AT_THE_TOP)
-    def test_one_for_others_at_the_top_is_no_mistake(self, file: Path, line: str) -> None:
-        assert self.read(file, "", line) == self.read(file, "")
-
-    @pytest.mark.parametrize("line", NOT_OURS)
-    def test_one_for_others_of_a_server_is_no_mistake(self, file: Path, line: str) -> None:
-        assert self.read(file, line) == self.read(file, "")
+    def test_those_for_others_are_no_mistake(self, file: Path) -> None:
+        assert self.read(file, NOT_OURS, NOT_OURS_AT_THE_TOP) == self.read(file, "")
 
     def test_a_servers_own_callback_port_comes_before_the_general_address(self, file: Path) -> None:
         top = f'mcp_oauth_callback_port = 5\nmcp_oauth_callback_url = "{HUB}"'
@@ -271,28 +270,25 @@ class TestWhichFileCounts:
         self, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """`CODEX_HOME`, as Codex has it: then the one in the home folder does not count."""
-        codex(world, '[mcp_servers.usual]\nurl = "https://x.example"\n')
-        moved = tmp_path / "codex" / "config.toml"
-        moved.parent.mkdir()
-        moved.write_text('[mcp_servers.moved]\nurl = "https://x.example"\n')
+        codex(world, X)
+        moved = tmp_path / "config.toml"
+        moved.write_text(X.replace(".x]", ".moved]"))
 
-        for folder, name in (("", "usual"), (str(moved.parent), "moved")):
+        for folder, name in (("", "x"), (str(tmp_path), "moved")):
             monkeypatch.setenv("CODEX_HOME", folder)
-            assert list(read_configuration().servers) == [name]
+            assert names() == [name]
         assert read_configuration().server("moved").source == str(moved)
 
     @pytest.mark.threat("relative-codex-home")
     def test_a_relative_codex_home_makes_no_project_trusted(
-        self, world: Path, monkeypatch: pytest.MonkeyPatch
+        self, work: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It would be another folder in each project, whoever wrote that."""
-        theirs = world / "work" / ".codex" / "config.toml"
-        theirs.parent.mkdir()
-        theirs.write_text('[mcp_servers.theirs]\nurl = "https://evil.example"\n')
+        project(work, ".codex/config.toml")
         monkeypatch.setenv("CODEX_HOME", ".codex")
         found = read_configuration()
         assert found.servers == {}
-        assert [entry.name for entry in found.untrusted] == ["theirs"]
+        assert [entry.name for entry in found.untrusted] == ["team"]
 
     @pytest.mark.threat("relative-codex-home")
     def test_a_relative_path_of_the_environment_makes_no_project_trusted_either(
@@ -307,23 +303,16 @@ class TestWhichFileCounts:
 
 
 class TestClaudesFile:
-    @staticmethod
-    def write(world: Path, **servers: dict[str, Any]) -> None:
-        """Write ``.mcp.json``, and agree to it."""
-        file = world / "work" / ".mcp.json"
-        file.write_text(json.dumps({"mcpServers": servers}, indent=1))
-        for each in review():
-            each.agree()
-
-    def test_it_is_used_unchanged(self, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_is_used_unchanged(self, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("API_HOST", "mcp.example")
         monkeypatch.setenv("API_KEY", "s3cret")
         headers = {"Authorization": "Bearer ${API_KEY}", "X-Team": "${TEAM:-blue} ${API_HOST}"}
-        http = {"type": "http", "url": "https://${API_HOST}${API_PATH:-/mcp}", "headers": headers}
+        http = {"url": "https://${API_HOST}${API_PATH:-/mcp}", "headers": headers}
         oauth = {"clientId": "c", "callbackPort": 8080, "scopes": "a b"}
         sse = {"type": "sse", "url": "https://sse.example/sse", "oauth": oauth}
-        stdio = {"command": "npx", "args": ["x"], "env": {"A": "b"}}
-        self.write(world, stdio=stdio, http=http, sse=sse)
+        stdio = {"type": "stdio", "command": "npx", "args": ["x"], "env": {"A": "b"}}
+        claudes(work, http=http, sse=sse, stdio=stdio)
+        agree()
         configuration = read_configuration()
 
         config = configuration.server("http")
@@ -339,12 +328,13 @@ class TestClaudesFile:
         with pytest.raises(errors.ConfigError, match="started as a command"):
             configuration.server("stdio")
 
-    def test_a_variable_that_is_not_set_is_named_to_who_asks(self, world: Path) -> None:
+    def test_a_variable_that_is_not_set_is_named_to_who_asks(self, work: Path) -> None:
         """And to nobody else: the other servers work."""
-        a = {"type": "http", "url": "https://a.example", "headers": {"X": "${NOT_SET_HERE}"}}
-        self.write(world, a=a, b={"type": "http", "url": "https://b.example"})
+        a = {"url": "https://a.example", "headers": {"X": "${NOT_SET_HERE}"}}
+        claudes(work, a=a, b={"url": "https://b.example"})
+        agree()
 
-        assert list(read_configuration().servers) == ["b"]
+        assert names() == ["b"]
         unset = r"json: mcpServers\.a\.headers\.X needs .* NOT_SET_HERE, which is not set"
         with pytest.raises(errors.ConfigError, match=unset):
             mcpnb.connect("a")
@@ -353,14 +343,15 @@ class TestClaudesFile:
     @pytest.mark.parametrize(
         ("entry", "said"),
         [
-            ({"type": "http", "url": 5}, r"json: mcpServers\.a\.url has to be text"),
+            ({"url": 5}, r"json: mcpServers\.a\.url has to be text"),
             (
-                {"type": "http", "headrs": {}, "url": "https://a.example"},
+                {"headrs": {}, "url": "https://a.example"},
                 r"json: unknown key 'headrs' in mcpServers\.a\. Did you mean headers\?",
             ),
         ],
     )
-    def test_its_mistakes_name_the_key(self, world: Path, entry: dict[str, Any], said: str) -> None:
-        self.write(world, a=entry, b={"type": "http", "url": "https://b.example"})
+    def test_its_mistakes_name_the_key(self, work: Path, entry: dict[str, Any], said: str) -> None:
+        claudes(work, a=entry, b={"url": "https://b.example"})
+        agree()
         with pytest.warns(UserWarning, match=said):
             assert "b" in read_configuration().servers

@@ -56,13 +56,16 @@ def only(fake: FakeServer, authorization: str) -> FakeServer:
 
 
 class TestBearerToken:
+    @pytest.fixture
+    def session(self, config: Write, monkeypatch: pytest.MonkeyPatch) -> mcpnb.Session:
+        monkeypatch.setenv("TEAM_TOKEN", "s3cret")
+        return connect("team", config=config('bearer_token_env_var = "TEAM_TOKEN"'))
+
     def test_it_takes_the_place_of_a_sign_in(
-        self, fake: FakeServer, config: Write, monkeypatch: pytest.MonkeyPatch
+        self, fake: FakeServer, session: mcpnb.Session
     ) -> None:
         """Everywhere a token is used, and nobody is asked how to sign in."""
-        monkeypatch.setenv("TEAM_TOKEN", "s3cret")
         only(fake, "Bearer s3cret")
-        session = connect("team", config=config('bearer_token_env_var = "TEAM_TOKEN"'))
 
         assert (session.status, session.signed_in) == ("bearer_token", True)
         assert "TEAM_TOKEN" in repr(session)
@@ -76,15 +79,9 @@ class TestBearerToken:
         assert asyncio.run(_awaited(session)) is session
 
     def test_it_goes_to_the_servers_origin_only(
-        self,
-        fake: FakeServer,
-        fakes: Callable[[], FakeServer],
-        config: Write,
-        monkeypatch: pytest.MonkeyPatch,
+        self, fake: FakeServer, fakes: Callable[[], FakeServer], session: mcpnb.Session
     ) -> None:
-        monkeypatch.setenv("TEAM_TOKEN", "s3cret")
         other = fakes()
-        session = connect("team", config=config('bearer_token_env_var = "TEAM_TOKEN"'))
         fake.always("/away", redirect(f"{other.base}/there"))
 
         with httpx2.Client(auth=session.auth, trust_env=False, follow_redirects=True) as client:
@@ -100,21 +97,16 @@ class TestBearerToken:
         session = connect("team", config=config('bearer_token_env_var = "NOT_SET_HERE"'))
 
         assert session.status == "bearer_token"
-        with pytest.raises(errors.ConfigError, match="NOT_SET_HERE is not set"):
-            session.call("echo", text="x")
-        with pytest.raises(errors.ConfigError, match="NOT_SET_HERE"):
-            session.headers()
-        with pytest.raises(errors.ConfigError, match="NOT_SET_HERE"):
-            session.client()
+        for use in (lambda: session.call("echo"), session.headers, session.client):
+            with pytest.raises(errors.ConfigError, match="NOT_SET_HERE is not set"):
+                use()
         assert fake.requests == []
 
     def test_a_token_that_the_server_refuses_is_no_reason_to_sign_in(
-        self, fake: FakeServer, config: Write, monkeypatch: pytest.MonkeyPatch
+        self, fake: FakeServer, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """There is another remedy, and the error says which."""
-        monkeypatch.setenv("TEAM_TOKEN", "old")
         only(fake, "Bearer new")
-        session = connect("team", config=config('bearer_token_env_var = "TEAM_TOKEN"'))
 
         with pytest.raises(errors.CallError, match="variable TEAM_TOKEN holds: set a new one"):
             session.call("echo", text="x")
@@ -192,27 +184,24 @@ class TestHeaders:
         assert other.requests
         assert all("x-team" not in r.headers for r in other.requests)
 
-    @pytest.mark.parametrize(
-        "written", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"]
-    )
-    def test_a_host_in_any_spelling_gets_them(self, tmp_path: Path, written: str) -> None:
+    @pytest.mark.parametrize("host", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"])
+    def test_a_host_in_any_spelling_gets_them(self, tmp_path: Path, host: str) -> None:
         """HTTP libraries write it as it stands in DNS."""
         file = tmp_path / "config.toml"
         file.write_text(
-            f'[mcp_servers.team]\nurl = "https://{written}/mcp"\nhttp_headers = {{X-Team = "blue"}}'
+            f'[mcp_servers.team]\nurl = "https://{host}/mcp"\nhttp_headers = {{X-Team = "blue"}}'
         )
-        session = connect("team", config=file)
+        (put_on,) = own_headers(connect("team", config=file)._config)  # noqa: SLF001
 
-        for host, sent in (
+        for asked, sent in (
             ("bücher.example", "blue"),
             ("xn--bcher-kva.example", "blue"),
             ("buecher.example", None),
             ("bucher.example", None),
         ):
-            request = httpx2.Request("POST", f"https://{host}/mcp")
-            for put_on in own_headers(session._config):  # noqa: SLF001
-                asyncio.run(_put(put_on, request))
-            assert request.headers.get("x-team") == sent, host
+            request = httpx2.Request("POST", f"https://{asked}/mcp")
+            asyncio.run(_put(put_on, request))
+            assert request.headers.get("x-team") == sent, asked
 
     def test_a_variable_that_is_not_set_leaves_its_header_out_and_is_told(
         self, fake: FakeServer, config: Write
@@ -241,12 +230,18 @@ async def _listed(session: mcpnb.Session) -> list[str]:
         return [tool.name for tool in (await client.list_tools()).tools]
 
 
-async def _called(session: mcpnb.Session, tool: str) -> Any:
+async def _called(session: mcpnb.Session, tool: str) -> None:
+    """Call a denied tool through the SDK: by its client, and by the session below it."""
     async with session.client() as client:
-        return await client.call_tool(tool, {"text": "x"})
+        raw: Any = client.session
+        assert tool not in {listed.name for listed in (await raw.list_tools()).tools}
+        for caller in (client, raw):
+            with pytest.raises(errors.CallError, match="may not be used"):
+                await caller.call_tool(tool, {"text": "x"})
 
 
 class TestTools:
+    @pytest.mark.threat("denied-tool-called")
     @pytest.mark.parametrize(
         ("lines", "names"),
         [
@@ -275,8 +270,7 @@ class TestTools:
             with pytest.raises(errors.CallError, match="may not be used"):
                 asyncio.run(session.acall(tool, text="x"))
             assert fake.requests == []
-            with pytest.raises(errors.CallError, match="may not be used"):
-                asyncio.run(_called(session, tool))
+            asyncio.run(_called(session, tool))
             assert "tools/call" not in {r.json["method"] for r in fake.requests if r.json}
 
 
@@ -307,12 +301,9 @@ class TestTimeouts:
 
 
 class TestSwitches:
-    @pytest.mark.parametrize("lines", ["", "required = true"], ids=["optional", "required"])
-    def test_a_server_that_fails_always_raises(
-        self, fake: FakeServer, config: Write, lines: str
-    ) -> None:
+    def test_a_server_that_fails_always_raises(self, fake: FakeServer, config: Write) -> None:
         """`required = true` changes nothing here: no session goes on without its server."""
-        session = connect("team", config=config(lines))
+        session = connect("team", config=config("required = true"))
         uses: list[Callable[[], object]] = [
             session.tools,
             lambda: session.call("echo", text="x"),
@@ -380,30 +371,23 @@ class TestSwitches:
 
 class TestNames:
     def test_several_accounts_of_one_server_have_names(
-        self, fake: FakeServer, tmp_path: Path
+        self, fake: FakeServer, config: Write
     ) -> None:
         """Each name is a login of its own; the address itself is none of them."""
-        store = MemoryStore()
-        file = tmp_path / "config.toml"
-        file.write_text(
-            "".join(
-                f'[mcp_servers.{name}]\nurl = "{fake.url}"\naccount = "{name}"\n'
-                for name in ("home", "work")
-            )
-        )
-        work, home = (connect(name, store=store, config=file) for name in ("work", "home"))
+        home = f'[mcp_servers.home]\nurl = "{fake.url}"\naccount = "home"\n'
+        given: Any = {"store": MemoryStore(), "config": config('account = "work"', top=home)}
+        work = connect("team", **given)
         sign_in(work)
 
-        assert (work.account, work.signed_in, home.signed_in) == ("work", True, False)
-        plain = connect(fake.url, store=store, config=file)
+        assert (work.account, work.signed_in) == ("work", True)
+        assert not connect("home", **given).signed_in
+        plain = connect(fake.url, **given)
         assert (plain.account, plain.signed_in) == (None, False)
 
     def test_where_an_address_has_one_entry_that_is_meant(
         self, fake: FakeServer, config: Write
     ) -> None:
         """So that what a message says, `mcpnb login URL`, is the login that was missing."""
-        session = connect(fake.url, config=config('account = "work"'))
-        assert session.account == "work"
-        assert (
-            connect(fake.url, account="home", config=config('account = "work"')).account == "home"
-        )
+        file = config('account = "work"')
+        assert connect(fake.url, config=file).account == "work"
+        assert connect(fake.url, account="home", config=file).account == "home"

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,10 +15,9 @@ from mcpnb.config import read_configuration, review
 from tests import figures
 from tests.config.projects import HOSTILE, TEAM, agree, claudes, names, project
 from tests.fakes.mcp import answer_to
-from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
-from tests.terminal import OnTerminal, run
+from tests.terminal import OnTerminal, invoke, run
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links and scripts of POSIX")
 
@@ -30,7 +28,7 @@ class TestWhere:
     def test_files_count_from_here_up_to_the_root_of_the_repository(
         self, work: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nearest first, and nothing above the root."""
+        """Nearest first, and nothing above the root; without one only the folder itself."""
         inner = work / "a" / "b"
         (inner / ".codex").mkdir(parents=True)
         for number, file in enumerate(
@@ -46,17 +44,8 @@ class TestWhere:
 
         assert names() == ["x", "y0", "y1", "y2"]
         assert read_configuration().server("x").url == "https://0.example"
-
-    def test_without_a_repository_only_the_folder_itself_counts(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        inner = tmp_path / "inner"
-        inner.mkdir()
-        (tmp_path / "mcpnb.toml").write_text(TEAM)
-        (inner / "mcpnb.toml").write_text(TEAM.replace("team]", "inner]"))
-        monkeypatch.chdir(inner)
-        agree()
-        assert names() == ["inner"]
+        (work / ".git").rmdir()
+        assert names() == ["x", "y0", "y1"]
 
     @pytest.mark.threat("project-above-home")
     def test_the_home_folder_is_no_project(
@@ -157,12 +146,11 @@ class TestTrusted:
         assert configuration.server("a").callback_url == "http://127.0.0.1:8080/cb"
         assert configuration.server("b").callback_url is None
 
-    @pytest.mark.slow
     @pytest.mark.threat("callback-read-otherwise")
     @pytest.mark.parametrize(
         "url",
         [
-            "http://evil.com\\\\@localhost/cb",
+            "http://evil.com\\@localhost/cb",
             "http://user@localhost/cb",
             "http://[bad",
             "http://localhost:99999/cb",
@@ -174,11 +162,10 @@ class TestTrusted:
         self, own: Path, url: str
     ) -> None:
         with pytest.raises(errors.ConfigError, match="callback_url"):
-            mcpnb.connect("https://mcp.example.com/mcp", callback_url=url.replace("\\\\", "\\"))
-        own.write_text(f'mcp_oauth_callback_url = "{url}"\n{TEAM}')
-        assert "callback_url" in run("login", "team", "--begin").expect(2).err
+            mcpnb.connect("https://mcp.example.com/mcp", callback_url=url)
+        own.write_text(f"mcp_oauth_callback_url = '{url}'\n{TEAM}")
+        assert "callback_url" in invoke("login", "team", "--begin").expect(2).err
 
-    @pytest.mark.slow
     def test_a_teams_files_work_as_they_are(self, work: Path, fake: FakeServer) -> None:
         """Codex's and Claude Code's, from a terminal, with secrets from the environment only."""
         seen: list[tuple[str | None, str | None]] = []
@@ -200,37 +187,15 @@ class TestTrusted:
         given = {"TEAM_TOKEN": "s3cret", "TEAM_URL": fake.url}
 
         for name in ("codex", "claude"):
-            refused = run("call", name, "echo", "text=hi", **given).expect(2)
+            refused = invoke("call", name, "echo", "text=hi", **given).expect(2)
             assert "mcpnb trust" in refused.err
         assert seen == []
-        run("trust", "--yes").expect(0)
+        invoke("trust", "--yes").expect(0)
         for name in ("codex", "claude"):
-            assert run("call", name, "echo", "text=hi", **given).expect(0).out == "hi\n"
+            assert invoke("call", name, "echo", "text=hi", **given).expect(0).out == "hi\n"
             assert set(seen) == {("Bearer s3cret", "blue")}
-            got = run("get", name, "--json", **given).expect(0)
+            got = invoke("get", name, "--json", **given).expect(0)
             assert "s3cret" not in got.out + got.err
-
-    @pytest.mark.threat("denied-tool-called")
-    @pytest.mark.anyio
-    async def test_a_denied_tool_is_out_of_reach_through_the_sdks_own_session_too(
-        self, fake: FakeServer, tmp_path: Path
-    ) -> None:
-        config = tmp_path / "own.toml"
-        config.write_text(f'[mcp_servers.x]\nurl = "{fake.url}"\ndisabled_tools = ["echo"]\n')
-        session = connect("x", config=config)
-        sign_in(session)
-
-        async with session.client() as client:
-            raw: Any = client.session
-            listed = {tool.name for tool in (await raw.list_tools()).tools}
-            with pytest.raises(errors.CallError, match="may not be used"):
-                await raw.call_tool("echo", {"text": "x"})
-
-        assert listed
-        assert "echo" not in listed
-        assert not any(
-            "tools/call" in str(r.json) for r in fake.asked("/mcp") if r.method == "POST"
-        )
 
 
 @posix
@@ -281,15 +246,19 @@ class TestLinks:
 
 
 class TestWithdrawing:
-    @pytest.mark.slow
-    def test_what_was_agreed_to_is_taken_back(self, world: Path) -> None:
+    def test_what_was_agreed_to_is_taken_back(
+        self, world: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """From a folder below, too."""
         work = project(world / "work" / "inner", "mcpnb.toml", ".mcp.json", content=TEAM)
         (work / ".mcp.json").write_text('{"mcpServers": {}}')
         other = project(world / "other", "mcpnb.toml")
         for folder in (work, other):
-            run("trust", str(folder), "--yes").expect(0)
+            invoke("trust", str(folder), "--yes").expect(0)
+        (work / "deep").mkdir()
+        monkeypatch.chdir(work / "deep")
 
-        done = run("trust", "--withdraw", str(work)).expect(0)
+        done = invoke("trust", "--withdraw").expect(0)
 
         assert done.out == ""
         assert sorted(done.err.splitlines()) == [
@@ -298,7 +267,7 @@ class TestWithdrawing:
         ]
         assert len(review(work)) == 2
         assert review(other) == []
-        again = run("trust", "--withdraw", str(work)).expect(0)
+        again = invoke("trust", "--withdraw", str(work)).expect(0)
         assert "nothing to do" in again.err
 
     def test_also_for_files_and_folders_that_are_no_more(self, tmp_path: Path) -> None:
@@ -306,39 +275,30 @@ class TestWithdrawing:
         work = project(tmp_path / "gone", "mcpnb.toml")
         agree(work)
         shutil.rmtree(work)
-        done = run("trust", "--withdraw", str(work)).expect(0)
+        done = invoke("trust", "--withdraw", str(work)).expect(0)
         assert f"Not used any more: {work / 'mcpnb.toml'}" in done.err
         project(tmp_path / "gone", "mcpnb.toml")
         assert len(review(work)) == 1
-
-    def test_a_folder_below_reaches_what_counts_there(
-        self, work: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        inner = project(work / "repository", "mcpnb.toml")
-        agree(inner)
-        (inner / "deep").mkdir()
-        monkeypatch.chdir(inner / "deep")
-        run("trust", "--withdraw").expect(0)
-        assert len(review(inner)) == 1
 
     def test_a_note_that_nobody_can_read_is_in_nobodys_way(self, own: Path) -> None:
         notes = own.parent / "trusted"
         notes.mkdir(parents=True)
         for number, text in enumerate(("", "[]", "{}", '{"path": 5}', "\0")):
             (notes / f"{number}.json").write_text(text)
-        assert "nothing to do" in run("trust", "--withdraw").expect(0).err
+        assert "nothing to do" in invoke("trust", "--withdraw").expect(0).err
 
-    @pytest.mark.slow
     def test_usage_is_checked(self, tmp_path: Path) -> None:
-        assert "Do not combine it with --yes" in run("trust", "--withdraw", "--yes").expect(2).err
-        assert "no folder" in run("trust", str(tmp_path / "nowhere")).expect(2).err
+        assert (
+            "Do not combine it with --yes" in invoke("trust", "--withdraw", "--yes").expect(2).err
+        )
+        assert "no folder" in invoke("trust", str(tmp_path / "nowhere")).expect(2).err
 
 
 class TestTheCommand:
     def test_it_shows_what_would_change_and_wants_a_yes(self, work: Path, mine: Path) -> None:
         """Without a terminal and without --yes nothing is trusted."""
         (work / "mcpnb.toml").write_text(HOSTILE)
-        refused = run("trust").expect(2)
+        refused = invoke("trust").expect(2)
         for text in (
             f"{work / 'mcpnb.toml'}\n",
             "mcp_oauth_callback_url = https://evil.example/callback",
@@ -354,13 +314,12 @@ class TestTheCommand:
         assert "--yes" in refused.err
         assert names() == ["linear"]
 
-    @pytest.mark.slow
     def test_yes_is_for_scripts(self, work: Path, tmp_path: Path) -> None:
         (work / "mcpnb.toml").write_text(TEAM)
-        assert "Trusted" in run("trust", "--yes").expect(0).err
+        assert "Trusted" in invoke("trust", "--yes").expect(0).err
         assert names() == ["team"]
-        assert "already trusted" in run("trust").expect(0).err
-        assert "no configuration" in run("trust", str(tmp_path)).expect(0).err
+        assert "already trusted" in invoke("trust").expect(0).err
+        assert "no configuration" in invoke("trust", str(tmp_path)).expect(0).err
 
     @pytest.mark.slow
     def test_on_a_terminal_it_asks(self, work: Path) -> None:
@@ -374,9 +333,8 @@ class TestTheCommand:
 
     def test_a_file_that_cannot_be_understood_is_not_trusted(self, work: Path) -> None:
         (work / "mcpnb.toml").write_text("[broken")
-        assert "not valid TOML" in run("trust", "--yes").expect(1).out
+        assert "not valid TOML" in invoke("trust", "--yes").expect(1).out
 
-    @pytest.mark.slow
     @pytest.mark.threat("project-paints-the-terminal")
     def test_no_escape_sequence_of_a_file_reaches_the_terminal(self, work: Path, own: Path) -> None:
         (work / "mcpnb.toml").write_text(
@@ -386,11 +344,11 @@ class TestTheCommand:
             '[mcp_servers.x]\nurl = "https://mcp.example.com/mcp"\n'
             'bearer_token_env_var = "A\\u001b[2J"\n'
         )
-        tools = run("tools", "x")
+        tools = invoke("tools", "x")
         assert tools.code != 0
         for text in (
-            *(run("trust").expect(2).out, tools.err + tools.out),
-            *(repr(mcpnb.servers(probe=False)), run("list").expect(0).out),
+            *(invoke("trust").expect(2).out, tools.err + tools.out),
+            *(repr(mcpnb.servers(probe=False)), invoke("list").expect(0).out),
         ):
             assert all(c.isprintable() or c == "\n" for c in text)
 
