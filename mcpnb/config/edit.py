@@ -190,14 +190,15 @@ def _is_comment(line: str) -> bool:
 
 def _header(line: str) -> list[str]:
     """Return the path of the table that a line begins; empty if it begins none."""
+    if not line.lstrip().startswith("["):
+        return []
+    try:
+        table: Any = tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return []
     path: list[str] = []
-    if line.lstrip().startswith("["):
-        try:
-            table: Any = tomllib.loads(line)
-        except tomllib.TOMLDecodeError:
-            return []
-        while table:
-            table = table[0] if isinstance(table, list) else table
-            ((key, table),) = table.items() if table else (("", None),)
-            path.append(key)
+    while table:
+        ((key, table),) = table.items()
+        table = table[0] if isinstance(table, list) else table
+        path.append(key)
     return path

@@ -38,6 +38,11 @@ class File:
         return self.path.suffix == ".json"
 
     @property
+    def top(self) -> str:
+        """The key that its servers are under."""
+        return "mcpServers" if self.is_json else "mcp_servers"
+
+    @property
     def is_needed(self) -> bool:
         """Whether nothing works if it is wrong: what it limits would be without limits."""
         return self.kind in ("asked for", "own")

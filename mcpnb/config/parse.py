@@ -11,7 +11,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from mcpnb.config import claude
@@ -24,16 +24,14 @@ from mcpnb.text import sanitize
 # The known keys, and what fits each
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """A type of value."""
 
     name: str
     fits: Callable[[Any], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(NamedTuple):
     """The known keys of one table."""
 
     used: Mapping[str, Kind]
@@ -69,6 +67,10 @@ def _each(kind: Kind, names: str) -> dict[str, Kind]:
     return dict.fromkeys(names.split(), kind)
 
 
+def _names(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
 _LAST_PORT = 65_535
 _TEXT = Kind("text", lambda v: isinstance(v, str) and bool(v))
 # TOML's integers have no limit here. Waiting uses floats, which cannot hold such a time.
@@ -90,7 +92,7 @@ TOP = Keys(
         "mcp_oauth_callback_port": _PORT,
         "mcp_oauth_callback_url": _TEXT,
     },
-    frozenset(["mcp_servers", "mcp_optional_startup_grace_ms", "mcp_enterprise_managed_auth"]),
+    _names("mcp_servers mcp_optional_startup_grace_ms mcp_enterprise_managed_auth"),
 )
 # Codex's keys, and four of ours: client_metadata_url, account and the two that begin with "allow".
 # With `required = true` Codex does not start without the server. A session here raises whenever its
@@ -106,12 +108,10 @@ _SERVER = Keys(
         "http_headers_helper": _COMMAND,
         "oauth": _TABLE,
     },
-    frozenset(
-        [
-            *("command", "args", "env", "env_vars", "cwd", "environment_id", "name", "auth"),
-            *("startup_readiness", "default_tools_approval_mode", "tools"),
-            *("supports_parallel_tool_calls", "omit_tools_from", "tool_input_schema_max_bytes"),
-        ]
+    _names(
+        "command args env env_vars cwd environment_id name auth startup_readiness tools "
+        "default_tools_approval_mode supports_parallel_tool_calls omit_tools_from "
+        "tool_input_schema_max_bytes"
     ),
 )
 _OAUTH = Keys(
@@ -119,15 +119,15 @@ _OAUTH = Keys(
         **_each(_TEXT, "client_id client_secret client_secret_env_var issuer callback_url"),
         "callback_port": _PORT,
     },
-    frozenset(["token_endpoint_auth_method", "authorization_server_issuer"]),
+    _names("token_endpoint_auth_method authorization_server_issuer"),
 )
 _CLAUDE = Keys(
     {**_each(_TEXT, "type url"), "headers": _PAIRS, "headersHelper": _COMMAND, "oauth": _TABLE},
-    frozenset(["command", "args", "env", "cwd", "timeout", "alwaysLoad", "disabled"]),
+    _names("command args env cwd timeout alwaysLoad disabled"),
 )
 _CLAUDE_OAUTH = Keys(
     {"clientId": _TEXT, "callbackPort": _PORT, "scopes": _SCOPES},
-    frozenset(["authServerMetadataUrl", "xaa"]),
+    _names("authServerMetadataUrl xaa"),
 )
 _CLAUDE_TYPES = ("http", "sse", "streamable-http", "streamable_http", "streamableHttp")
 _FIELDS = {
@@ -141,9 +141,9 @@ _FIELDS = {
     "callbackPort": "callback_port",
 }
 """The fields of `ServerConfig` that have another name than their key."""
-_OTHERWISE = (
-    *("type", "oauth", "client_secret", "client_secret_env_var", "startup_timeout_ms"),
-    *("http_headers", "env_http_headers", "headers"),
+_OTHERWISE = _names(
+    "type oauth client_secret client_secret_env_var startup_timeout_ms "
+    "http_headers env_http_headers headers"
 )
 """Keys that no field of `ServerConfig` takes as they are."""
 # Codex refuses it, too: a secret in clear, in a file that is often shared.
@@ -178,23 +178,17 @@ def document_of(file: File, content: bytes) -> dict[str, Any]:
         text = content.decode("utf-8-sig")
         # threat: project-bomb
         deep = not file.is_json and _TOO_DEEP.search(text) is not None
-        document = {} if deep else json.loads(text) if file.is_json else tomllib.loads(text)
+        if deep:
+            # The parser's time grows with the square of a key's parts (measured: 24 s for 78 KiB).
+            raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
+        document = json.loads(text) if file.is_json else tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{file.path} is nested too deeply.") from None
     except ValueError as error:  # of both parsers, and of the encoding
         raise ConfigError(f"{file.path} is not valid {kind}: {sanitize(error)}.") from None
-    if deep:
-        # The parser's time grows with the square of a key's parts (measured: 24 s for 78 KiB).
-        raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
     if not isinstance(document, dict):
         raise ConfigError(f"{file.path} has to be a JSON object.")
     return document
-
-
-def tables_of(file: File, document: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return the key that the servers of a file are under, and its value."""
-    top = "mcpServers" if file.is_json else "mcp_servers"
-    return top, document.get(top, {})
 
 
 def is_ours(file: File, table: Mapping[str, Any]) -> bool:
@@ -234,12 +228,7 @@ class _UnsetVariable(ConfigError):
 
 
 def parse(file: File, content: bytes, *, trusted: bool) -> Parsed:
-    """Read the content of one file.
-
-    Args:
-        file: Where the content is from.
-        content: Its bytes.
-        trusted: Without it there are no warnings, and no variable is read.
+    """Read the content of one file; if it is not trusted, without warnings and variables.
 
     Raises:
         ConfigError: The file as a whole cannot be read, or an entry of a file that was asked for.
@@ -256,7 +245,8 @@ class _Reading:
         self.found = Parsed()
 
     def read(self, document: Mapping[str, Any]) -> None:
-        top, tables = tables_of(self._file, document)
+        top = self._file.top
+        tables = document.get(top, {})
         if not isinstance(tables, dict):
             raise self._error("has to be a table.", top)
         if not self._file.is_json:

@@ -30,7 +30,7 @@ from mcpnb.config.files import (
     read_bytes,
     write_whole,
 )
-from mcpnb.config.parse import TOP, document_of, is_ours, tables_of
+from mcpnb.config.parse import TOP, document_of, is_ours
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.oauth.urls import origin_of
@@ -46,14 +46,16 @@ _OWN_LINE = ("url", "type", "env_http_headers", "bearer_token_env_var")
 
 
 def counts(file: File, content: bytes) -> bool:
-    """Return whether the entries of a file count: a project's only once the person agreed."""
+    """Return whether the entries of a file count.
+
+    A project's only if the person agreed to exactly this content at exactly this place.
+    """
     # threat: project-untrusted, project-shadows-a-name, audience-theft
     # threat: project-runs-a-helper, repository-root-planted
-    return file.kind != "project" or is_trusted(file.path, content)
+    return file.kind != "project" or _is_agreed_to(file.path, content)
 
 
-def is_trusted(path: Path, content: bytes) -> bool:
-    """Return whether the person agreed to exactly this content at exactly this place."""
+def _is_agreed_to(path: Path, content: bytes) -> bool:
     place = _place(path)
     note = _note(place)
     try:
@@ -140,18 +142,12 @@ class Review:
 
 
 def reviewed(file: File, content: bytes, known: Mapping[str, ServerConfig]) -> Review:
-    """Return what a file would change.
-
-    Args:
-        file: Where the content is from.
-        content: Its bytes.
-        known: The servers that count now: the file may take their place.
-    """
+    """Return what a file would change. It may take the place of the servers known until now."""
     try:
         document = document_of(file, content)
     except ConfigError as error:
         return Review(file.path, content, (), str(error))
-    _, tables = tables_of(file, document)
+    tables = document.get(file.top)
     lines = []
     # Its folder has no links in it, so a link is the file itself, or its .codex folder.
     if (real := file.path.resolve()) != file.path:

@@ -54,10 +54,11 @@ class SystemKeyring:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: _Question[Any] | None = None
+        self._turn = threading.Lock()
+        self._looking = threading.Lock()
         self._looks: dict[Callable[[], object], _Question[Any]] = {}
-        self._refused_at: float | None = None
+        self._refused: _Question[Any] | None = None
+        """The last question, if it was not answered by unlocking."""
 
     @property
     def name(self) -> str | None:
@@ -66,7 +67,7 @@ class SystemKeyring:
         Raises:
             StoreLocked: It does not answer.
         """
-        self._expect_an_answer(self._open)
+        self._expect_no_silence()
         return self._looked(_name).answer()
 
     @property
@@ -104,34 +105,23 @@ class SystemKeyring:
         return decoded(stored)
 
     def _asked(self, ask: Callable[[], T]) -> T:
-        with self._lock:
-            earlier, refused_at = self._open, self._refused_at
-        if earlier is not None:
-            with contextlib.suppress(StoreError):
-                earlier.answer()
-            self._expect_an_answer(earlier)
-        elif (
-            refused_at is not None
-            and time.monotonic() < refused_at + _NO_MORE_PROMPTS
-            and self._seen() is True
-        ):
-            raise _locked()
-        question = _Question(ask)
-        with self._lock:
-            self._open = question
-        try:
-            return question.answer()
-        except StoreLocked:
-            with self._lock:
-                self._refused_at = time.monotonic()
-            raise
-        finally:
-            with self._lock:
-                if self._open is question and not question.overdue:
-                    self._open = None
+        with self._turn:
+            self._expect_no_silence()
+            if self._refused is not None and self._refused.is_recent and self.is_locked:
+                raise _locked()
+            question = _Question(ask)
+            try:
+                answer = question.answer()
+            except StoreLocked:
+                self._refused = question
+                raise
+            self._refused = None
+            return answer
 
-    def _expect_an_answer(self, earlier: _Question[Any] | None) -> None:
-        if earlier is not None and earlier.overdue and self._seen() is not False:
+    def _expect_no_silence(self) -> None:
+        """Raise if a question is unanswered, and the keyring is not seen to be open since."""
+        asked = self._refused
+        if asked is not None and not asked.is_done and self._seen() is not False:
             raise _silent()
 
     def _seen(self) -> bool | None:
@@ -143,9 +133,9 @@ class SystemKeyring:
 
     def _looked(self, look: Callable[[], T]) -> _Question[T]:
         """Start a look that opens no prompt, or join one that is under way."""
-        with self._lock:
+        with self._looking:
             known = self._looks.get(look)
-            if known is None or known.done:
+            if known is None or known.is_done:
                 known = self._looks[look] = _Question(look)
             return known
 
@@ -165,12 +155,12 @@ class _Question(Generic[T]):
             self._future.set_exception(error)
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         return self._future.done()
 
     @property
-    def overdue(self) -> bool:
-        return not self.done and time.monotonic() >= self._asked_at + _PATIENCE
+    def is_recent(self) -> bool:
+        return time.monotonic() < self._asked_at + _NO_MORE_PROMPTS
 
     def answer(self, patience: float = _PATIENCE) -> T:
         """Return the answer, which may take so many seconds from when it was asked.
@@ -226,20 +216,20 @@ def _silent() -> StoreLocked:
 
 
 def _explained(error: Exception) -> StoreError:
-    from keyring.errors import InitError, KeyringLocked, NoKeyringError
+    from keyring.errors import KeyringLocked, NoKeyringError
 
     if isinstance(error, KeyringLocked):
         return _locked()
     if isinstance(error, NoKeyringError):
         return no_keyring()
-    words = sanitize(error, 120)
-    if isinstance(error, InitError):
-        return StoreError(f"The system keyring cannot be used: {words}")
-    return StoreError(f"The system keyring failed ({type(error).__name__}: {words}).")
+    return StoreError(
+        f"The system keyring failed ({type(error).__name__}: {sanitize(error, 120)})."
+    )
 
 
 def _usable() -> KeyringBackend:
-    if (backend := _backend()) is None:
+    backend = _backend()
+    if backend is None:
         raise no_keyring()
     return backend
 

@@ -21,10 +21,9 @@ class MemoryStore(ProcessBound):
     """A store in this process only: nothing is written anywhere."""
 
     def __init__(self) -> None:
-        self._records: dict[RecordName, Record] = {}
+        self._records: dict[RecordName, tuple[int, Record]] = {}  # with the process that wrote it
         self._tombstones: dict[RecordName, float] = {}
         self._versions: dict[RecordName, int] = defaultdict(int)
-        self._writers: dict[RecordName, int] = {}
         # By process: in a forked child, the thread that would release a held lock does not exist.
         self._locks: dict[tuple[int, RecordName], threading.Lock] = defaultdict(threading.Lock)
         self._guard = ForkSafeLock()
@@ -39,12 +38,12 @@ class MemoryStore(ProcessBound):
 
     def read(self, key: RecordName) -> Record | None:
         with self._guard:
-            return copy.deepcopy(self._records.get(key))
+            _, record = self._records.get(key, (0, None))
+            return copy.deepcopy(record)
 
     def write(self, key: RecordName, record: Record) -> None:
         with self._guard:
-            self._records[key] = copy.deepcopy(record)
-            self._writers[key] = os.getpid()
+            self._records[key] = os.getpid(), copy.deepcopy(record)
             self._tombstones.pop(key, None)
             self._versions[key] += 1
 
@@ -76,7 +75,7 @@ class MemoryStore(ProcessBound):
     def lock(self, key: RecordName, timeout: float) -> Iterator[None]:
         with self._guard:
             lock = self._locks[os.getpid(), key]
-            inherited = key in self._records and self._writers[key] != os.getpid()
+            inherited = key in self._records and self._records[key][0] != os.getpid()
         # threat: session-forked
         if inherited:
             raise StoreError(
