@@ -56,8 +56,7 @@ def counts(file: File, content: bytes) -> bool:
 
 
 def _is_agreed_to(path: Path, content: bytes) -> bool:
-    place = _place(path)
-    note = _note(place)
+    note = _note(path)
     try:
         # Another user's agreement is not this person's.
         if os.name == "posix" and note.stat().st_uid != os.geteuid():
@@ -66,7 +65,7 @@ def _is_agreed_to(path: Path, content: bytes) -> bool:
     except (OSError, ValueError):
         return False
     # threat: project-changed-after-trust
-    return bool(found == _agreement(place, content))
+    return bool(found == _agreement(path, content))
 
 
 def withdraw(folder: Path | None = None) -> list[Path]:
@@ -97,18 +96,13 @@ def withdraw(folder: Path | None = None) -> list[Path]:
     return withdrawn
 
 
-def _agreement(place: Path, content: bytes) -> dict[str, str]:
-    return {"path": str(place), "sha256": hashlib.sha256(content).hexdigest()}
+def _agreement(path: Path, content: bytes) -> dict[str, str]:
+    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _place(path: Path) -> Path:
-    folder = folder_of(path)
+def _note(path: Path) -> Path:
     # threat: project-trusted-elsewhere, trust-by-symlink
-    return folder.resolve() / path.relative_to(folder)
-
-
-def _note(place: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(place)).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
     return _notes() / f"{name}.json"
 
 
@@ -135,10 +129,9 @@ class Review:
         """
         if self.problem:
             raise ConfigError(self.problem)
-        place = _place(self.path)
         # threat: project-swapped-during-review
-        agreement = _agreement(place, self.content)
-        write_whole(_note(place), json.dumps(agreement, indent=2) + "\n")
+        agreement = _agreement(self.path, self.content)
+        write_whole(_note(self.path), json.dumps(agreement, indent=2) + "\n")
 
 
 def reviewed(file: File, content: bytes, known: Mapping[str, ServerConfig]) -> Review:

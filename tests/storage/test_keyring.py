@@ -148,6 +148,7 @@ def test_a_folder_has_one_key_by_whatever_path_it_is_called(
     kernels: Kernels, secret_service: SecretService, world: Path, path: str
 ) -> None:
     """The working folder differs between a notebook and a terminal."""
+    (world / "mcpnb").mkdir(mode=0o700, exist_ok=True)
     (world / "work" / "link").symlink_to(world / "mcpnb")
     kernels(MCPNB_HOME=path.format(home=world / "home"))("sign_in(session)")
 
