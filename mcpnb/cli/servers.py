@@ -221,7 +221,7 @@ def remove(name: str, signs_out: bool, config: str | None) -> int:
         return sign_out(app.session_for(known.url, known.account, config))
     if known is not None and left is None:
         words = [known.url, *(["--account", known.account] if known.account else [])]
-        app.say(f"A login stays. To sign out: mcpnb logout {shlex.join(words)}")
+        app.say(f"This does not sign you out. To sign out: mcpnb logout {shlex.join(words)}")
     return app.DONE
 
 

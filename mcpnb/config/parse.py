@@ -178,14 +178,14 @@ def document_of(file: File, content: bytes) -> dict[str, Any]:
         text = content.decode("utf-8-sig")
         # threat: project-bomb
         deep = not file.is_json and _TOO_DEEP.search(text) is not None
-        if deep:
-            # The parser's time grows with the square of a key's parts (measured: 24 s for 78 KiB).
-            raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
-        document = json.loads(text) if file.is_json else tomllib.loads(text)
+        document = {} if deep else json.loads(text) if file.is_json else tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{file.path} is nested too deeply.") from None
     except ValueError as error:  # of both parsers, and of the encoding
         raise ConfigError(f"{file.path} is not valid {kind}: {sanitize(error)}.") from None
+    if deep:
+        # The parser's time grows with the square of a key's parts (measured: 24 s for 78 KiB).
+        raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
     if not isinstance(document, dict):
         raise ConfigError(f"{file.path} has to be a JSON object.")
     return document

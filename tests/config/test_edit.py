@@ -290,7 +290,6 @@ class TestSigningIn:
     def test_no_login_asks_the_server_nothing(self, fake: FakeServer) -> None:
         add("a", url=fake.url).expect(0)
         assert fake.requests == []
-        assert "logout" not in invoke("remove", "a").expect(0).err
 
     def test_where_something_else_answers_the_address_is_to_be_corrected(
         self, fake: FakeServer, own: Path
