@@ -73,6 +73,12 @@ class TestTokenAnswers:
     ) -> None:
         assert read(expires_in=said).lifetime == seconds
 
+    @pytest.mark.threat("answer-without-a-token")
+    @pytest.mark.parametrize("document", [None, [], "access", 5, True])
+    def test_what_is_no_object_is_a_clear_error(self, document: Any) -> None:
+        with pytest.raises(errors.GrantError, match="not a JSON object"):
+            client.read_tokens(document, now=NOW, asked=())
+
     @pytest.mark.parametrize("scope", [None, "", "  ", ["a"], 5])
     def test_scopes_that_are_not_said_are_those_asked_for(self, scope: Any) -> None:
         """RFC 6749 section 5.1; after a refresh, those that were granted."""
