@@ -24,7 +24,7 @@ from mcpnb.stores import FileStore
 from tests import figures
 from tests.fakes import mcp as answers
 from tests.fakes.broken import everything
-from tests.fakes.front_end import FrontEnd
+from tests.fakes.front_end import Show
 from tests.fakes.mcp import answer_method
 from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.server import FakeServer
@@ -39,7 +39,6 @@ HOSTILE = f"a{ESCAPES}{DIRECTION}{UNSEEN}{LINES}{MARKUP}z"
 HUGE = "x" * 2_000_000
 LONGEST = 20_000
 
-Show = Callable[..., FrontEnd]
 Place = Callable[[FakeServer, str], list[str]]
 
 
@@ -296,11 +295,6 @@ def _texts(value: Any) -> list[str]:
 
 
 # What a server answers to calls
-
-
-@pytest.fixture
-def session(fake: FakeServer) -> mcpnb.Session:
-    return _signed_in(fake)
 
 
 def announce(monkeypatch: pytest.MonkeyPatch, schema: dict[str, Any]) -> None:

@@ -17,14 +17,6 @@ from tests.terminal import invoke
 
 
 @pytest.fixture
-def own(world: Path) -> Path:
-    """The person's own file."""
-    file = world / "xdg" / "config" / "mcpnb" / "config.toml"
-    file.parent.mkdir(parents=True)
-    return file
-
-
-@pytest.fixture
 def closed() -> Iterator[str]:
     """The address of a port that is taken, and where nobody listens."""
     with socket.socket() as taken:

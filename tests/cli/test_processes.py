@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mcpnb.demo.servers import DemoServers
 from mcpnb.stores import FileStore
-from tests.fakes.people import connect, sign_in
+from tests.fakes.people import connect, posix, sign_in
 from tests.fakes.server import FakeServer
 from tests.terminal import MCPNB, run
 
 pytestmark = pytest.mark.slow
-posix = pytest.mark.skipif(sys.platform == "win32", reason="folders of POSIX")
 
 
 def bare(*arguments: str, code: int, **environment: str) -> subprocess.CompletedProcess[str]:

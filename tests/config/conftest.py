@@ -14,14 +14,6 @@ def work(world: Path) -> Path:
 
 
 @pytest.fixture
-def own(world: Path) -> Path:
-    """Where the person's own file is, in a folder that exists."""
-    folder = world / "xdg" / "config" / "mcpnb"
-    folder.mkdir(parents=True)
-    return folder / "config.toml"
-
-
-@pytest.fixture
 def mine(own: Path) -> Path:
     """The person's own file, with a server that a project may want to be."""
     own.write_text(

@@ -19,11 +19,10 @@ from mcpnb.config import add_server, edit, remove_server
 from mcpnb.config.edit import changing
 from mcpnb.demo.browser import approve
 from mcpnb.demo.servers import DemoServers
+from tests.fakes.people import posix
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 from tests.terminal import Ended, Running, invoke, run
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
 
 FILE = """\
 # My settings, by hand.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,10 @@ from mcpnb.config import read_configuration, review
 from tests import figures
 from tests.config.projects import HOSTILE, TEAM, agree, claudes, names, project
 from tests.fakes.mcp import answer_to
+from tests.fakes.people import posix
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 from tests.terminal import OnTerminal, invoke, run
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="links and scripts of POSIX")
 
 HELPED = f'{TEAM}http_headers_helper = "./give"\n'
 

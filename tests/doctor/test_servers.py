@@ -15,11 +15,6 @@ from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply
 
 
-def open_to_all(fake: FakeServer) -> None:
-    fake.always("/mcp", Reply(200, {"jsonrpc": "2.0", "id": 1, "result": {}}))
-    fake.resource_metadata = fake.metadata = None
-
-
 class TestHealthy:
     def test_a_healthy_server_has_no_problem_and_each_document_is_requested_once(
         self, fake: FakeServer
@@ -43,7 +38,7 @@ class TestHealthy:
         assert_only_looked_at(fake, before)
 
     @pytest.mark.parametrize(
-        "opens", [open_to_all, lambda fake: setattr(fake, "open_until_called", True)]
+        "opens", [FakeServer.need_no_sign_in, lambda fake: setattr(fake, "open_until_called", True)]
     )
     def test_nor_has_one_that_answers_without_a_token(
         self, fake: FakeServer, opens: Callable[[FakeServer], None]

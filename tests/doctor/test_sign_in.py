@@ -12,7 +12,6 @@ import pytest
 import mcpnb
 from mcpnb.doctor import Report
 from mcpnb.stores import MemoryStore
-from tests.doctor.test_servers import open_to_all
 from tests.fakes.broken import by_doing, by_pasting, everything, watched, wrong
 from tests.fakes.people import answer_of, connect, until
 from tests.fakes.server import FakeServer
@@ -318,7 +317,7 @@ def test_a_refused_request_is_told_from_a_person_that_does_nothing(
 
 class TestNotTried:
     def test_where_none_is_needed(self, fake: FakeServer) -> None:
-        open_to_all(fake)
+        fake.need_no_sign_in()
 
         report = watched(fake)
 

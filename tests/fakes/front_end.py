@@ -50,6 +50,10 @@ def open_panel(session: mcpnb.Session, callback: str | None = LAB, **given: Any)
     return front
 
 
+Show = Callable[..., "FrontEnd"]
+"""Shows a session in a panel, as `open_panel` does, until the test ends."""
+
+
 class FrontEnd:
     """Takes the place of what carries messages: one panel, and as many views as say something."""
 

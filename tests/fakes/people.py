@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from mcpnb.login import SignInRequest
 from mcpnb.stores import MemoryStore
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="modes, scripts, signals of POSIX")
 
 
 def connect(server: str, **given: Any) -> mcpnb.Session:

@@ -12,7 +12,7 @@ import pytest
 import mcpnb
 from mcpnb.stores import FileStore
 from tests.fakes.kernels import Kernel
-from tests.fakes.people import connect, free_port
+from tests.fakes.people import connect, free_port, sign_in
 from tests.fakes.server import FakeServer
 
 if TYPE_CHECKING:
@@ -49,6 +49,22 @@ def kernel(fake: FakeServer, folder: Path) -> Kernel:
 def fake(fakes: Callable[[], FakeServer]) -> FakeServer:
     """Start one fake server."""
     return fakes()
+
+
+@pytest.fixture
+def session(fake: FakeServer) -> mcpnb.Session:
+    """Sign in at the fake, with the login in memory."""
+    made = connect(fake.url)
+    sign_in(made)
+    return made
+
+
+@pytest.fixture
+def own(world: Path) -> Path:
+    """Name the person's own configuration; its folder is there."""
+    file = world / "xdg" / "config" / "mcpnb" / "config.toml"
+    file.parent.mkdir(parents=True)
+    return file
 
 
 @pytest.fixture

@@ -130,6 +130,11 @@ class FakeServer(Wire):
         assert self.resource_metadata is not None
         self.resource_metadata = _changed(self.resource_metadata, changes)
 
+    def need_no_sign_in(self) -> None:
+        """Answer everybody, and say nothing of OAuth."""
+        self.always("/mcp", Reply(200, {"jsonrpc": "2.0", "id": 1, "result": {}}))
+        self.resource_metadata = self.metadata = None
+
     def expire(self) -> None:
         """Stop accepting every access token issued so far, ahead of its time."""
         with self._lock:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import tomlkit
@@ -13,6 +14,7 @@ import tomlkit
 from mcpnb.config import review
 from tests.fakes.server import PRM, FakeServer
 from tests.fakes.wire import Reply, Request
+from tests.terminal import Ended, invoke
 
 
 def into_the_environment(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
@@ -39,6 +41,12 @@ def into_the_project(world: Path, name: str, url: str) -> Path:
     for each in review():
         each.agree()
     return file
+
+
+def command(*words: str) -> Ended:
+    """Run a command that knows of no secret beforehand, as in a process of its own."""
+    with mock.patch("mcpnb.text._secrets", ()):
+        return invoke(*words)
 
 
 def parrot(request: Request, error: str = "invalid_request") -> Reply:

@@ -18,11 +18,13 @@ from mcpnb.oauth.urls import host_span
 from mcpnb.session.connect import resolve, sign_out_everywhere
 from mcpnb.stores import FileStore, MemoryStore
 from mcpnb.text import redact, sanitize
+from tests.fakes.notebooks import Notebook
 from tests.fakes.people import connect, sign_in
+from tests.fakes.secrets import Secrets
 from tests.fakes.server import PRM, FakeServer
 from tests.fakes.wire import Reply
-from tests.leaks.planted import into_the_environment, into_the_project
-from tests.terminal import run
+from tests.leaks.planted import command, into_the_environment, into_the_project
+from tests.leaks.tracebacks import Overheard
 
 SECRET = "pLanted-k3y-0f-the-address"
 Write = Callable[[str], Path]
@@ -79,8 +81,8 @@ class TestShown:
             login.cancel()
 
     @pytest.mark.slow
-    def test_no_error_has_it(self, keyed: FakeServer) -> None:
-        """Nor what was raised on the way to it, whatever it is."""
+    def test_no_error_has_it_and_no_log(self, keyed: FakeServer) -> None:
+        """Libraries write every request's address, at INFO already, and tracebacks with it."""
         session = connect("team")
         faults: list[tuple[Reply | None, type[Exception]]] = [
             (None, errors.LoginRequired),
@@ -88,20 +90,32 @@ class TestShown:
             (Reply(500, f"no such key: {SECRET}"), errors.McpnbError),
             (Reply(404, {"error": SECRET}), errors.McpnbError),
         ]
-        for reply, kind in faults:
-            if reply is not None:
-                keyed.always(f"/{SECRET}/mcp", reply)
-            uses: list[Callable[[], object]] = [
-                session.tools,
-                lambda: asyncio.run(_listed(session)),
-            ]
-            for use in uses:
-                with pytest.raises(kind) as caught:
-                    use()
-                assert SECRET not in str(caught.value) + repr(caught.value)
-        with pytest.raises(errors.McpnbError) as caught:
-            mcpnb.discover("team")
+        uses: list[Callable[[], object]] = [session.tools, lambda: asyncio.run(_listed(session))]
+        with Overheard() as overheard:
+            for reply, kind in faults:
+                if reply is not None:
+                    keyed.always(f"/{SECRET}/mcp", reply)
+                for use in uses:
+                    with pytest.raises(kind) as caught:
+                        use()
+                    assert SECRET not in f"{caught.value} {caught.value!r}"
+            with pytest.raises(errors.McpnbError) as caught:
+                mcpnb.discover("team")
         assert SECRET not in str(caught.value)
+        assert "${TEAM_KEY}" in overheard.places()["the logs"]
+        Secrets(key=SECRET).absent_from(overheard.places())
+
+    @pytest.mark.usefixtures("keyed")
+    @pytest.mark.parametrize("watched", [True, False], ids=["notebook", "headless"])
+    def test_what_a_notebook_is_told_to_do_names_the_variable(
+        self, monkeypatch: pytest.MonkeyPatch, *, watched: bool
+    ) -> None:
+        Notebook(monkeypatch, allows_input=watched)
+        session = mcpnb.connect("team", store="memory")
+        for call in (session.tools, lambda: asyncio.run(session.acall("echo", text="x"))):
+            with pytest.raises(errors.LoginRequired, match=r"\$\{TEAM_KEY\}") as caught:
+                call()
+            assert SECRET not in f"{caught.value} {caught.value!r}"
 
     @pytest.mark.slow
     def test_list_and_get_show_the_variable(self, keyed: FakeServer) -> None:
@@ -110,11 +124,11 @@ class TestShown:
         assert row["url"] == row["transport"]["url"] == template(keyed)
         assert row["auth_status"] == "oauth_available"
         assert SECRET not in json.dumps(row) + repr(mcpnb.servers())
-        for command in (["list"], ["get", "team"], ["discover", "team"], ["doctor", "team"]):
+        for words in (["list"], ["get", "team"], ["discover", "team"], ["doctor", "team"]):
             for form in ([], ["--json"]):
-                done = run(*command, *form)
-                assert SECRET not in done.out + done.err, command
-                assert "TEAM_KEY" in done.out, command
+                done = command(*words, *form)
+                assert SECRET not in done.out + done.err, words
+                assert "TEAM_KEY" in done.out, words
 
     def test_the_host_is_shown(self, monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
         """A person has to see who is talked to; DNS and TLS tell it everybody anyway."""
@@ -151,7 +165,7 @@ class TestShown:
     ) -> None:
         monkeypatch.setenv("USER_PART", f"me:{SECRET}")
         write("https://${USER_PART}@mcp.example.com/mcp")
-        done = run("list", "--json")
+        done = command("list", "--json")
 
         assert SECRET not in done.out + done.err
         assert json.loads(done.out)[0]["url"] == "https://${USER_PART}@mcp.example.com/mcp"
@@ -295,7 +309,7 @@ class TestStored:
         assert not any(SECRET.encode() in content for content in files)
         (key,) = store.keys("login")
         assert key.name.startswith(f"{template(keyed)}#")
-        (row,) = json.loads(run("list", "--json").expect(0).out)
+        (row,) = json.loads(command("list", "--json").expect(0).out)
         assert (row["name"], row["auth_status"]) == ("team", "authenticated")
 
     def test_another_value_is_another_login(
@@ -334,7 +348,7 @@ class TestStored:
         sign_in(connect("team", store=FileStore(world / "mcpnb")))
         (world / "work" / ".mcp.json").unlink()
         monkeypatch.delenv("TEAM_KEY")
-        (row,) = json.loads(run("list", "--json").expect(0).out)
+        (row,) = json.loads(command("list", "--json").expect(0).out)
 
         assert row["auth_status"] == "authenticated"
         assert row["url"].startswith(f"{template(keyed)}#")

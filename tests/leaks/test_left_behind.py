@@ -17,13 +17,12 @@ from mcpnb import errors
 from mcpnb.login.pending import PendingLogins
 from mcpnb.stores import FileStore
 from tests.fakes.kernels import disk_fills_up_at_refresh
-from tests.fakes.people import answer_of, connect, until, waiting
+from tests.fakes.people import answer_of, connect, posix, until, waiting
 from tests.fakes.secrets import Secrets, files_in
 from tests.fakes.server import FakeServer
 from tests.leaks.planted import into_user_configuration
 from tests.terminal import Running, run
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="scripts of POSIX")
 NOTE = """
 import json, os, sys
 given = [sys.argv, dict(os.environ), sys.stdin.read() if {stdin} else ""]

@@ -17,7 +17,6 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore
-from mcpnb.text import add_secret
 from tests.fakes.broken import by_pasting
 from tests.fakes.kernels import make_expired
 from tests.fakes.people import answer_of, connect, sign_in, waiting
@@ -126,29 +125,6 @@ def test_nothing_is_logged(fake: FakeServer, folder: Path, secret: Secrets) -> N
     assert expected | {"registration access token", "Basic header", "device code"} <= secret.kinds()
     secret.absent_from(overheard.places(), without=urls)
     gc.collect()
-
-
-def test_an_address_that_libraries_log_has_the_variable(
-    fake: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They write every request's address, at INFO already, and tracebacks with it."""
-    monkeypatch.setattr("mcpnb.text._secrets", ())
-    add_secret("pLanted-key-of-the-address", "${KEY}")
-    fake.url = f"{fake.base}/pLanted-key-of-the-address/mcp"
-    fake.routes["/pLanted-key-of-the-address/mcp"] = fake.routes["/mcp"]
-    fake.describe(resource=fake.url)
-    session = connect(fake.url)
-    secrets = Secrets(URL_key="pLanted-key-of-the-address")
-    with Overheard() as overheard:
-        sign_in(session)
-        session.tools()
-        fake.always("/pLanted-key-of-the-address/mcp", Reply(500, "broken"))
-        with contextlib.suppress(errors.McpnbError):
-            session.call("echo", text="hi")
-        with contextlib.suppress(errors.McpnbError):
-            mcpnb.discover(fake.url)
-    assert "${KEY}" in overheard.places()["the logs"]
-    secrets.absent_from(overheard.places())
 
 
 PROGRAM = """

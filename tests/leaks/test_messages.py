@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,15 +15,13 @@ import mcpnb
 from mcpnb import errors
 from mcpnb.panel import Panel, widget
 from mcpnb.text import add_secret
-from tests.fakes.front_end import FrontEnd
+from tests.fakes.front_end import FrontEnd, Show
 from tests.fakes.kernels import Kernel
 from tests.fakes.notebooks import Notebook
 from tests.fakes.people import answer_of, query_of, until
 from tests.fakes.secrets import Secrets
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
-
-Show = Callable[..., FrontEnd]
 
 KERNELS_OWN = "Comm"
 """The kernel's own log, which has every message whole at DEBUG: what we send, and what came."""

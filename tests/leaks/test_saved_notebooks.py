@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,12 +19,10 @@ from mcpnb.oauth.registration import from_response
 from mcpnb.oauth.scopes import as_option
 from mcpnb.stores import FileStore
 from tests.fakes.notebooks import Notebook
-from tests.fakes.people import answer_of, connect, query_of, sign_in, until, waiting
+from tests.fakes.people import answer_of, connect, posix, query_of, sign_in, until, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 from tests.terminal import run
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
 
 COMMANDS = "x;touch${IFS}a $(touch${IFS}b) `touch${IFS}c` |touch${IFS}d 'e"
 """Scopes, each of them (RFC 6749 section 3.3)."""

@@ -24,6 +24,7 @@ from tests.fakes.people import (
     connect,
     fails_before_the_browser,
     free_port,
+    posix,
     query_of,
     sign_in,
     until,
@@ -31,8 +32,6 @@ from tests.fakes.people import (
 )
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="a script of POSIX as the browser")
 
 
 class TestRequests:

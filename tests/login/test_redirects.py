@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -19,12 +18,10 @@ from mcpnb.login.redirects import require_callback_page
 from mcpnb.oauth.models import callback_from
 from mcpnb.panel import Panel
 from mcpnb.stores import MemoryStore
-from tests.fakes.front_end import HUB, LAB, FrontEnd, page_at
+from tests.fakes.front_end import HUB, LAB, FrontEnd, Show, page_at
 from tests.fakes.people import answer_of, browse, connect, free_port, query_of, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
-
-Show = Callable[..., FrontEnd]
 
 
 def redirect_of(url: str) -> str:

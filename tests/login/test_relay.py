@@ -12,11 +12,9 @@ import pytest
 
 from mcpnb.errors import ConfigError
 from mcpnb.login.relay import Relay
-from tests.fakes.people import browse, free_port
+from tests.fakes.people import browse, free_port, posix
 from tests.fakes.server import FakeServer
 from tests.terminal import MCPNB, Running, invoke, run
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and scripts of POSIX")
 
 STATE = "state-of-the-sign-in"
 CODE = "code-that-came"

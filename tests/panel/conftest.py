@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mcpnb.demo.servers import DemoServers
-from tests.fakes.front_end import FrontEnd
+from tests.fakes.front_end import FrontEnd, Show
 from tests.fakes.kernels import Kernel
 from tests.peers.browsers import Window
 from tests.peers.jupyter import Jupyter
@@ -37,6 +37,6 @@ def opened(window: Window, lab: Jupyter) -> Callable[..., Notebook]:
 
 
 @pytest.fixture
-def front(kernel: Kernel, show: Callable[..., FrontEnd]) -> FrontEnd:
+def front(kernel: Kernel, show: Show) -> FrontEnd:
     """Show a session that nobody is signed in to."""
     return show(kernel(callback_port=None))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,10 @@ from typing import Any
 import pytest
 
 import mcpnb
-from tests.fakes.front_end import HUB, LAB, FrontEnd, page_at
+from tests.fakes.front_end import HUB, LAB, Show, page_at
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import answer_of, sign_in, until
 from tests.fakes.server import FakeServer
-
-Show = Callable[..., FrontEnd]
 
 WAITER = """
 import sys, mcpnb

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mcpnb import errors
-from tests.fakes.front_end import FrontEnd
+from tests.fakes.front_end import FrontEnd, Show
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import answer_of, connect, query_of, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
-
-Show = Callable[..., FrontEnd]
 
 
 class TestMemoryOnly:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import mcpnb
-from tests.fakes.front_end import HUB, LAB, FrontEnd, page_at
+from tests.fakes.front_end import HUB, LAB, Show, page_at
 from tests.fakes.kernels import Kernel, change, make_expired
 from tests.fakes.people import answer_of, connect, sign_in
 from tests.fakes.server import FakeServer
-from tests.fakes.wire import Reply
 from tests.login.test_device import OtherDevice
 from tests.panel.page.states import STATES
-
-Show = Callable[..., FrontEnd]
 
 
 @pytest.fixture(autouse=True)
@@ -29,16 +25,9 @@ def desktop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLBOX_PATH", "/usr/bin/toolbox")
 
 
-def answers_everybody(fake: FakeServer) -> None:
-    fake.always("/mcp", Reply(200, {"jsonrpc": "2.0", "id": 1, "result": {}}))
-    fake.resource_metadata = fake.metadata = None
-
-
-def configured(fake: FakeServer, world: Path, more: str) -> mcpnb.Session:
+def configured(fake: FakeServer, own: Path, more: str) -> mcpnb.Session:
     """Connect to a server by its configured name."""
-    folder = world / "xdg" / "config" / "mcpnb"
-    folder.mkdir(parents=True)
-    (folder / "config.toml").write_text(f'[mcp_servers.team]\nurl = "{fake.url}"\n{more}\n')
+    own.write_text(f'[mcp_servers.team]\nurl = "{fake.url}"\n{more}\n')
     return mcpnb.connect("team", store="memory")
 
 
@@ -139,10 +128,10 @@ class TestWaysToWait:
 
 class TestNoSignIn:
     def test_a_configured_token_needs_none(
-        self, fake: FakeServer, world: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+        self, fake: FakeServer, own: Path, show: Show, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TEAM_TOKEN", "secret-team-token")
-        front = show(configured(fake, world, 'bearer_token_env_var = "TEAM_TOKEN"'))
+        front = show(configured(fake, own, 'bearer_token_env_var = "TEAM_TOKEN"'))
         state = front.state
         assert state["phase"] == "no_sign_in"
         assert state["server"]["name"] == "team"
@@ -154,16 +143,16 @@ class TestNoSignIn:
         assert "secret-team-token" not in repr(front.sent)
 
     def test_a_configured_token_that_is_not_there_is_told(
-        self, fake: FakeServer, world: Path, show: Show
+        self, fake: FakeServer, own: Path, show: Show
     ) -> None:
-        front = show(configured(fake, world, 'bearer_token_env_var = "TEAM_TOKEN"'))
+        front = show(configured(fake, own, 'bearer_token_env_var = "TEAM_TOKEN"'))
         assert front.state["phase"] == "unusable"
         assert "TEAM_TOKEN is not set" in front.state["error"]["text"]
 
     def test_a_disabled_server_cannot_be_signed_in_to(
-        self, fake: FakeServer, world: Path, show: Show
+        self, fake: FakeServer, own: Path, show: Show
     ) -> None:
-        front = show(configured(fake, world, "enabled = false"))
+        front = show(configured(fake, own, "enabled = false"))
         assert front.state["phase"] == "unusable"
         assert "is disabled" in front.state["error"]["text"]
         front.act("sign_in", page=front.page, memory_only=False, via="auto")
@@ -173,7 +162,7 @@ class TestNoSignIn:
     def test_a_server_that_answers_without_a_login_needs_none(
         self, fake: FakeServer, show: Show
     ) -> None:
-        answers_everybody(fake)
+        fake.need_no_sign_in()
         front = show(connect(fake.url))
         front.act("sign_in", page=front.page, memory_only=False, via="auto")
         state = front.phase("no_sign_in")

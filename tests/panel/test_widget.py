@@ -6,19 +6,16 @@ import gc
 import logging
 import threading
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcpnb.panel import Panel
-from tests.fakes.front_end import LAB, FrontEnd, say
+from tests.fakes.front_end import LAB, FrontEnd, Show, say
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import answer_of, connect, query_of, sign_in, until
 from tests.fakes.server import FakeServer
-
-Show = Callable[..., FrontEnd]
 
 
 class TestBeforeTheClick:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.config import review
 from tests.fakes.kernels import Kernel
 from tests.fakes.notebooks import Notebook
 from tests.fakes.people import answer_of, browse, sign_in, until, waiting
 from tests.fakes.server import FakeServer
-from tests.fakes.wire import Reply
 
 Wait = Callable[[mcpnb.Session], mcpnb.Session]
 Open = Callable[..., Notebook]
@@ -96,11 +92,6 @@ def waits(cell: Cell, page: Notebook) -> Future[mcpnb.Session]:
     return running
 
 
-def needs_no_sign_in(fake: FakeServer) -> None:
-    fake.always("/mcp", Reply(200, {"jsonrpc": "2.0", "id": 1, "result": {}}))
-    fake.resource_metadata = fake.metadata = None
-
-
 class TestARefusedCall:
     def test_shows_a_panel_once_and_says_where(
         self, session: mcpnb.Session, page: Notebook
@@ -168,37 +159,6 @@ class TestARefusedCall:
         page.panel.act("tools")
         page.panel.phase("signed_out")
         assert len(page.panels) == 1
-
-    @pytest.mark.parametrize(
-        ("watched", "advice"),
-        [(True, "with the panel below"), (False, "on this machine: mcpnb login ")],
-        ids=["notebook", "headless"],
-    )
-    def test_does_not_say_a_secret_of_the_configured_address(
-        self,
-        fake: FakeServer,
-        world: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        advice: str,
-        *,
-        watched: bool,
-    ) -> None:
-        """What ``${TEAM_KEY}`` in it stands for."""
-        secret = "pLanted-k3y-0f-the-address"
-        monkeypatch.setenv("TEAM_KEY", secret)
-        server = {"type": "http", "url": f"{fake.url}?key=${{TEAM_KEY}}"}
-        (world / "work" / ".mcp.json").write_text(json.dumps({"mcpServers": {"team": server}}))
-        for each in review():
-            each.agree()
-        Notebook(monkeypatch, allows_input=watched)
-        for call in calls_of(mcpnb.connect("team", store="memory")):
-            with pytest.raises(errors.LoginRequired) as caught:
-                call()
-            said = str(caught.value) + repr(caught.value)
-            assert secret not in said
-            assert "${TEAM_KEY}" in said
-            assert advice in said
-            advice = advice.replace("below", "above")
 
 
 class TestNobodyThere:
@@ -344,7 +304,7 @@ class TestAPageThatHears:
         waits: Future[mcpnb.Session],
         wait: Wait,
     ) -> None:
-        needs_no_sign_in(fake)
+        fake.need_no_sign_in()
         page.panel.act("sign_in", page=page.panel.page, memory_only=False, via="auto")
         assert waits.result(20) is session
         assert wait(session) is session, "nor is it asked about again"
@@ -416,7 +376,7 @@ class TestAPageThatDoesNotHear:
     def test_a_server_that_needs_no_sign_in_ends_the_wait(
         self, session: mcpnb.Session, fake: FakeServer, deaf: Notebook, wait: Wait
     ) -> None:
-        needs_no_sign_in(fake)
+        fake.need_no_sign_in()
         assert wait(session) is session
         assert deaf.prompts == []
 

@@ -23,14 +23,6 @@ from tests.fakes.people import answer_of, connect, free_port, refresh_tokens, si
 from tests.fakes.server import FakeServer
 
 
-@pytest.fixture
-def session(fake: FakeServer) -> mcpnb.Session:
-    """Somebody signed in."""
-    made = connect(fake.url)
-    sign_in(made)
-    return made
-
-
 def forks(test: Callable[..., None]) -> Any:
     """Mark a test that forks this process, though it has threads."""
     warning = "ignore:This process .* is multi-threaded:DeprecationWarning"

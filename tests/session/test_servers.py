@@ -39,14 +39,6 @@ TRANSPORT_KEYS = [
 
 
 @pytest.fixture
-def own(world: Path) -> Path:
-    """The person's own file."""
-    file = world / "xdg" / "config" / "mcpnb" / "config.toml"
-    file.parent.mkdir(parents=True)
-    return file
-
-
-@pytest.fixture
 def black_hole() -> Iterator[str]:
     """The address of a server that takes connections and never says a word."""
     with socket.socket() as listening:

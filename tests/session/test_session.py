@@ -30,14 +30,6 @@ from tests.fakes.people import (
 from tests.fakes.server import FakeServer
 
 
-@pytest.fixture
-def session(fake: FakeServer) -> mcpnb.Session:
-    """Somebody signed in."""
-    made = connect(fake.url)
-    sign_in(made)
-    return made
-
-
 def test_connecting_contacts_nobody(fake: FakeServer) -> None:
     """Nor do looking at it and asking for its status."""
     session = connect(fake.url, account="work")
@@ -199,14 +191,12 @@ class TestInVoila:
         assert list((world / "mcpnb").glob("*")) == []
 
     def test_unless_the_call_or_the_configuration_says_where(
-        self, fake: FakeServer, world: Path, tmp_path: Path
+        self, fake: FakeServer, own: Path, tmp_path: Path
     ) -> None:
         assert not mcpnb.connect(fake.url, store="file").info().in_memory
         store = FileStore(tmp_path)
         assert mcpnb.connect(fake.url, store=store).store is store
-        folder = world / "xdg" / "config" / "mcpnb"
-        folder.mkdir(parents=True)
-        (folder / "config.toml").write_text('mcp_oauth_credentials_store = "file"\n')
+        own.write_text('mcp_oauth_credentials_store = "file"\n')
         assert not mcpnb.connect(fake.url).info().in_memory
 
     def test_elsewhere_they_are_kept_on_disk(

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-import mcpnb
 from tests.fakes.kernels import Kernel, change, make_expired, make_stale, stored
-from tests.fakes.people import connect, free_port, refresh_tokens, sign_in
+from tests.fakes.people import free_port, refresh_tokens, sign_in
 from tests.fakes.server import FakeServer
 
 
@@ -54,14 +53,6 @@ class SharedLogin:
 def shared(fake: FakeServer, folder: Path, kernel: Kernel) -> SharedLogin:
     """Sign in with one kernel."""
     return SharedLogin(fake, folder, kernel)
-
-
-@pytest.fixture
-def session(fake: FakeServer) -> mcpnb.Session:
-    """Sign in, with the login in memory."""
-    session = connect(fake.url)
-    sign_in(session)
-    return session
 
 
 @pytest.fixture

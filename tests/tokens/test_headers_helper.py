@@ -21,13 +21,12 @@ from mcpnb.oauth.models import Secret
 from mcpnb.stores import FileStore, MemoryStore
 from mcpnb.tokens import static
 from tests.fakes.helper import Helper, wanting
-from tests.fakes.people import connect, sign_in
+from tests.fakes.people import connect, posix, sign_in
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import redirect
 from tests.terminal import run
 
 Team = Callable[..., mcpnb.Session]
-posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and modes of POSIX")
 
 
 @pytest.fixture
