@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import time
@@ -29,7 +28,8 @@ OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 # 128 bits in base64url.
 STATE_LENGTH = 22
 ROWS = 3
-
+# For a terminal that does not know Unicode.
+_PLAIN_MARKS = str.maketrans("✓✗→", "+!>")
 
 TITLE = "mcpnb demo: the whole story, against two servers on this computer\n"
 
@@ -44,9 +44,6 @@ def run_story(out: TextIO) -> int:
     Returns:
         0 if every step happened, 1 if one did not.
     """
-    if isinstance(out, io.TextIOWrapper):
-        # Whatever characters a server put into it, and whatever the terminal knows.
-        out.reconfigure(errors="replace")
     try:
         with DemoServers(access_token_lifetime=LIFETIME) as demo:
             return Story(demo, out).tell()
@@ -64,6 +61,7 @@ class Story:
         self._server = demo.authorization_server
         self._session = self._connect()
         self._out = out
+        self._encoding = getattr(out, "encoding", None) or "utf-8"
         self._steps = 0
 
     def _connect(self, **given: Any) -> mcpnb.Session:
@@ -284,6 +282,10 @@ class Story:
     # The transcript: numbered steps, what was typed, checked and sent.
 
     def _line(self, text: str, **style: Any) -> None:
+        if not self._encoding.lower().startswith("utf"):
+            # A failed step must not look like one that happened, and a server may write anything.
+            text = text.translate(_PLAIN_MARKS)
+            text = text.encode(self._encoding, "replace").decode(self._encoding)
         # https://no-color.org; click leaves colours out by itself where there is no terminal.
         color = False if os.environ.get("NO_COLOR") else None
         for part in text.split("\n"):

@@ -5,7 +5,7 @@ Nothing is changed by it, except by a sign-in that a person asks for.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 
 from mcpnb import environment
 from mcpnb.doctor.machine import clock, environment_check, front_end, port, software, way_back
@@ -55,20 +55,20 @@ def examine(
         if (call or new) and server.first is not None:
             checks.append(server.call(new=new))
     checks += clock(server.skews)
-    checks += [environment_check(place), port(config, server.method, waiting=_waits(config, store))]
+    checks.append(environment_check(place))
+    checks.append(port(config, server.method, awaited=_awaited(config, store)))
     if config.authorization is None:
         checks.append(way_back(place, config, server.authorization))
     checks += [*software(store), front_end(place)]
     return Report(config.url, checks).edited(hide)
 
 
-def _waits(config: ServerConfig, store: TokenStore) -> bool:
-    """Whether a sign-in to this server is pending, here or in another process."""
-    try:
-        pending = PendingLogins(store, login_key(config.name_in_store, config.account))
-        return pending.current() is not None
-    except McpnbError:
-        return False
+def _awaited(config: ServerConfig, store: TokenStore) -> int | None:
+    """Return the port at which a sign-in to this server is pending, here or in another process."""
+    with suppress(McpnbError):
+        pending = PendingLogins(store, login_key(config.name_in_store, config.account)).current()
+        return pending.port if pending else None
+    return None
 
 
 def examine_machine(store: TokenStore) -> Report:

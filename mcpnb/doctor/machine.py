@@ -123,14 +123,17 @@ def _port(config: ServerConfig | None) -> int:
 
 
 def port(
-    config: ServerConfig | None, method: RegistrationMethod | None, *, waiting: bool = False
+    config: ServerConfig | None,
+    method: RegistrationMethod | None,
+    *,
+    awaited: int | None = None,
 ) -> Check:
     """Check whether the callback port is free, by listening there for a moment.
 
     Args:
         config: The server, if one is asked about. A callback address of its own fixes the port.
         method: How mcpnb becomes a client. Only a dynamic registration can name another port.
-        waiting: Whether a sign-in of the same person is waiting, perhaps at this port.
+        awaited: The port at which a sign-in of the same person is waiting.
     """
     number = _port(config)
     try:
@@ -138,7 +141,7 @@ def port(
             LoopbackListener(number, fallback=False).close()
     except LoginError as error:
         fixed = method in ("preregistered", "cimd") or (config is not None and config.callback_url)
-        kind = first_of(waiting=waiting, fixed=fixed, free=True)
+        kind = first_of(waiting=number == awaited, fixed=fixed, free=True)
         return check(f"port/{kind}", port=number, error=error)
     return check(f"port/{first_of(any=not number)}", port=number)
 

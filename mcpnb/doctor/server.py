@@ -43,7 +43,7 @@ from mcpnb.tokens.static import helper_of
 _AUTH_METHODS = {"none", "client_secret_basic", "client_secret_post"}
 _PKCE = "code_challenge_methods_supported"
 _ENDPOINTS = ("authorization", "token", "registration", "revocation", "device_authorization")
-_PORT = re.compile(r"(?<=^http://127\.0\.0\.1):\d+")
+_PORT = re.compile(r"^(https?://(?:127\.0\.0\.1|localhost|\[::1\])):\d+")
 _LATELY = 7 * 86_400.0
 """Seconds in which a refused token is worth telling of."""
 
@@ -291,7 +291,7 @@ class Server:
         uris = [u for u in listed if isinstance(u, str)] if isinstance(listed, list) else []
         kind = first_of(
             listed=method == "cimd" and redirect in uris,
-            port_differs=_PORT.sub("", redirect) in [_PORT.sub("", uri) for uri in uris],
+            port_differs=_PORT.sub(r"\1", redirect) in [_PORT.sub(r"\1", uri) for uri in uris],
             unlisted=method == "cimd",
             registered=known,
             unsaid=method == "dcr",
@@ -459,7 +459,8 @@ class Server:
             "rejected": date(record.rejected_at or 0),
         }
         in_vain = record.refresh_failed_at > time.time() - _LATELY
-        kind = first_of(vain=in_vain, once=record.rejected_at is not None)
+        once = record.rejected_at is not None
+        kind = first_of(scope=in_vain and lacking, vain=in_vain, once=once)
         if kind != "ok":
             yield self._check(f"rejections/{kind}", **words)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -122,6 +123,10 @@ class AnswerInbox:
             pending = self._progress.now.pending
             if self._progress.now.state != "waiting" or pending is None:
                 raise AnswerRefused("This sign-in is not waiting for a response.")
+            # A prompt may have been open for hours since it was found in the store.
+            # threat: late-answer
+            if pending.expires_at <= time.time():
+                raise AnswerRefused("This sign-in has taken too long. Start again.")
             if not isinstance(pending.request, AuthorizationRequest):
                 raise AnswerRefused(
                     "This sign-in needs no pasted address. Enter the code at the address that it "
@@ -231,6 +236,17 @@ def complete(deps: Deps, text: str | None) -> None:
     Raises:
         LoginError: None is pending, or this is not its response (`AnswerRefused`: try again).
     """
+    progress = Progress()
+    inbox = AnswerInbox(deps, progress)
+    try:
+        progress.update(pending=_to_complete(deps), state="waiting")
+        inbox.submit(text)
+    finally:
+        inbox.close()
+        progress.close()
+
+
+def _to_complete(deps: Deps) -> PendingLogin:
     require_writable(deps.tokens)
     config, pending = deps.config, deps.pending.current()
     if pending is None:
@@ -244,14 +260,7 @@ def complete(deps: Deps, text: str | None) -> None:
             f"at {quote(pending.request.server.issuer)}, for the client "
             f"{quote(pending.request.registration.client_id)}. Complete it with the same ones."
         )
-    progress = Progress()
-    progress.update(pending=pending, state="waiting")
-    inbox = AnswerInbox(deps, progress)
-    try:
-        inbox.submit(text)
-    finally:
-        inbox.close()
-        progress.close()
+    return pending
 
 
 def require_writable(tokens: TokenSource) -> None:

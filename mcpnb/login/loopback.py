@@ -136,7 +136,7 @@ class LoopbackListener:
             self._servers = [_Server(own, port, self)]
         except OSError as error:
             if not fallback or port == 0:
-                raise _busy(port, error) from None
+                raise _not_bound(port, error) from None
             self._servers = [_Server(own, 0, self)]
             self.fell_back = True
         self.port: int = self._servers[0].server_address[1]
@@ -160,7 +160,7 @@ class LoopbackListener:
             if error.errno != errno.EADDRINUSE:
                 return  # a machine without IPv6: its browsers have none, either
             self._servers[0].server_close()
-            raise _busy(self.port, error) from None
+            raise _not_bound(self.port, error) from None
 
     def listen(self, redirect_uri: str, deliver: Deliver) -> None:
         """Start to deliver requests for the path of `redirect_uri`.
@@ -194,10 +194,13 @@ class LoopbackListener:
             thread.join(timeout=2)
 
 
-def _busy(port: int, error: OSError) -> LoginError:
+def _not_bound(port: int, error: OSError) -> LoginError:
+    to_do = "Choose"
+    if error.errno == errno.EADDRINUSE:
+        to_do = f"Close the program that uses it (lsof -i :{port} names it), or choose"
     return LoginError(
-        f"Port {port} cannot be listened on ({error.strerror}). Close the program that uses it, "
-        "or choose another port (callback_port=, --port)."
+        f"Port {port} cannot be listened on ({error.strerror}). {to_do} another port "
+        "(callback_port=, --port)."
     )
 
 

@@ -36,8 +36,6 @@ class Snapshot:
     nothing_pending: bool = False
     """Whether a pending sign-in was to be resumed, and there was none."""
     browser_failed: bool = False
-    has_views: bool = False
-    """Whether somebody shows the address, or was told it."""
 
 
 class Progress:
@@ -52,6 +50,8 @@ class Progress:
         """Held for a look and a change that belong together; notified after each change."""
         self.now = Snapshot()
         """What is known; `update` replaces it."""
+        self._has_views = False
+        """Whether somebody shows the address, or was told it."""
         self._process = os.getpid()
         self._listeners = Listeners()
 
@@ -121,14 +121,13 @@ class Progress:
         """
         with self.changed:
             self.changed.wait_for(lambda: self.over or self.now.browser_failed, timeout)
-            instruct = self.now.browser_failed and not (self.now.has_views or self.over)
-            if instruct:
-                self.update(has_views=True)
+            instruct = self.now.browser_failed and not (self._has_views or self.over)
+            self._has_views = self._has_views or instruct
         return instruct
 
     def on_change(self, listener: Callable[[], object]) -> None:
         """Call `listener` after every change, in a thread of its own."""
-        self.update(has_views=True)
+        self._has_views = True  # without the lock: a panel calls this, and it may be held for long
         self._listeners.add(listener)
 
     def close(self) -> None:

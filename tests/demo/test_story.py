@@ -110,3 +110,4 @@ def test_the_command_plays_the_story_in_a_terminal_that_knows_no_unicode() -> No
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"All 10 steps happened" in done.stdout
+    assert b"+ it announces PKCE S256" in done.stdout

@@ -111,20 +111,30 @@ class TestLogin:
         assert wrong(report) == {at: verdict}
         assert says in report[at].answer
 
-    def test_a_scope_refused_with_401_is_seen_from_what_is_stored(
-        self, fake: FakeServer, kernel: Kernel, folder: Path
+    @pytest.mark.parametrize(
+        "case",
+        [
+            (["read", "write"], "your login", "--scopes write"),
+            (["read"], "server operator", "See also “Audience”"),
+        ],
+        ids=["the login lacks a scope", "the login has all scopes"],
+    )
+    def test_a_refresh_in_vain_is_explained_from_what_is_stored(
+        self, fake: FakeServer, kernel: Kernel, folder: Path, case: tuple[list[str], str, str]
     ) -> None:
-        """A refresh in vain, and scopes that the server announces and the login lacks."""
+        """A new sign-in helps only if the server announces scopes that the login lacks."""
+        supported, side, fix = case
         fake.grants_scopes = ("read",)
         session = kernel()
         sign_in(session, scopes=("read",))
         change(folder, vain_at=time.time())
-        fake.describe(scopes_supported=["read", "write"])
+        fake.describe(scopes_supported=supported)
 
         report = session.doctor()
 
         assert wrong(report) == {"rejections": "problem"}
-        assert "--scopes write" in str(report["rejections"].fix)
+        assert report["rejections"].side == side
+        assert fix in str(report["rejections"].fix)
 
     def test_an_ended_login_without_refresh_token_is_named(
         self, fake: FakeServer, kernel: Kernel, folder: Path

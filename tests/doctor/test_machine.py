@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import socket
 import ssl
 import threading
@@ -85,6 +86,25 @@ class TestPort:
 
         assert wrong(report) == {}
         assert "a sign-in that is waiting" in report["port"].answer
+
+    def test_one_that_needs_a_privilege_is_not_taken_by_a_program_or_a_sign_in(
+        self, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        login, _ = waiting(connect(fake.url, callback_port=free_port()))
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")  # as for port 80
+
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr("socketserver.TCPServer.server_activate", refuse)
+                report = connect(fake.url, callback_port=free_port(), client_id="mine").doctor()
+        finally:
+            login.cancel()
+
+        assert wrong(report)["port"] == "problem"
+        assert "(Permission denied). Choose another port" in str(report["port"].fix)
+        assert "lsof" not in str(report["port"].fix)
 
     @pytest.mark.xdist_group("desk")
     def test_the_usual_port_is_looked_at_without_a_server(self) -> None:

@@ -135,24 +135,30 @@ HERE = "http://127.0.0.1:{}/callback"
 
 
 @pytest.mark.parametrize(
-    ("client_id", "listed", "expected"),
+    ("client_id", "host", "listed", "expected"),
     [
-        ("", HERE, {}),
-        ("", "https://hub.example/callback", {"redirect": "problem"}),
-        ("", HERE.format(1), {"redirect": "warning"}),
-        ("https://elsewhere.example/client.json", HERE, {"registration": "problem"}),
+        ("", "127.0.0.1", HERE, {}),
+        ("", "127.0.0.1", "https://hub.example/callback", {"redirect": "problem"}),
+        ("", "127.0.0.1", HERE.format(1), {"redirect": "warning"}),
+        ("", "localhost", "http://localhost:1/callback", {"redirect": "warning"}),
+        ("", "localhost", HERE.format(1), {"redirect": "problem"}),
+        ("https://elsewhere.example/client.json", "127.0.0.1", HERE, {"registration": "problem"}),
     ],
-    ids=["listed", "not listed", "another port", "another client_id"],
+    ids=[
+        *("listed", "not listed", "another port", "another port by name", "another host"),
+        "another client_id",
+    ],
 )
 def test_a_metadata_document_has_to_name_itself_and_list_the_redirect(
-    fake: FakeServer, client_id: str, listed: str, expected: dict[str, str]
+    fake: FakeServer, client_id: str, host: str, listed: str, expected: dict[str, str]
 ) -> None:
     port, url = free_port(), f"{fake.base}/client.json"
     fake.announce(client_id_metadata_document_supported=True, registration_endpoint=None)
     document = {"client_id": client_id or url, "redirect_uris": [listed.format(port)]}
     fake.always("/client.json", Reply(200, document))
 
-    report = connect(fake.url, client_metadata_url=url, callback_port=port).doctor()
+    callback = f"http://{host}:{port}/callback"
+    report = connect(fake.url, client_metadata_url=url, callback_url=callback).doctor()
 
     assert wrong(report) == expected
     if "redirect" in expected:

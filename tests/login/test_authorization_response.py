@@ -468,17 +468,29 @@ class TestReplay:
 
     @pytest.mark.slow
     @pytest.mark.threat("late-answer")
-    def test_a_response_that_comes_too_late_is_not_exchanged(self, fake: FakeServer) -> None:
+    @pytest.mark.parametrize("prompts", [False, True])
+    def test_a_response_that_comes_too_late_is_not_exchanged(
+        self, fake: FakeServer, monkeypatch: pytest.MonkeyPatch, *, prompts: bool
+    ) -> None:
+        """Also if the prompt for it has been open since before the end."""
         session = connect(fake.url)
         login, url = waiting(session, timeout=1)
         login.leave()
         answer = answer_of(url)
         ends = login.expires_at
         assert ends is not None
-        until(lambda: time.time() > ends)
 
-        with pytest.raises(errors.LoginError, match="is pending"):
-            session.finish(answer)
+        def response_after_the_end(*_: object) -> str:
+            until(lambda: time.time() > ends)
+            return answer
+
+        if prompts:
+            monkeypatch.setattr("getpass.getpass", response_after_the_end)
+            given, says = None, "taken too long"
+        else:
+            given, says = response_after_the_end(), "is pending"
+        with pytest.raises(errors.LoginError, match=says):
+            session.finish(given)
 
         assert fake.token_requests("authorization_code") == []
         assert not session.signed_in
