@@ -373,16 +373,22 @@ def _rpc(error: MCPError, outcome: Outcome, server: str) -> McpnbError:
 def _broken(error: Exception, server: str) -> McpnbError | None:
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return _too_late(server)
-    if isinstance(error, httpx2.SSEError | httpx2.DecodingError):
+    if isinstance(error, httpx2.SSEError | httpx2.DecodingError) or _is_misshapen_result(error):
         return _not_mcp(server)
     if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.ProtocolError):
         return _cut_off(server)
     if isinstance(error, httpx2.HTTPError | OSError):
         return _unreachable(error, server)
-    if _library_of(error) in ("anyio", "mcp", "pydantic"):
+    if _library_of(error) in ("anyio", "mcp", "pydantic_core"):
         why = quote(str(error) or type(error).__name__, 160)
         return CallError(f"The connection to {server} failed: {why}.")
     return None  # not of the connection: a sampling callback's, for example
+
+
+def _is_misshapen_result(error: Exception) -> bool:
+    # pydantic's ValidationError is pydantic_core's (measured). One of …Params is of the caller.
+    model = str(error).partition("\n")[0]
+    return _library_of(error) == "pydantic_core" and not model.endswith("Params")
 
 
 def _library_of(error: Exception) -> str:

@@ -399,6 +399,31 @@ def test_an_answer_packed_in_another_way_is_refused(
     assert accepted == "gzip"
 
 
+@pytest.mark.parametrize(
+    ("method", "result"),
+    [
+        ("tools/call", {"content": f"bad{HOSTILE}"}),
+        ("tools/list", {"tools": [{"name": f"bad{HOSTILE}"}]}),
+        ("resources/list", {"resources": f"bad{HOSTILE}"}),
+        ("resources/read", {"contents": f"bad{HOSTILE}"}),
+    ],
+)
+def test_a_result_of_the_wrong_shape_is_a_failed_call_and_not_shown(
+    fake: FakeServer, session: mcpnb.Session, method: str, result: dict[str, Any]
+) -> None:
+    answer_method(fake, method, {"result": result})
+    verbs: dict[str, Callable[[], object]] = {
+        "tools/call": lambda: session.call("echo", text="x"),
+        "tools/list": session.tools,
+        "resources/list": session.resources,
+        "resources/read": lambda: session.read("data:,x"),
+    }
+    with pytest.raises(errors.CallError, match="is not valid MCP") as caught:
+        verbs[method]()
+    assert "bad" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
 class Wrapped(httpx2.AsyncBaseTransport):
     """What another httpx2 might have: the same transport without the inside that is known."""
 

@@ -10,6 +10,7 @@ import pytest
 from mcpnb.demo.browser import approve
 from mcpnb.demo.servers import DemoServers
 from mcpnb.stores import FileStore
+from tests.fakes.mcp import answer_method
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
@@ -254,6 +255,16 @@ class TestSignedIn:
         ):
             done = invoke(*arguments).expect(0)
             assert not [s for s in secrets if s in done.out + done.err], arguments
+
+    @pytest.mark.parametrize("command", [["tools"], ["call", "echo"], ["call", "echo", "text=x"]])
+    def test_a_result_of_the_wrong_shape_is_an_error_without_a_traceback(
+        self, signed_in: FakeServer, command: list[str]
+    ) -> None:
+        for method in ("tools/list", "tools/call"):
+            answer_method(signed_in, method, {"result": {"tools": 5, "content": 5}})
+        done = invoke(command[0], signed_in.url, *command[1:]).expect(1)
+        assert done.out == ""
+        assert done.err.startswith(f"Error: The response of {signed_in.url} is not valid MCP.")
 
 
 def test_discover_says_how_to_sign_in_and_registers_nothing(demo: DemoServers) -> None:
