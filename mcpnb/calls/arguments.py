@@ -295,7 +295,9 @@ def _annotation(schema: object, root: dict[str, Any], depth: int) -> Any:
     choices = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(choices, list) and _are_literal(choices):
         return Literal[tuple(choices)]
-    members = schema.get("anyOf", schema.get("oneOf"))
+    members = schema.get("allOf")
+    if not isinstance(members, list) or len(members) != 1:  # pydantic 1 writes one: a reference
+        members = schema.get("anyOf", schema.get("oneOf"))
     if isinstance(members, list):
         few = members if len(members) <= _MOST_MEMBERS else []
         return _union(_annotation(member, root, depth - 1) for member in few)

@@ -97,10 +97,19 @@ class TestCalling:
 
         assert server.calls == [("search", {"body": {"body": 1}})]
 
-    def test_a_dict_in_a_list_parameter_is_still_the_arguments(self, server: Server) -> None:
-        """A list of objects is no object."""
-        schema = {"properties": {"a": {"type": "array", "items": {"type": "object"}}}}
-        server.tool(schema=schema)({"a": []})
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"type": "array", "items": {"type": "object"}},
+            {"allOf": [{"$ref": "#/$defs/Names"}], "description": "As pydantic 1 writes it."},
+        ],
+        ids=["a list of objects", "a reference to a list"],
+    )
+    def test_a_dict_for_what_is_no_object_is_still_the_arguments(
+        self, server: Server, schema: Any
+    ) -> None:
+        definitions = {"Names": {"type": "array", "items": {"type": "string"}}}
+        server.tool(schema={"properties": {"a": schema}, "$defs": definitions})({"a": []})
 
         assert server.calls == [("search", {"a": []})]
 
@@ -386,6 +395,7 @@ class TestSignatures:
             ({"oneOf": [{"type": "string"}, {"type": "integer"}]}, str | int),
             ({"type": ["string", "null"]}, str | None),
             ({"$ref": "#/$defs/Color"}, Literal["red"]),
+            ({"allOf": [{"$ref": "#/$defs/Color"}], "default": "red"}, Literal["red"]),
             ({}, Any),
             (True, Any),
             ({"type": "strang"}, Any),
