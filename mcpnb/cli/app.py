@@ -146,17 +146,18 @@ def _given(params: dict[str, Any]) -> str:
     return params.get("server") or params.get("name") or ""
 
 
-def fail(error: errors.McpnbError, params: dict[str, Any] | None = None) -> int:
+def explain(
+    error: errors.McpnbError, params: dict[str, Any] | None = None, *, head: str = "Error"
+) -> None:
     """Write an error; suggest the doctor if it is about a server or the way to it."""
     if params is None:
         params = click.get_current_context().params
-    say(f"Error: {sanitize(error, _LONGEST_MESSAGE)}")
+    say(f"{head}: {sanitize(error, _LONGEST_MESSAGE)}")
     helps = isinstance(error, errors.ServerError)
     if isinstance(error, errors.CallError):
         helps = str(error).startswith("There is no MCP server at")
     if helps and not isinstance(error, errors.NoSignInNeeded) and (given := _given(params)):
         say(f"Why: mcpnb doctor {named(given, params, store=False)}")
-    return USAGE if isinstance(error, errors.ConfigError) else FAILED
 
 
 class _Command(click.Command):
@@ -181,7 +182,8 @@ def _failed(error: errors.McpnbError, params: dict[str, Any]) -> int:
         scopes = f" {as_option(error.scopes)}" if error.scopes else ""
         say(f"Run: mcpnb login {named(error.server, params)}{scopes}")
         return SIGN_IN_REQUIRED
-    return fail(error, params)
+    explain(error, params)
+    return USAGE if isinstance(error, errors.ConfigError) else FAILED
 
 
 def _cancelled() -> int:

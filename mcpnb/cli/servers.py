@@ -95,7 +95,7 @@ def add(
     try:
         found = discover_server(name, config=config)
     except McpnbError as error:
-        app.fail(error)
+        app.explain(error, head="mcpnb could not find out how to sign in")
         if isinstance(error, DiscoveryError) and _NO_SERVER.search(str(error)):
             app.say(f"Correct the address: mcpnb add {app.named(name)} --url URL --force")
         else:
@@ -107,7 +107,7 @@ def add(
     try:
         return sign_in(session, None, browser=not no_browser)
     except McpnbError as error:
-        app.fail(error)
+        app.explain(error)
         app.say(
             f"{sanitize(name, 80)} stays configured. Sign in later: mcpnb login {app.named(name)}"
         )

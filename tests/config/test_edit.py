@@ -284,6 +284,8 @@ class TestSigningIn:
         done = invoke("add", "a", "--url", "http://127.0.0.1:9/mcp").expect(0)
         assert "mcpnb login a" in done.err
         assert "Why: mcpnb doctor a\n" in done.err
+        assert "\nmcpnb could not find out how to sign in: “127.0.0.1” cannot be" in done.err
+        assert "Error:" not in done.err, "it is added, and the exit code says so"
         assert own.exists()
 
     def test_no_login_asks_the_server_nothing(self, fake: FakeServer) -> None:
