@@ -45,7 +45,7 @@ def doctor(
 
     Checks discovery, the stored login and this machine. Without SERVER, checks this machine only.
     Changes nothing, except that --sign-in signs in; --scopes, --no-browser and --timeout go with
-    it. Exits with 1 if there is a problem.
+    it. Exits with 1 if there is a problem, and with 2 if the address cannot be used.
 
     \b
     mcpnb doctor https://mcp.example.com/mcp

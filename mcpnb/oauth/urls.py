@@ -126,7 +126,8 @@ def canonical_server(url: str) -> str:
     if not _is_secure(parts):
         raise ConfigError(
             f"{quote(url)} is plain http: a token sent there could be read on the way. "
-            "Use https; http is accepted for this machine only (OAuth 2.1 section 1.5)."
+            "Use https; http is accepted for this machine only (OAuth 2.1 section 1.5). If the "
+            "server has no https address, its operator has to set up TLS."
         )
     netloc = f"[{host}]" if ":" in host else host
     if port and port != _DEFAULT_PORTS[scheme]:

@@ -76,6 +76,8 @@ class TestUsage:
             ["doctor", "https://mcp.example/mcp", "--no-browser"],
             ["doctor", "https://mcp.example/mcp", "--timeout=9"],
             ["doctor", "https://me:word@mcp.example/mcp"],
+            ["doctor", "http://mcp.example/mcp", "--json"],
+            ["doctor", "ftp://mcp.example/mcp"],
             ["trust", "--yes", "--withdraw"],
             ["discover", ""],
         ],

@@ -175,6 +175,7 @@ def test_what_is_no_servers_address_is_a_clear_error(url: str) -> None:
 
     assert str(caught.value).isprintable()
     assert "password@" not in str(caught.value)
+    assert ("its operator has to set up TLS" in str(caught.value)) == url.startswith("http:")
 
 
 @pytest.mark.parametrize(
