@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -35,16 +36,16 @@ def ask(
 
     The threads belong to no pool: at exit the interpreter would wait for the slowest server.
     """
-    answers: queue.SimpleQueue[tuple[Row, Row]] = queue.SimpleQueue()
-    turns, too_late = threading.BoundedSemaphore(_AT_A_TIME), threading.Event()
+    waiting, answers = deque(unsigned), queue.SimpleQueue[tuple[Row, Row]]()
 
-    def work(config: ServerConfig, row: Row) -> None:
-        with turns:
-            if not too_late.is_set():
+    def work() -> None:
+        with suppress(IndexError):
+            while True:
+                config, row = waiting.popleft()
                 answers.put((row, _asked(config)))
 
-    for each in unsigned:
-        threading.Thread(target=work, args=each, name="mcpnb-probe", daemon=True).start()
+    for _ in range(min(len(unsigned), _AT_A_TIME)):
+        threading.Thread(target=work, name="mcpnb-probe", daemon=True).start()
     late = {id(row): row for _, row in unsigned}
     deadline = time.monotonic() + _PATIENCE
     with suppress(queue.Empty):
@@ -54,10 +55,16 @@ def ask(
             row, answer = answers.get(timeout=max(deadline - time.monotonic(), 0.001))
             row.update(answer)
             del late[id(row)]
-    too_late.set()
-    for row in late.values():
-        said = f"{row['url']} did not answer within {_PATIENCE:g} seconds."
-        row |= {"auth_status": "unreachable", "error": said}
+    unasked: set[int] = set()
+    with suppress(IndexError):
+        while True:  # nor are they asked when nobody waits for it any more
+            _, row = waiting.popleft()
+            unasked.add(id(row))
+    for number, row in late.items():
+        said = f"did not answer within {_PATIENCE:g} seconds."
+        if number in unasked:
+            said = "was not asked: too many others did not answer in time."
+        row |= {"auth_status": "unreachable", "error": f"{row['url']} {said}"}
 
 
 def _asked(config: ServerConfig) -> Row:
