@@ -21,43 +21,51 @@ class _Place:
     """How one kind of place is recognised: any of its signs is enough."""
 
     name: str
-    signs: str = ""
-    """Environment variables, but none that only credentials of such a service need; modules that
-    are loaded; absolute paths of files."""
+    signs: tuple[str, ...] = ()
+    """Environment variables, but none that only credentials of such a service need; submodules that
+    are loaded, with their dots; absolute paths of files."""
     browser: Browser = "elsewhere"
 
 
 _PLACES = {
-    "binder": _Place("Binder", "BINDER_REPO_URL BINDER_REF_URL BINDER_LAUNCH_HOST BINDER_REQUEST"),
-    "codespaces": _Place("GitHub Codespaces", "CODESPACES CODESPACE_NAME"),
+    "binder": _Place(
+        "Binder", ("BINDER_REPO_URL", "BINDER_REF_URL", "BINDER_LAUNCH_HOST", "BINDER_REQUEST")
+    ),
+    "codespaces": _Place("GitHub Codespaces", ("CODESPACES", "CODESPACE_NAME")),
     "colab": _Place(
         "Google Colab",
-        "COLAB_RELEASE_TAG COLAB_BACKEND_VERSION COLAB_GPU COLAB_JUPYTER_IP google.colab",
+        (
+            "COLAB_RELEASE_TAG",
+            "COLAB_BACKEND_VERSION",
+            "COLAB_GPU",
+            "COLAB_JUPYTER_IP",
+            "google.colab",
+        ),
     ),
-    "kaggle": _Place("Kaggle", "KAGGLE_KERNEL_RUN_TYPE KAGGLE_URL_BASE"),
-    "databricks": _Place("Databricks", "DATABRICKS_RUNTIME_VERSION"),
-    "vertex": _Place("Vertex AI Workbench", "VERTEX_PRODUCT"),
-    "sagemaker": _Place("SageMaker", "/opt/ml/metadata/resource-metadata.json"),
+    "kaggle": _Place("Kaggle", ("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_URL_BASE")),
+    "databricks": _Place("Databricks", ("DATABRICKS_RUNTIME_VERSION",)),
+    "vertex": _Place("Vertex AI Workbench", ("VERTEX_PRODUCT",)),
+    "sagemaker": _Place("SageMaker", ("/opt/ml/metadata/resource-metadata.json",)),
     "workstation": _Place("Google Cloud Workstations"),
-    "code-server": _Place("code-server", "VSCODE_PROXY_URI"),
+    "code-server": _Place("code-server", ("VSCODE_PROXY_URI",)),
     "jupyterhub": _Place(
-        "JupyterHub", "JUPYTERHUB_SERVICE_PREFIX JUPYTERHUB_BASE_URL JUPYTERHUB_API_URL"
+        "JupyterHub", ("JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_BASE_URL", "JUPYTERHUB_API_URL")
     ),
-    "devcontainer": _Place("a dev container of VS Code", "REMOTE_CONTAINERS", "forwarded"),
+    "devcontainer": _Place("a dev container of VS Code", ("REMOTE_CONTAINERS",), "forwarded"),
     "vscode-remote": _Place(
-        "VS Code, connected to this machine", "VSCODE_IPC_HOOK_CLI", "forwarded"
+        "VS Code, connected to this machine", ("VSCODE_IPC_HOOK_CLI",), "forwarded"
     ),
-    "vscode": _Place("VS Code", "VSCODE_PID VSCODE_CWD", "here"),
-    "voila": _Place("Voilà", "VOILA_REQUEST_URL VOILA_BASE_URL"),
+    "vscode": _Place("VS Code", ("VSCODE_PID", "VSCODE_CWD"), "here"),
+    "voila": _Place("Voilà", ("VOILA_REQUEST_URL", "VOILA_BASE_URL")),
     "jupyter": _Place(
-        "a Jupyter kernel", "JPY_SESSION_NAME JPY_PARENT_PID ipykernel.kernelapp", "unknown"
+        "a Jupyter kernel", ("JPY_SESSION_NAME", "JPY_PARENT_PID", "ipykernel.kernelapp"), "unknown"
     ),
-    "ssh": _Place("an SSH session", "SSH_CONNECTION SSH_TTY SSH_CLIENT"),
+    "ssh": _Place("an SSH session", ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")),
     "container": _Place(
-        "a container", "container KUBERNETES_SERVICE_HOST /.dockerenv /run/.containerenv"
+        "a container", ("container", "KUBERNETES_SERVICE_HOST", "/.dockerenv", "/run/.containerenv")
     ),
     # Windows forwards its own localhost to WSL.
-    "wsl": _Place("WSL", "WSL_DISTRO_NAME WSL_INTEROP", "here"),
+    "wsl": _Place("WSL", ("WSL_DISTRO_NAME", "WSL_INTEROP"), "here"),
     "no-display": _Place("no display"),
     "terminal": _Place("a plain terminal", browser="here"),
 }
@@ -164,8 +172,10 @@ def detect(
     for kind, place in _PLACES.items():
         there = (
             sign
-            for sign in place.signs.split()
-            if sign in known or sign in modules or (sign.startswith("/") and exists(sign))
+            for sign in place.signs
+            if sign in known
+            or ("." in sign and sign in modules)
+            or (sign.startswith("/") and exists(sign))
         )
         if sign := combined.get(kind, next(there, "")):
             signs[kind] = sign
@@ -189,7 +199,7 @@ def _combined(known: Mapping[str, str], platform: str) -> dict[str, str]:
         found["workstation"] = "WEB_HOST"
     if known.get("TERM_PROGRAM") == "vscode":
         found["vscode"] = "TERM_PROGRAM"
-        if not known.keys().isdisjoint(_PLACES["ssh"].signs.split()):
+        if not known.keys().isdisjoint(_PLACES["ssh"].signs):
             found["vscode-remote"] = "TERM_PROGRAM and SSH_CONNECTION"
     if is_voila(known):
         found["voila"] = "SERVER_SOFTWARE"

@@ -74,6 +74,12 @@ def test_files_and_modules_tell_what_variables_do_not() -> None:
     assert not docker.in_notebook
 
 
+def test_a_module_that_has_the_name_of_a_variable_tells_nothing() -> None:
+    """`container` is set by podman and systemd-nspawn, and may be a module of anybody's own."""
+    assert detect(DISPLAY, modules={"container"}).kind == "terminal"
+    assert detect(DISPLAY | {"container": "podman"}).kind == "container"
+
+
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_a_desktop_system_needs_no_variable_for_its_display(platform: str) -> None:
     assert detect({}, platform=platform).browser == "here"
