@@ -34,6 +34,33 @@ from __future__ import annotations
 
 from mcpnb.text import redact
 
+__all__ = [
+    "AnswerRefused",
+    "CallError",
+    "CallTimeout",
+    "ClientIdRequired",
+    "ConfigError",
+    "DiscoveryError",
+    "GrantError",
+    "LoginCancelled",
+    "LoginDenied",
+    "LoginError",
+    "LoginRequired",
+    "LoginTimeout",
+    "McpnbError",
+    "NewerFormat",
+    "NoSignInNeeded",
+    "ProtocolError",
+    "ScopeRefused",
+    "ServerError",
+    "ServerUnreachable",
+    "StoreBusy",
+    "StoreError",
+    "StoreLocked",
+    "ToolError",
+    "detached",
+]
+
 
 def detached(error: Exception) -> Exception:
     """Take from an error of ours what led to it: it says all there is to say by itself.

@@ -219,6 +219,7 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
         if isinstance(thing, type) and issubclass(thing, errors.McpnbError)
     }
     assert drawn() == real
+    assert set(errors.__all__) == {*real, "detached"}
 
 
 # Secrets
