@@ -13,7 +13,7 @@ from mcpnb import ui as front
 from mcpnb.concurrency import ProcessBound
 from mcpnb.environment import frontend
 from mcpnb.errors import ConfigError, LoginRequired, McpnbError, detached
-from mcpnb.oauth.models import ServerConfig, Via, callback_from
+from mcpnb.oauth.models import Callback, ServerConfig, Via, callback_from
 from mcpnb.oauth.scopes import scopes_from
 from mcpnb.scrub import scrub_class, scrub_traceback
 from mcpnb.session.state import SessionInfo, Shared
@@ -38,21 +38,10 @@ Operation = Callable[["SignedInClient"], Coroutine[Any, Any, T]]
 
 @scrub_class
 class Session(ProcessBound):
-    """One MCP server, to sign in to and to call. Thread-safe; made by `mcpnb.connect`.
-
-    Attributes:
-        server: The server's canonical URL.
-        name: Its name in the configuration, if it has one.
-        account: The label of this login, where several are stored for one server.
-        callback: How authorization responses come back where a sign-in does not choose.
-    """
+    """One MCP server, to sign in to and to call. Thread-safe; made by `mcpnb.connect`."""
 
     def __init__(self, config: ServerConfig, store: TokenStore, ui: UI | None = None) -> None:
         """Contact nobody. The login is in `store`, or will be; `ui` shows it."""
-        self.server = config.url
-        self.name = config.name
-        self.account = config.account
-        self.callback = config.callback
         self._config = config
         self._ui = ui or front.default
         self._shared = Shared(config, store)
@@ -68,6 +57,26 @@ class Session(ProcessBound):
         self._ui.show_session(self)
 
     # What is known
+
+    @property
+    def server(self) -> str:
+        """The server's canonical URL."""
+        return self._config.url
+
+    @property
+    def name(self) -> str | None:
+        """The server's name in the configuration, if it has one."""
+        return self._config.name
+
+    @property
+    def account(self) -> str | None:
+        """The label of this login, where several are stored for one server."""
+        return self._config.account
+
+    @property
+    def callback(self) -> Callback:
+        """How authorization responses come back where a sign-in does not choose."""
+        return self._config.callback
 
     def info(self) -> SessionInfo:
         """Return all that is known at this moment. Nobody is contacted, no command is run."""

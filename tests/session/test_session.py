@@ -39,6 +39,13 @@ def test_connecting_contacts_nobody(fake: FakeServer) -> None:
     assert fake.requests == []
 
 
+@pytest.mark.parametrize("name", ["server", "name", "account", "callback"])
+def test_whose_session_it_is_never_changes(fake: FakeServer, name: str) -> None:
+    """Messages and panels would name another server than the one that is called."""
+    with pytest.raises(AttributeError):
+        setattr(connect(fake.url), name, "https://other.example/mcp")
+
+
 @pytest.mark.slow
 def test_a_session_says_in_one_line_how_it_stands(fake: FakeServer, session: mcpnb.Session) -> None:
     """And never a secret."""
