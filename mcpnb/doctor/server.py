@@ -18,7 +18,7 @@ from mcpnb.doctor.machine import clock_ahead, unreachable
 from mcpnb.doctor.report import Check, check, date, first_of
 from mcpnb.login import redirects
 from mcpnb.login.loopback import DEFAULT_PORT
-from mcpnb.login.request import Registrations
+from mcpnb.login.registrations import Registrations
 from mcpnb.oauth import models
 from mcpnb.oauth import registration as registering
 from mcpnb.oauth.challenge import Challenge, bearer_challenge

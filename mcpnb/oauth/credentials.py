@@ -47,11 +47,6 @@ class Registration:
     scopes: tuple[str, ...] | None = None
     """Scopes the client was registered for; `None` where the server set no bound."""
 
-    @property
-    def name(self) -> str:
-        """Its name in the store: one client per issuer and redirect, or for the device grant."""
-        return f"{self.issuer}\n{self.redirect_uri or 'device'}"
-
 
 @dataclass(frozen=True, slots=True)
 class Tokens:

@@ -101,6 +101,12 @@ def login_key(server: str, account: str | None) -> RecordName:
     return RecordName("login", f"{server}\n{account}" if account else server)
 
 
+def client_key(issuer: str, redirect_uri: str | None) -> RecordName:
+    """Return the name of a client's record; without a redirect URI, it is for the device grant."""
+    # threat: registration-of-another-issuer, registration-of-another-redirect
+    return RecordName("client", f"{issuer}\n{redirect_uri or 'device'}")
+
+
 class StoredLogin:
     """The record of one login. Thread-safe; to write it, hold its lock in the store.
 

@@ -20,9 +20,8 @@ from mcpnb.errors import (
 )
 from mcpnb.oauth.credentials import LoginRecord, RefreshFailure, Registration, Tokens
 from mcpnb.oauth.models import ServerConfig
-from mcpnb.storage import RecordName
 from mcpnb.text import at, quote
-from mcpnb.tokens.record import CLOCKS_DIFFER, LOCK_TIMEOUT, StoredLogin, expired
+from mcpnb.tokens.record import CLOCKS_DIFFER, LOCK_TIMEOUT, StoredLogin, client_key, expired
 
 _log = logging.getLogger(__name__)
 
@@ -191,7 +190,8 @@ class Refreshes:
         if failure.error == "invalid_client" and marked.registration.method == "dcr":
             # The server has forgotten this client: the next sign-in registers a new one.
             with contextlib.suppress(StoreError):
-                self._login.store.delete(RecordName("client", marked.registration.name))
+                client = marked.registration
+                self._login.store.delete(client_key(client.issuer, client.redirect_uri))
         record = replace(marked, refresh_failure=failure, tokens=tokens)
         try:
             if not self._login.replace(marked, record):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import mcpnb
 from mcpnb.login.pending import PendingLogin, PendingLogins
-from mcpnb.login.request import Registrations
+from mcpnb.login.registrations import Registrations
 from mcpnb.oauth.authorization import DeviceRequest
 from mcpnb.oauth.client import login_record
 from mcpnb.oauth.credentials import LoginRecord, Tokens, to_json

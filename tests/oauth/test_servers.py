@@ -15,7 +15,8 @@ import pytest
 from mcpnb import errors
 from mcpnb.login import Deps, SignInRequest
 from mcpnb.login.redirects import Redirect
-from mcpnb.login.request import Registrations, authorization_request, device_request
+from mcpnb.login.registrations import Registrations
+from mcpnb.login.request import authorization_request, device_request
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import AuthorizationServer, Discovery, ServerConfig
 from mcpnb.stores import MemoryStore
