@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from mcpnb.config import claude
+from mcpnb.config import variables
 from mcpnb.config.files import File
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import Header, Secret, ServerConfig
@@ -332,10 +332,10 @@ class _Reading:
         headers = values.get("headers", {})
         texts = {("url",): values["url"]} | {("headers", k): text for k, text in headers.items()}
         for place, text in texts.items():
-            if (variable := claude.unset_variable(text)) is not None:
+            if (variable := variables.unset(text)) is not None:
                 unset = f"needs the environment variable {variable}, which is not set."
                 raise _UnsetVariable(self._text(unset, *where, *place))
-        values["url"], values["http_headers"], values["hidden"] = claude.expanded(
+        values["url"], values["http_headers"], values["hidden"] = variables.put_in(
             values["url"], headers
         )
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcpnb.config import claude
+from mcpnb.config import variables
 from mcpnb.config.files import (
     File,
     config_folder,
@@ -190,7 +190,7 @@ def _entry(name: str, table: dict[str, Any], known: Mapping[str, ServerConfig]) 
 def _same(known: str, url: object) -> bool:
     """Return whether two addresses lead to one server, however they are spelled."""
     # A variable can make any address of it. The default is what can be compared.
-    return isinstance(url, str) and _parts(known) == _parts(claude.with_defaults(url))
+    return isinstance(url, str) and _parts(known) == _parts(variables.with_defaults(url))
 
 
 def _parts(url: str) -> tuple[object, ...]:
@@ -206,7 +206,7 @@ def _variables(table: dict[str, Any]) -> list[str]:
     named = [table.get("bearer_token_env_var"), _dict(table, "oauth").get("client_secret_env_var")]
     named += [f"{value} (sent as {key})" for key, value in _dict(table, "env_http_headers").items()]
     texts = [table["url"], *_dict(table, "headers").values()]
-    named += [v for text in texts if isinstance(text, str) for v in claude.variables_in(text)]
+    named += [v for text in texts if isinstance(text, str) for v in variables.names_in(text)]
     return [str(name) for name in named if name]
 
 

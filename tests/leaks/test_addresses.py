@@ -12,7 +12,7 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.config import claude, review
+from mcpnb.config import review, variables
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.oauth.urls import host_span
 from mcpnb.session.connect import resolve, sign_out_everywhere
@@ -374,4 +374,4 @@ class TestTheHost:
     def test_an_address_with_nothing_hidden_is_shown_as_it_is(self) -> None:
         config = ServerConfig(url="https://h.example/mcp")
         assert config.shown == config.name_in_store == config.url
-        assert claude.variables_in(config.url) == []
+        assert variables.names_in(config.url) == []

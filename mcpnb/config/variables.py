@@ -26,12 +26,12 @@ _WORDS = re.compile(rf"{_WORD}(?:[-_./: ]{_WORD}){{0,3}}")
 """What names a stage, a region or a tenant: ``production``, ``us-central1``, ``acme/team_2``."""
 
 
-def variables_in(text: str) -> list[str]:
+def names_in(text: str) -> list[str]:
     """Return the names of the environment variables that a value refers to."""
     return [match[1] for match in _variables(text)]
 
 
-def unset_variable(text: str) -> str | None:
+def unset(text: str) -> str | None:
     """Return the first variable that a value needs and that is not set."""
     unset = (m[1] for m in _variables(text) if m[2] is None and m[1] not in os.environ)
     return next(unset, None)
@@ -42,7 +42,7 @@ def with_defaults(text: str) -> str:
     return _replaced(text, lambda match: match[2] or "")[0]
 
 
-def expanded(
+def put_in(
     url: str, headers: Mapping[str, str]
 ) -> tuple[str, dict[str, str], tuple[Expanded, ...]]:
     """Put the environment's values into an address and its headers, and hide them from now on.
