@@ -22,7 +22,7 @@ from mcpnb.concurrency import ProcessBound, file_lock
 from mcpnb.errors import NewerFormat, StoreBusy, StoreError
 from mcpnb.storage.atomic import TEMPORARY, check_folder, read_file, remove_file, write_file
 from mcpnb.storage.base import Record, RecordName
-from mcpnb.storage.keys import KeyChoice, StoreKeys
+from mcpnb.storage.keys import KeyChoice, StoreKey, StoreKeys
 from mcpnb.text import sanitize
 
 _FORMAT = 1
@@ -53,16 +53,20 @@ class FileStore(ProcessBound):
             key: Where the key is: only in the system's ``keyring``; in ``MCPNB_STORE_KEY``, else in
                 a ``file`` next to the records; or ``auto``, the keyring if there is a usable one.
         """
-        self.folder = Path(folder)
-        """The folder of the records and, without a better place, of their key."""
+        self._folder = Path(folder)
         self._keys = StoreKeys(
-            self.folder, key, lambda: self.lock(RecordName("key", "key"), _KEY_LOCK_TIMEOUT)
+            self._folder, key, lambda: self.lock(RecordName("key", "key"), _KEY_LOCK_TIMEOUT)
         )
         self._paths: dict[RecordName, Path] = {}
         self._checked = False
 
     def __repr__(self) -> str:
         return f"<FileStore {self.folder}>"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the records and, without a better place, of their key."""
+        return self._folder
 
     def location(self, key: RecordName) -> str:
         return f"encrypted in {self.folder}, {self.protected_by(key)}"
@@ -87,7 +91,7 @@ class FileStore(ProcessBound):
             return None
         what, where = sanitize(key.name.partition("\n")[0]), sanitize(head.get("where", ""), 80)
         store_key = self._keys.opening(str(head.get("key_id")), what=what, where=where)
-        plain = _open(store_key.value, sealed, head)
+        plain = _open(store_key, sealed, head)
         record: Record | None = None
         with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(plain)
@@ -112,9 +116,9 @@ class FileStore(ProcessBound):
             **_head(key),
             "key_id": store_key.key_id,
             "where": store_key.where,
-            # threat: plain-text-at-rest
         }
-        sealed = _seal(store_key.value, json.dumps(record).encode(), head)
+        # threat: plain-text-at-rest
+        sealed = _seal(store_key, json.dumps(record).encode(), head)
         self._replace(key, {**head, "sealed": base64.b64encode(sealed).decode()})
 
     def delete(self, key: RecordName, *, leave_tombstone: bool = False) -> None:
@@ -207,6 +211,7 @@ class FileStore(ProcessBound):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._checked:
                 check_folder(self.folder)
+                self._remove_half_written()
                 self._checked = True
         except OSError as error:
             raise StoreError(
@@ -223,31 +228,37 @@ class FileStore(ProcessBound):
                 f"{path} cannot be written: {error.strerror}. The earlier record is unchanged."
             ) from None
 
-    def _sweep(self) -> None:
-        """Remove old tombstones, locks of records that are gone, and what killed writers left."""
-        now = time.time()
-        old = [
-            path
-            for path, head, _ in self._heads("*")
-            if (at := _tombstone_time(head)) is not None and at < now - _TOMBSTONES_STAY
-        ]
+    def _remove_half_written(self) -> None:
+        """Remove what killed writers left: sealed records, and perhaps the key."""
         for path in self.folder.glob(f"{TEMPORARY}*"):
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime < now - _LEFTOVERS_STAY:
-                    old.append(path)
-        for path in old:
-            with contextlib.suppress(OSError):
-                path.unlink()
+                if path.stat().st_mtime < time.time() - _LEFTOVERS_STAY:
+                    path.unlink()
+
+    def _sweep(self) -> None:
+        """Remove old tombstones, and locks of records that are gone."""
+        for path, head, _ in self._heads("*"):
+            if _is_old(head):
+                # Only under its lock: a sibling may be signing in to that server.
+                with contextlib.suppress(OSError, StoreError), _held(path):
+                    if _is_old(_load(path)[0]):
+                        path.unlink()
         for path in self.folder.glob(f"*{_LOCK_SUFFIX}"):
             # Only by its holder, and never one that is held: whoever waits for it opens it anew for
             # each try, and filelock drops a lock on a file that was unlinked in between.
             if not path.with_suffix(_SUFFIX).exists():
-                with contextlib.suppress(OSError):
-                    lock = file_lock(path, 0)
-                    try:
-                        path.unlink()  # Windows refuses: there the file stays
-                    finally:
-                        lock.release()
+                with contextlib.suppress(OSError), _held(path):
+                    path.unlink()  # Windows refuses: there the file stays
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a record's lock. Raises an `OSError` if somebody else does."""
+    lock = file_lock(path.with_suffix(_LOCK_SUFFIX), 0)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 # The format of a file
@@ -287,17 +298,23 @@ def _tombstone_time(head: Head) -> float | None:
     return float(at) if isinstance(at, int | float) and abs(at) < _END_OF_TIME else None
 
 
-def _seal(key: bytes, plain: bytes, head: Head) -> bytes:
+def _is_old(head: Head) -> bool:
+    """Whether it is a tombstone that nobody needs any more."""
+    at = _tombstone_time(head)
+    return at is not None and at < time.time() - _TOMBSTONES_STAY
+
+
+def _seal(key: StoreKey, plain: bytes, head: Head) -> bytes:
     """Encrypt, and authenticate together with the head, under a fresh nonce."""
     # threat: nonce-reuse
     nonce = os.urandom(_NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plain, _associated(head))
+    return nonce + AESGCM(key.value).encrypt(nonce, plain, _associated(head))
 
 
-def _open(key: bytes, sealed: bytes, head: Head) -> bytes:
+def _open(key: StoreKey, sealed: bytes, head: Head) -> bytes:
     nonce, encrypted = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
     try:
-        return AESGCM(key).decrypt(nonce, encrypted, _associated(head))
+        return AESGCM(key.value).decrypt(nonce, encrypted, _associated(head))
     except (InvalidTag, ValueError):
         # threat: ciphertext-tampered
         raise StoreError(

@@ -21,6 +21,7 @@ from tests import figures
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import answer_of, connect, refresh_tokens, sign_in, waiting
 from tests.fakes.server import FakeServer
+from tests.leaks.tracebacks import told_quickly
 from tests.storage.records import KEY, RECORD, by_server, change, posix, record_file
 
 
@@ -192,6 +193,16 @@ def test_no_flipped_bit_of_a_sealed_record_goes_unnoticed(folder: Path) -> None:
         change(file, sealed=base64.b64encode(changed).decode())
         with pytest.raises(errors.StoreError):
             FileStore(folder).read(KEY)
+
+
+def test_no_frame_of_an_error_shows_the_key_of_all_logins(folder: Path) -> None:
+    """Tracebacks with local variables are printed by IPython, rich and pytest."""
+    FileStore(folder).write(KEY, RECORD)
+    change(record_file(folder), more=1)
+    with pytest.raises(errors.StoreError, match="damaged") as caught:
+        FileStore(folder).read(KEY)
+    shown = told_quickly(caught.value)
+    assert repr((folder / "key").read_bytes()) not in shown
 
 
 @pytest.mark.threat("nonce-reuse")

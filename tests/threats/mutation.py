@@ -14,6 +14,7 @@ _MARK = re.compile(r"threat: ([a-z0-9-]+(?:, [a-z0-9-]+)*)")
 _READ = {".py", ".js", ".css", ".html"}
 _HARMLESS = {
     "asyncio.timeout": "__import__('contextlib').AsyncExitStack()",
+    "_seal": "{second}",
     "decompress": "{function}({argument})",
     "filter": "{second}",
     "html.escape": "{argument}",
