@@ -172,7 +172,10 @@ class HeadersHelper:
         deadline, ended = time.monotonic() + _LASTS, False
         pipes = (_read(process.stdout, _MOST + 1), _read(process.stderr, _QUOTED * 4, rest=True))
         try:
-            out, err = (pipe.result(deadline - time.monotonic()) for pipe in pipes)
+            out = pipes[0].result(deadline - time.monotonic())
+            if len(out) > _MOST:
+                return 0, out, b""  # whatever it does next: it is ended
+            err = pipes[1].result(deadline - time.monotonic())
             code = process.wait(deadline - time.monotonic())
             ended = True
         except (TimeoutError, subprocess.TimeoutExpired):
@@ -180,7 +183,7 @@ class HeadersHelper:
         finally:
             if not ended:  # also if only what it started still writes
                 _end(process)
-        return (0 if len(out) > _MOST else code), out, err  # it met a closed pipe: too much
+        return code, out, err
 
 
 def _headers_in(code: int, out: bytes, err: bytes) -> Mapping[str, Secret]:

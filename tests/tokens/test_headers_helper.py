@@ -216,6 +216,15 @@ class TestARefusal:
         assert len(helper.runs) == 2
 
 
+_WAITS = """
+import contextlib, threading
+with contextlib.suppress(OSError):
+    print("s3cret" * 20_000, flush=True)
+threading.Event().wait()
+"""
+"""It prints too much, does not mind the closed pipe, and waits for something."""
+
+
 class TestFailures:
     @pytest.mark.parametrize(
         ("code", "told"),
@@ -236,6 +245,7 @@ class TestFailures:
             ('print(\'{"Host": "s3cret"}\')', "“Host”, which is no header that can be set"),
             ("print('s3cret' * 20_000)", "more than 64 KiB"),
             ("import sys\nwhile True: sys.stdout.write('s3cret' * 1000)", "more than 64 KiB"),
+            (_WAITS, "more than 64 KiB"),
         ],
     )
     def test_what_went_wrong_is_told_and_nothing_that_it_printed(
