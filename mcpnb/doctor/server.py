@@ -29,10 +29,10 @@ from mcpnb.oauth.models import AuthorizationServer, Discovery, Secret, ServerCon
 from mcpnb.oauth.scopes import as_option, chosen, covers
 from mcpnb.oauth.urls import (
     canonical_server,
-    legacy_endpoints,
     origin_of,
     protected_resource_urls,
     resource_covers,
+    root_of,
     same_issuer,
 )
 from mcpnb.storage import TokenStore
@@ -225,7 +225,7 @@ class Server:
         source, document = "authorization-server", self._document("authorization-server")
         said, at = document.get("issuer"), server.url
         named = self._resource.authorization_servers if self._resource else ()
-        named = named or legacy_endpoints(self.config.url)[:1]
+        named = named or (root_of(self.config.url),)
         # Of several, the one whose metadata this is.
         expected = next((i for i in named if same_issuer(i, server.issuer)), server.issuer)
         refused = self._refused(source, "issuer")

@@ -139,6 +139,7 @@ def authorization_request(
         ServerError: It cannot be reached or understood.
     """
     config, server = deps.config, discovery.sign_in_at
+    # threat: browser-led-inside
     require_page(server.authorization_endpoint, "authorization_endpoint", config)
     scopes, discovered = _scopes(asked, deps, discovery)
     method = registering.choose(
@@ -193,6 +194,7 @@ def device_request(asked: SignInRequest, deps: Deps, discovery: Discovery) -> Pe
         if error.error != "invalid_scope" or not discovered:
             raise
         request = begin(())
+    # threat: browser-led-inside
     require_page(request.url, "verification_uri", config)
     return PendingLogin(request, expires_at=request.expires_at, callback="device")
 

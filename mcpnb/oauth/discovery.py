@@ -21,9 +21,9 @@ from mcpnb.oauth.models import (
 from mcpnb.oauth.urls import (
     authorization_server_urls,
     canonical_server,
-    legacy_endpoints,
     protected_resource_urls,
     require_endpoint,
+    root_of,
     same_issuer,
 )
 from mcpnb.text import quote
@@ -200,7 +200,8 @@ def _protected_resource(
         with trail.tolerating("resource-metadata", f"GET {url}"):
             document = _document(url, http, trail, "RFC 9728 section 3")
         if document is not None:
-            found, defects = protected_resource(document, server=server, url=url)
+            defects: Defects = {}
+            found = protected_resource(document, server=server, url=url, defects=defects)
             trail.defects("resource-metadata", f"GET {url}", defects)
             trail.note(url, f"resource {found.resource}", "RFC 9728 section 3.3")
             trail.tell(Finding("resource-metadata", f"GET {url}", found, document))
@@ -222,7 +223,8 @@ def document_in(response: Response, url: str) -> Document | None:
     """
     # threat: metadata-suppressed
     if response.status in _BUSY:
-        # Not the same as absent: the next candidate, or none, could be somebody else's.
+        # Not the same as absent: the next document on a resource could be somebody else's, and an
+        # issuer that has none at all may have default endpoints.
         raise DiscoveryError(
             f"{quote(url)} cannot respond now (HTTP {response.status}). Try again in a moment."
         )
@@ -247,19 +249,20 @@ def _authorization(
     Where none is named, it is the server's own origin, as the specification of 2025-03-26 had it.
     """
     named = list(resource.authorization_servers) if resource else []
-    issuers = named or [legacy_endpoints(server)[0]]
+    issuers = named or [root_of(server)]
     if (wanted := config.issuer) is not None:
         # threat: issuer-not-named
         ours = [i for i in issuers if same_issuer(i, wanted)]
-        if not ours:
+        if ours:
+            issuers = ours
+        else:
             moved = DiscoveryError(
                 f"{quote(server)} no longer names {quote(wanted)} as its authorization server, "
                 f"but {', '.join(quote(i) for i in issuers[:3])}. "
                 "Credentials are not sent to another one."
             )
             asked = f"GET {resource.url}" if resource else f"POST {server}"
-            trail.defect("credentials", asked, moved)
-        issuers = ours or issuers
+            trail.defect("credentials", asked, moved)  # raises, unless it is only to be explained
     problem: McpnbError | None = None
     # threat: flood-of-authorization-servers
     for issuer in issuers[:5]:
@@ -303,8 +306,12 @@ def _issuer(
         else:
             if document is None:
                 continue
-            found, defects = authorization_server(
-                document, issuer=issuer, url=url, allow_missing_pkce=config.allow_missing_pkce
+            found = authorization_server(
+                document,
+                issuer=issuer,
+                url=url,
+                allow_missing_pkce=config.allow_missing_pkce,
+                defects=defects,
             )
             finding = Finding("authorization-server", f"GET {url}", found, document)
             if not defects:
@@ -322,14 +329,13 @@ def _issuer(
     )
 
 
-def _without_metadata(origin: str, trail: _Trail) -> AuthorizationServer:
-    issuer, authorize, token, register = legacy_endpoints(origin)
+def _without_metadata(issuer: str, trail: _Trail) -> AuthorizationServer:
     trail.note(issuer, "no metadata: default endpoints", "specification 2025-03-26")
     found = AuthorizationServer(
         issuer=issuer,
-        authorization_endpoint=authorize,
-        token_endpoint=token,
-        registration_endpoint=register,
+        authorization_endpoint=f"{issuer}/authorize",
+        token_endpoint=f"{issuer}/token",
+        registration_endpoint=f"{issuer}/register",
         code_challenge_methods=("S256",),
     )
     trail.tell(Finding("authorization-server", f"authorization server {issuer}", found))

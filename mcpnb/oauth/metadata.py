@@ -27,46 +27,50 @@ _OPTIONAL_ENDPOINTS = tuple(
 
 Document = dict[str, Any]
 Defects = dict[str, ServerError]
-"""Why members of a document are refused, by their names. With one, nothing of it may be used."""
+"""Why members of a document are refused, by their names, the most important first. With one,
+nothing of the document may be used."""
 T = TypeVar("T")
 
 
 class _Members:
-    """A document that is read member by member: one that is refused hides none of the others."""
+    """A document that is read member by member."""
 
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.defects: Defects = {}
+    def __init__(self, document: Document, defects: Defects | None) -> None:
+        self._document = document
+        self._defects = defects
 
     def read(self, name: str, how: Callable[[Any, str], T], otherwise: T) -> T:
-        """Return a member as `how` reads its value; `otherwise`, if that refuses it."""
+        """Return a member as `how` reads its value; `otherwise`, if its defect is only noted."""
         try:
-            return how(self.document.get(name), name)
+            return how(self._document.get(name), name)
         except ServerError as error:
-            self.defects.setdefault(name, error)
+            if self._defects is None:
+                raise
+            self._defects[name] = error
             return otherwise
 
 
 def protected_resource(
-    document: Document, *, server: str, url: str
-) -> tuple[ProtectedResource, Defects]:
+    document: Document, *, server: str, url: str, defects: Defects | None = None
+) -> ProtectedResource:
     """Read protected-resource metadata for one MCP server, by its canonical URL.
 
-    Returns:
-        What could be read, and what is wrong with it: a member that is missing or has the wrong
-        type, or a ``resource`` that names something else (RFC 9728 section 3.3).
+    With `defects`, what is wrong is noted there, and the rest is read. Otherwise it is raised.
+
+    Raises:
+        DiscoveryError: A member is missing or has the wrong type.
+        ProtocolError: Its ``resource`` names something else (RFC 9728 section 3.3).
     """
-    members = _Members(document)
+    members = _Members(document, defects)
     name = document.get("resource_name")
     resource = functools.partial(_resource, server=server, url=url)
-    found = ProtectedResource(
+    return ProtectedResource(
         resource=members.read("resource", resource, server),
         authorization_servers=members.read("authorization_servers", _listed, ()),
         scopes_supported=members.read("scopes_supported", _scopes, ()),
         name=name if isinstance(name, str) else None,
         url=url,
     )
-    return found, members.defects
 
 
 def _resource(value: object, _: str, *, server: str, url: str) -> str:
@@ -83,25 +87,33 @@ def _resource(value: object, _: str, *, server: str, url: str) -> str:
 
 
 def authorization_server(
-    document: Document, *, issuer: str, url: str, allow_missing_pkce: bool = False
-) -> tuple[AuthorizationServer, Defects]:
+    document: Document,
+    *,
+    issuer: str,
+    url: str,
+    allow_missing_pkce: bool = False,
+    defects: Defects | None = None,
+) -> AuthorizationServer:
     """Read the authorization-server metadata at `url`, which was built from `issuer`.
 
-    Returns:
-        What could be read, and what is wrong with it: a member that is missing or has the wrong
-        type, another issuer, an endpoint that is not https, or no PKCE with S256, unless nothing
-        is said of PKCE and the person allows that.
+    With `defects`, what is wrong is noted there, and the rest is read. Otherwise it is raised.
+
+    Raises:
+        DiscoveryError: A member is missing or has the wrong type.
+        ProtocolError: Another issuer, an endpoint that is not https, or no PKCE with S256, unless
+            nothing is said of PKCE and the person allows that.
     """
-    members = _Members(document)
-    own = functools.partial(_issuer, issuer=issuer, url=url)
+    members = _Members(document, defects)
     pkce = functools.partial(_pkce, issuer=issuer, allow_missing=allow_missing_pkce)
+    # First: of another issuer's document, nothing else matters.
+    own = members.read("issuer", functools.partial(_issuer, issuer=issuer, url=url), issuer)
     endpoints: dict[str, Any] = {
         name: members.read(name, require_endpoint, None)
         for name in _OPTIONAL_ENDPOINTS
         if document.get(name) is not None
     }
-    found = AuthorizationServer(
-        issuer=members.read("issuer", own, issuer),
+    return AuthorizationServer(
+        issuer=own,
         authorization_endpoint=members.read(
             "authorization_endpoint", _authorization_endpoint, issuer
         ),
@@ -115,7 +127,6 @@ def authorization_server(
         url=url,
         **endpoints,
     )
-    return found, members.defects
 
 
 def _issuer(value: object, _: str, *, issuer: str, url: str) -> str:
@@ -132,15 +143,15 @@ def _issuer(value: object, _: str, *, issuer: str, url: str) -> str:
 def _pkce(value: object, name: str, *, issuer: str, allow_missing: bool) -> tuple[str, ...] | None:
     methods = _strings(value, name)
     # threat: pkce-downgrade, pkce-plain
-    if "S256" in (methods or ()) or (methods is None and allow_missing):
-        return methods
-    what = "does not announce PKCE" if methods is None else "announces PKCE without S256"
-    raise ProtocolError(
-        f"The authorization server {quote(issuer)} {what}, so a stolen code could be used. "
-        "If you trust it all the same (some OpenID providers merely forget to announce it), set "
-        "allow_missing_pkce = true for this server in mcpnb's configuration.",
-        rule="specification 2026-07-28, authorization code protection",
-    )
+    if "S256" not in (methods or ()) and not (methods is None and allow_missing):
+        what = "does not announce PKCE" if methods is None else "announces PKCE without S256"
+        raise ProtocolError(
+            f"The authorization server {quote(issuer)} {what}, so a stolen code could be used. "
+            "If you trust it all the same (some OpenID providers merely forget to announce it), "
+            "set allow_missing_pkce = true for this server in mcpnb's configuration.",
+            rule="specification 2026-07-28, authorization code protection",
+        )
+    return methods
 
 
 def _authorization_endpoint(value: object, name: str) -> str:

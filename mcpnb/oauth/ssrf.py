@@ -121,13 +121,12 @@ def require_page(url: str, what: str, config: ServerConfig) -> None:
         ProtocolError: It is an address of this machine or of a private network.
     """
     # threat: browser-led-inside
-    if config.allow_private_network or _is_private(config.url) or not _is_private(url):
-        return
-    raise ProtocolError(
-        f"The server's {what} {quote(url)} leads into your own network, and the server is not in "
-        "it. If that is right, set allow_private_network.",
-        rule="MCP security best practices, SSRF",
-    )
+    if _is_private(url) and not (config.allow_private_network or _is_private(config.url)):
+        raise ProtocolError(
+            f"The server's {what} {quote(url)} leads into your own network, and the server is not "
+            "in it. If that is right, set allow_private_network.",
+            rule="MCP security best practices, SSRF",
+        )
 
 
 def _is_private(url: str) -> bool:

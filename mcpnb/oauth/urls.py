@@ -234,18 +234,22 @@ def resource_covers(resource: str, server: str) -> bool:
 # Where metadata is
 
 
+def root_of(url: str) -> str:
+    """Return a URL up to its path: the issuer of a 2025-03-26 server that has no metadata."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _well_known(identifier: str, suffix: str) -> str:
     # RFC 8414 section 3.1 and RFC 9728 section 3.1: the suffix goes between host and path, without
     # a terminating slash.
-    parts = urlsplit(identifier)
-    path = f"/.well-known/{suffix}{parts.path.rstrip('/')}"
-    return f"{parts.scheme}://{parts.netloc}{path}"
+    return f"{root_of(identifier)}/.well-known/{suffix}{urlsplit(identifier).path.rstrip('/')}"
 
 
 def protected_resource_urls(server: str) -> list[str]:
     """Return the candidates for protected-resource metadata (RFC 9728 section 3.1): path, root."""
     parts, suffix = urlsplit(server), "oauth-protected-resource"
-    root = _well_known(f"{parts.scheme}://{parts.netloc}", suffix)
+    root = _well_known(root_of(server), suffix)
     if parts.path in ("", "/"):
         return [root]
     path = _well_known(server, suffix)
@@ -261,10 +265,3 @@ def authorization_server_urls(issuer: str) -> list[str]:
     if urlsplit(issuer).path.strip("/"):
         urls.append(issuer.rstrip("/") + "/.well-known/openid-configuration")
     return urls
-
-
-def legacy_endpoints(server: str) -> tuple[str, str, str, str]:
-    """Return issuer and default endpoints of a 2025-03-26 server without any metadata."""
-    parts = urlsplit(server)
-    origin = f"{parts.scheme}://{parts.netloc}"
-    return origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"

@@ -42,14 +42,16 @@ _LONGEST_ADDRESS = 100_000
 
 
 def resource_from(document: Any) -> ProtectedResource:
-    found, defects = metadata.protected_resource(document, server=URL, url=_WHERE)
+    defects: metadata.Defects = {}
+    found = metadata.protected_resource(document, server=URL, url=_WHERE, defects=defects)
     for error in defects.values():
         raise error
     return found
 
 
 def server_from(document: Any) -> AuthorizationServer:
-    found, defects = metadata.authorization_server(document, issuer=ISSUER, url=_WHERE)
+    defects: metadata.Defects = {}
+    found = metadata.authorization_server(document, issuer=ISSUER, url=_WHERE, defects=defects)
     for error in defects.values():
         raise error
     return found

@@ -17,7 +17,7 @@ from mcpnb.oauth import client
 from mcpnb.oauth.authorization import AuthorizationRequest, ValidatedResponse
 from mcpnb.oauth.credentials import LoginRecord, Registration, Tokens
 from mcpnb.oauth.http import Http
-from mcpnb.oauth.metadata import authorization_server
+from mcpnb.oauth.metadata import Defects, authorization_server
 from mcpnb.oauth.models import AuthorizationServer, Secret
 from mcpnb.oauth.scopes import chosen, covers, scopes_from, union
 from tests.fakes.server import FakeServer
@@ -287,9 +287,23 @@ class TestPkce:
             "token_endpoint": f"{ISSUER}/token",
             "code_challenge_methods_supported": None if methods is None else list(methods),
         }
-        found, defects = authorization_server(
-            document, issuer=ISSUER, url=AS.url, allow_missing_pkce=override
+        defects: Defects = {}
+        found = authorization_server(
+            document,
+            issuer=ISSUER,
+            url=AS.url,
+            allow_missing_pkce=override,
+            defects=defects,
         )
         assert (defects == {}) is accepted
         assert found.code_challenge_methods == (methods if accepted else None)
         assert accepted or "allow_missing_pkce" in str(defects["code_challenge_methods_supported"])
+
+    @pytest.mark.threat("issuer-confusion")
+    def test_a_document_of_another_issuer_is_refused_for_that_before_all_else(self) -> None:
+        document = {"issuer": f"{ISSUER}/other", "revocation_endpoint": "http://as.example/revoke"}
+        with pytest.raises(errors.ProtocolError, match="none of it is used"):
+            authorization_server(document, issuer=ISSUER, url=ISSUER)
+        defects: Defects = {}
+        authorization_server(document, issuer=ISSUER, url=ISSUER, defects=defects)
+        assert next(iter(defects)) == "issuer"

@@ -11,11 +11,11 @@ from mcpnb.oauth.urls import (
     canonical_server,
     host_of,
     is_loopback_host,
-    legacy_endpoints,
     origin_of,
     protected_resource_urls,
     require_endpoint,
     resource_covers,
+    root_of,
     same_issuer,
 )
 
@@ -58,12 +58,7 @@ def test_where_authorization_server_metadata_is(issuer: str, urls: list[str]) ->
 
 
 def test_where_a_server_of_2025_03_26_has_its_endpoints() -> None:
-    assert legacy_endpoints("https://h:8/v1/mcp?x=1") == (
-        "https://h:8",
-        "https://h:8/authorize",
-        "https://h:8/token",
-        "https://h:8/register",
-    )
+    assert root_of("https://h:8/v1/mcp?x=1") == "https://h:8"
 
 
 SAME = [
