@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import quote_plus, urlencode
 
 from mcpnb.errors import GrantError, ServerError, ServerUnreachable
@@ -92,15 +93,16 @@ def exchange(response: ValidatedResponse, http: Http) -> Tokens:
         # threat: token-for-another-audience
         "resource": request.resource,
     }
-    endpoint, client = request.server.token_endpoint, request.registration
-    doing, advice = "Exchanging the code", "Sign in again."
+    endpoint, doing = request.server.token_endpoint, "Exchanging the code"
+    post = partial(
+        _post, endpoint, fields, request.registration, doing, http, advice="Sign in again."
+    )
     try:
-        document = _post(endpoint, fields, client, doing, http, advice=advice)
+        document = post()
     except ServerUnreachable as error:
         if error.sent:
             raise
-        # It never arrived: the code is unused.
-        document = _post(endpoint, fields, client, doing, http, advice=advice)
+        document = post()  # the first one never arrived: the code is unused
     return read_tokens(document, now=now, asked=request.scopes)
 
 
@@ -151,7 +153,6 @@ def refresh(record: LoginRecord, http: Http) -> Tokens:
     now, old = time.time(), record.tokens
     if old.refresh_token is None:
         raise GrantError("This login has no refresh token.", error="invalid_grant")
-    # threat: scope-widening-at-refresh
     fields = {
         "grant_type": "refresh_token",
         "refresh_token": old.refresh_token.reveal(),

@@ -127,6 +127,20 @@ class TestScopeFailures:
 
         assert set(query_of(url)["scope"][0].split()) == {"read", "write"}
 
+    @pytest.mark.threat("scope-widening-at-refresh")
+    def test_a_wider_scope_is_never_asked_for_at_refresh(self, fake: FakeServer) -> None:
+        """Not even after a call that needs more: stepping up is a new authorization."""
+        fake.tool_scopes = {"publish": "write"}
+        session = connect(fake.url, scopes=("read",))
+        sign_in(session)
+        with pytest.raises(errors.LoginRequired):
+            session.call("publish", text="news")
+        fake.expire()
+
+        session.call("echo", text="back")
+
+        assert [r.form.get("scope") for r in fake.token_requests("refresh_token")] == [None]
+
     def test_fewer_scopes_than_asked_for_are_a_login_all_the_same(self, fake: FakeServer) -> None:
         """The answer's `scope` says what was granted (RFC 6749 section 3.3)."""
         fake.grants_scopes = ("read",)
