@@ -107,6 +107,7 @@ class TestTheAnswer:
         assert validate_response(url(code="a+b/c=%&ä "), REQUEST).code.reveal() == "a+b/c=%&ä "
 
     @pytest.mark.threat("answer-at-another-address", "parameters-twice", "bare-code")
+    @pytest.mark.threat("csrf", "implicit-answer")
     @pytest.mark.parametrize(
         ("text", "said"),
         [
@@ -136,8 +137,9 @@ class TestTheAnswer:
             (url(padding="x" * 20_000), "too long"),
             (url() + "&x=1" * 100, "readable"),
             (url().replace("?", "#"), "another sign-in"),
+            (url(code=None, access_token="of-somebody-else"), "no code"),
         ],
-        ids=range(26),
+        ids=range(27),
     )
     def test_any_other_is_refused_and_the_wait_goes_on(self, text: str, said: str) -> None:
         with pytest.raises(errors.AnswerRefused, match=said) as caught:

@@ -9,19 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mcpnb import errors
 from mcpnb.storage import open_store
 from mcpnb.stores import FileStore, MemoryStore, RecordName, TokenStore
 from tests.storage.records import KEY, OTHER, RECORD, SECRET
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @pytest.fixture(params=["memory", "files"])
@@ -132,22 +124,6 @@ def test_it_says_where_records_rest_and_shows_none(store: TokenStore) -> None:
 
     assert "memory" in store.location(KEY) or "encrypted" in store.location(KEY)
     assert SECRET not in repr(store) + store.location(KEY) + store.protected_by(KEY)
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenStore, TokenStore]:
-    return MemoryStore(), FileStore(tmp_path_factory.mktemp("any") / "logins")
-
-
-@pytest.mark.slow
-@settings(max_examples=40, deadline=None)
-@given(name=st.text(), record=st.dictionaries(st.text(), JSON, max_size=4))
-def test_any_json_object_under_any_name_comes_back(
-    both: tuple[TokenStore, TokenStore], name: str, record: dict[str, Any]
-) -> None:
-    for one in both:
-        one.write(RecordName("login", name), record)
-        assert one.read(RecordName("login", name)) == record
 
 
 @pytest.mark.parametrize("word", ["auto", "file"])

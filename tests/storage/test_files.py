@@ -142,15 +142,6 @@ class TestDamage:
         store.write(KEY, RECORD)
         assert store.read(KEY) == RECORD
 
-    @pytest.mark.parametrize("name", [KEY.name, 5])
-    def test_a_file_without_a_sealed_record_is_a_clear_error(
-        self, store: FileStore, folder: Path, name: object
-    ) -> None:
-        change(record_file(folder), name=name, sealed="AAAA")
-
-        with pytest.raises(errors.StoreError):
-            store.read(KEY)
-
     def test_a_newer_format_is_left_for_a_newer_mcpnb(self, store: FileStore, folder: Path) -> None:
         path = record_file(folder)
         newer = change(path, format=2)

@@ -88,7 +88,7 @@ def test_an_expired_token_is_refreshed_once(
     assert set(shown(fake)) == {session.access_token()}
 
 
-@pytest.mark.slow
+@pytest.mark.threat("refresh-token-theft-by-a-sibling")
 @crowds(*CROWDS, CALLS)
 def test_a_rejected_token_is_refreshed_once(
     kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore
@@ -109,49 +109,3 @@ def test_a_rejected_token_is_refreshed_once(
         assert set(shown(fake)) == {old, new}
     else:
         assert shown(fake) == {old: kind.calls, new: kind.calls}
-
-
-@crowds(Kind("2 processes", processes=2, coroutines=2))
-def test_a_token_that_worked_and_is_rejected_later_is_refreshed_again(
-    kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore
-) -> None:
-    """Processes that come later learn from the store that the server had accepted it."""
-    assert session.signed_in
-    for times in (1, 2):
-        fake.expire()
-        with Crowd(kind, fake.url, store.folder) as crowd:
-            outcomes = crowd.all()
-
-        assert Counter(outcomes) == {ANSWERED: kind.calls}
-        assert len(refresh_tokens(fake)) == times
-
-
-@crowds(
-    Kind("5 processes", processes=5, coroutines=2, times=2),
-    Kind("2 processes that call tools", processes=2, threads=2, times=2, through="call"),
-)
-def test_a_server_that_rejects_every_token_costs_one_refresh_for_all_processes(
-    kind: Kind, fake: FakeServer, session: mcpnb.Session, store: FileStore
-) -> None:
-    """They find the new token in the store, see it refused, and leave it at that.
-
-    So do those after them: without an end to it, every call would be a refresh.
-    """
-    assert session.signed_in
-    fake.really_lives = 0
-    fake.expire()
-    ended: list[str] = []
-    refreshes = []
-    for _ in range(2):
-        with Crowd(kind, fake.url, store.folder) as crowd:
-            ended += crowd.all()
-        refreshes.append(len(refresh_tokens(fake)))
-    assert refreshes in ([1, 1], [2, 2])
-    assert [each for each in ended if not _wants_a_sign_in(each)] == []
-    assert len(ended) == 2 * kind.calls
-
-
-def _wants_a_sign_in(outcome: str) -> bool:
-    # A client of one's own gets the server's response, and in it what to do.
-    refused = outcome.startswith("401 ") and "Sign in again" in outcome
-    return refused or outcome == "LoginRequired"

@@ -29,6 +29,18 @@ def test_a_server_that_rejects_everything_is_asked_once_by_all_kernels(
     assert len(refresh_tokens(fake)) == 1
 
 
+def test_a_token_that_worked_and_is_rejected_later_is_refreshed_again(
+    fake: FakeServer, kernel: Kernel
+) -> None:
+    """Kernels that come later learn from the store that the server had accepted it."""
+    sign_in(kernel())
+    for times in (1, 2):
+        fake.expire()
+        for session in [kernel() for _ in range(2)]:
+            assert session.call("echo", text="back").text == "back"
+        assert len(refresh_tokens(fake)) == times
+
+
 @pytest.mark.parametrize("lacking", ["401", "401 without scope"])
 def test_one_tool_that_always_says_401_costs_one_refresh_whatever_else_succeeds(
     fake: FakeServer, kernel: Kernel, lacking: Literal["401", "401 without scope"]

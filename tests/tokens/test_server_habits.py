@@ -6,7 +6,6 @@ The servers are fakes only in that they do it on demand.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -28,24 +27,6 @@ def called_after_expiry(fake: FakeServer, session: mcpnb.Session, times: int) ->
 
 class TestRotation:
     """Presenting a rotated refresh token again ends the whole login."""
-
-    @pytest.mark.threat("refresh-token-theft-by-a-sibling")
-    def test_sessions_that_share_a_login_refresh_once(
-        self, fake: FakeServer, session: mcpnb.Session
-    ) -> None:
-        """Also where each of them, and each of their threads, has the newest token it knows of.
-
-        The others adopt what one got: a second refresh would end the login of the winner, too.
-        """
-        sessions = [session, *(connect(fake.url, store=session.store) for _ in range(2))]
-        assert [s.call("echo", text="a").text for s in sessions] == ["a"] * 3
-        fake.expire()
-
-        with ThreadPoolExecutor(6) as pool:
-            texts = list(pool.map(lambda s: s.call("echo", text="b").text, sessions * 2))
-
-        assert texts == ["b"] * 6
-        assert len(refresh_tokens(fake)) == 1
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
