@@ -216,6 +216,12 @@ class TestAdd:
         add("x", *words.split()).expect(0)
         assert servers(own)["x"] == {"url": "https://x.example/mcp"} | values
 
+    def test_so_does_login(self) -> None:
+        """What each option does is shown in tests of its own."""
+        options = invoke("login", "--help").expect(0).out
+        for option in ("--scopes", "--no-browser", "--oauth-client-registration"):
+            assert option in options
+
     @pytest.mark.parametrize(
         "arguments",
         [

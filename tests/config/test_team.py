@@ -360,6 +360,12 @@ class TestSwitches:
         file = config(top='mcp_oauth_credentials_store = "file"')
         assert str(world) in mcpnb.connect("team", config=file).info().location
 
+    def test_scopes_are_asked_for_unless_others_are_given(self, config: Write) -> None:
+        file = config('scopes = ["configured"]')
+        assert query_of(sign_in(connect("team", config=file)))["scope"] == ["configured"]
+        given = connect("team", config=file, scopes="given")
+        assert query_of(sign_in(given))["scope"] == ["given"]
+
     def test_the_callback_port_is_used(self, config: Write) -> None:
         port = free_port()
         session = connect(

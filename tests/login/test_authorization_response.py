@@ -310,6 +310,7 @@ class TestCode:
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         assert query_of(url)["code_challenge"] == [challenge]
 
+
 class TestReplay:
     """A second use would have the server end what the first one got (RFC 6749 section 4.1.2)."""
 

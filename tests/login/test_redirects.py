@@ -124,14 +124,6 @@ class TestAnotherOneWhereItIsRefused:
         front.phase("failed")
         assert len(fake.asked("/register")) == 1
 
-    def test_without_any_way_to_register_a_client_id_is_asked_for(
-        self, fake: FakeServer, show: Show
-    ) -> None:
-        fake.announce(registration_endpoint=None)
-        front = show(any_port(fake.url), HUB)
-        start(front)
-        assert "client_id=" in front.phase("failed")["error"]["text"]
-
 
 class TestAClientThatWasRegisteredBefore:
     def known(self, fake: FakeServer, *redirects: str) -> dict[str, Any]:

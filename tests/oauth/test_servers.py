@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -56,24 +55,6 @@ def fails(fake: FakeServer, *kinds: type[Exception], **given: Any) -> Exception:
     return error
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(html("Welcome to our shop"), id="a web page"),
-        pytest.param(html("Not here", 404), id="404"),
-        pytest.param(Reply(500, "down"), id="500"),
-        pytest.param(redirect("https://elsewhere.example/mcp"), id="redirect"),
-        pytest.param(Reply(drop=True), id="closed"),
-    ],
-)
-def test_what_is_no_mcp_server_is_said_to_be_none(fake: FakeServer, answer: Reply) -> None:
-    """Nothing is registered on a guess."""
-    fake.always("/mcp", answer)
-    fake.metadata = fake.resource_metadata = None
-
-    fails(fake)
-
-
 def test_a_call_says_what_a_sign_in_says(fake: FakeServer) -> None:
     """The library's own words are that all connection attempts failed."""
     nobody = f"http://127.0.0.1:{free_port()}/mcp"
@@ -95,7 +76,7 @@ def test_a_call_says_what_a_sign_in_says(fake: FakeServer) -> None:
 
 
 @pytest.mark.threat("metadata-not-json")
-@pytest.mark.parametrize("path", [PRM, AS_METADATA])
+@pytest.mark.parametrize("path", ["/mcp", PRM, AS_METADATA])
 @pytest.mark.parametrize(
     "answer",
     [
@@ -115,75 +96,21 @@ def test_a_call_says_what_a_sign_in_says(fake: FakeServer) -> None:
         pytest.param(Reply(200, {"resource": 1, "issuer": 2}), id="wrong types"),
     ],
 )
-def test_unusable_metadata_is_a_clear_error(fake: FakeServer, path: str, answer: Reply) -> None:
+def test_what_is_no_mcp_server_or_no_metadata_is_a_clear_error(
+    fake: FakeServer, path: str, answer: Reply
+) -> None:
     """Also where another address might have had a better document: nothing is registered."""
-    fake.always(path, answer)
-    if path == PRM:
+    if path == "/mcp":
+        fake.resource_metadata = None
+    if path == AS_METADATA:
+        fake.always("/.well-known/openid-configuration", answer)
+    else:
         fake.metadata = None
         # Else the default endpoints of 2025-03-26 would be next, and are right to be.
         fake.always("/mcp", html("Welcome"))
-    else:
-        fake.always("/.well-known/openid-configuration", answer)
+    fake.always(path, answer)
 
     fails(fake)
-
-
-def test_a_redirect_within_the_origin_is_followed_for_metadata(fake: FakeServer) -> None:
-    """Some servers move their documents about."""
-    fake.always("/moved", Reply(200, fake.metadata))
-    fake.always(AS_METADATA, redirect("/moved", 307))
-    session = connect(fake.url)
-
-    sign_in(session)
-
-    assert session.signed_in
-
-
-def test_resource_metadata_at_another_origin_is_read(fakes: Callable[[], FakeServer]) -> None:
-    """The challenge's address wins, wherever it is."""
-    fake, other = fakes(), fakes()
-    other.always("/described", Reply(200, fake.resource_metadata))
-    fake.resource_metadata = None
-    fake.challenge = {"resource_metadata": f"{other.base}/described"}
-    session = connect(fake.url)
-
-    sign_in(session)
-
-    assert session.call("echo", text="fine").text == "fine"
-
-
-def test_resource_metadata_at_the_root_only_is_found(fake: FakeServer) -> None:
-    """After the path's own address was a 404."""
-    root = PRM.removesuffix("/mcp")
-    fake.always(root, Reply(200, (fake.resource_metadata or {}) | {"resource": fake.base}))
-    fake.resource_metadata, fake.challenge = None, None
-
-    query = query_of(sign_in(connect(fake.url)))
-
-    assert query["resource"] == [fake.base]
-    assert [r.path for r in fake.requests if "protected" in r.path] == [PRM, root]
-
-
-def test_a_server_of_2025_03_26_is_its_own_authorization_server(fake: FakeServer) -> None:
-    """No resource metadata: the origin's document, and the canonical URL as `resource`."""
-    fake.resource_metadata, fake.challenge = None, None
-    session = connect(fake.url)
-
-    query = query_of(sign_in(session))
-
-    assert query["resource"] == [fake.url]
-    assert session.call("echo", text="fine").text == "fine"
-
-
-def test_without_any_metadata_the_default_endpoints_serve(fake: FakeServer) -> None:
-    """As 2025-03-26 had it."""
-    fake.resource_metadata, fake.metadata, fake.challenge = None, None, None
-    session = connect(fake.url)
-
-    url = sign_in(session)
-
-    assert url.startswith(f"{fake.base}/authorize?")
-    assert session.call("echo", text="fine").text == "fine"
 
 
 def test_without_registration_a_client_id_is_asked_for(fake: FakeServer) -> None:
@@ -301,67 +228,6 @@ def test_a_server_that_never_answers_can_be_given_up(fake: FakeServer, path: str
 
 
 # Metadata: poisoned, borrowed, bent or simply too much
-
-
-@pytest.fixture
-def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note every name that is looked up."""
-    names: list[str] = []
-    real = socket.getaddrinfo
-
-    def noted(host: Any, *args: Any, **given: Any) -> Any:
-        names.append(str(host))
-        return real(host, *args, **given)
-
-    monkeypatch.setattr(socket, "getaddrinfo", noted)
-    return names
-
-
-@pytest.mark.threat("metadata-in-the-clear")
-@pytest.mark.parametrize("where", ["challenge", "issuer"])
-def test_a_document_that_anybody_on_the_way_could_change_is_not_asked_for(
-    fake: FakeServer, looked_up: list[str], where: str
-) -> None:
-    """Plain http to elsewhere is refused before its name is looked up."""
-    if where == "challenge":
-        fake.challenge = {"resource_metadata": "http://mcp.example/prm"}
-    else:
-        fake.describe(authorization_servers=["http://as.example"])
-
-    fails(fake, errors.ProtocolError)
-
-    assert [name for name in looked_up if name.endswith(".example")] == []
-
-
-@pytest.mark.threat("foreign-document-of-an-older-server")
-def test_a_server_without_resource_metadata_speaks_for_its_own_origin_only(
-    fakes: Callable[[], FakeServer],
-) -> None:
-    """A document there that names another issuer could come from anybody (RFC 8414 3.3)."""
-    fake, victim = fakes(), fakes()
-    fake.resource_metadata = None
-    fake.metadata = {**(victim.metadata or {}), "token_endpoint": f"{fake.base}/token"}
-
-    fails(fake, errors.ProtocolError)
-
-    assert victim.requests == []
-
-
-@pytest.mark.threat("issuer-not-named")
-@pytest.mark.parametrize("resource", ["without metadata", "that names no server"])
-def test_an_issuer_that_a_person_named_is_not_left_for_the_servers_own_origin(
-    fake: FakeServer, resource: str
-) -> None:
-    """Where nothing names an authorization server, 2025-03-26 had the origin be one."""
-    if resource == "without metadata":
-        fake.resource_metadata = None
-    else:
-        fake.describe(authorization_servers=[])
-
-    error = fails(fake, errors.DiscoveryError, issuer="https://login.example.com")
-
-    assert "login.example.com" in str(error)
-    sign_in(connect(fake.url, issuer=fake.base))
 
 
 @pytest.mark.threat("flood-of-authorization-servers")
