@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mcpnb import errors
 from mcpnb.calls.client import own_headers
 from mcpnb.session.connect import sign_out_everywhere
 from mcpnb.stores import MemoryStore
+from tests.fakes.helper import Helper
 from tests.fakes.mcp import answer_to
 from tests.fakes.people import connect, free_port, query_of, sign_in
 from tests.fakes.server import FakeServer
@@ -56,40 +58,80 @@ def only(fake: FakeServer, authorization: str) -> FakeServer:
 
 
 class TestBearerToken:
+    """From an environment variable, a header written down, or one that a command prints."""
+
+    @pytest.fixture(params=["TEAM_TOKEN", "Authorization header", "http_headers_helper"])
+    def source(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
     @pytest.fixture
-    def session(self, config: Write, monkeypatch: pytest.MonkeyPatch) -> mcpnb.Session:
+    def helper(self, tmp_path: Path) -> Helper:
+        return Helper(tmp_path)
+
+    @pytest.fixture
+    def session(
+        self, config: Write, monkeypatch: pytest.MonkeyPatch, helper: Helper, source: str
+    ) -> mcpnb.Session:
+        """Connect with the token ``s3cret``, and with a header that is no token."""
         monkeypatch.setenv("TEAM_TOKEN", "s3cret")
-        return connect("team", config=config('bearer_token_env_var = "TEAM_TOKEN"'))
+        given = {"Authorization": "Bearer s3cret", "X-Team": "blue"}
+        helper.says(**given)
+        lines = {
+            "TEAM_TOKEN": 'bearer_token_env_var = "TEAM_TOKEN"\nhttp_headers = {X-Team = "blue"}',
+            "Authorization header": f"http_headers = {str(given).replace(': ', ' = ')}",
+            "http_headers_helper": f"http_headers_helper = {json.dumps(helper.command)}",
+        }
+        return connect("team", config=config(lines[source]))
 
     def test_it_takes_the_place_of_a_sign_in(
-        self, fake: FakeServer, session: mcpnb.Session
+        self, fake: FakeServer, session: mcpnb.Session, helper: Helper, source: str
     ) -> None:
         """Everywhere a token is used, and nobody is asked how to sign in."""
         only(fake, "Bearer s3cret")
 
+        async def awaited() -> str:
+            assert await session is session
+            return (await session.acall("echo", text="hi")).text
+
         assert (session.status, session.signed_in) == ("bearer_token", True)
-        assert "TEAM_TOKEN" in repr(session)
-        assert "s3cret" not in repr(session)
-        assert session.call("echo", text="hi").text == "hi"
+        assert source in repr(session)
+        assert "s3cret" not in repr(session) + repr(session._config)  # noqa: SLF001
+        assert session.call("echo", text="hi").text == asyncio.run(awaited()) == "hi"
         assert session.access_token() == "s3cret"
         assert session.headers() == {"Authorization": "Bearer s3cret"}
         with httpx2.Client(auth=session.auth, trust_env=False) as client:
             assert client.get(fake.url).status_code == 405
+        with pytest.raises(errors.ConfigError, match="no sign-in to"):
+            session.login()
+        with pytest.raises(errors.ConfigError, match="no login"):
+            session.logout()
         assert {request.path for request in fake.requests} == {"/mcp"}
-        assert asyncio.run(_awaited(session)) is session
+        assert len(helper.runs) == (source == "http_headers_helper")
 
-    def test_it_goes_to_the_servers_origin_only(
-        self, fake: FakeServer, fakes: Callable[[], FakeServer], session: mcpnb.Session
+    @pytest.mark.threat("header-forwarding")
+    def test_no_other_origin_gets_it_or_a_header(
+        self,
+        fake: FakeServer,
+        fakes: Callable[[], FakeServer],
+        session: mcpnb.Session,
+        helper: Helper,
     ) -> None:
+        """Not where a redirect leads, whoever follows it; a refusal there runs no command."""
         other = fakes()
-        fake.always("/away", redirect(f"{other.base}/there"))
-
         with httpx2.Client(auth=session.auth, trust_env=False, follow_redirects=True) as client:
-            client.get(f"{other.base}/direct")
-            client.get(f"{fake.base}/away")
+            assert client.post(other.url, json={}).status_code == 401
+            assert len(helper.runs) <= 1
+            fake.always("/mcp", redirect(other.url, 307))
+            client.post(fake.url, json={})
+        with pytest.raises(errors.McpnbError):
+            session.call("echo", text="hi")
+        asyncio.run(_followed(session, fake.url))
 
-        assert [r.bearer for r in other.requests] == [None, None]
-        assert [r.bearer for r in fake.requests] == ["s3cret"]
+        assert {r.bearer for r in fake.requests} >= {"s3cret"}
+        assert {r.headers.get("x-team") for r in fake.requests} >= {"blue"}
+        assert len(other.requests) > 2
+        for request in other.requests:
+            assert {"authorization", "x-team"} & set(request.headers) == set()
 
     def test_a_variable_that_is_not_set_is_named_before_anything_is_sent(
         self, fake: FakeServer, config: Write
@@ -103,17 +145,15 @@ class TestBearerToken:
         assert fake.requests == []
 
     def test_a_token_that_the_server_refuses_is_no_reason_to_sign_in(
-        self, fake: FakeServer, session: mcpnb.Session, monkeypatch: pytest.MonkeyPatch
+        self, fake: FakeServer, config: Write, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """There is another remedy, and the error says which."""
         only(fake, "Bearer new")
+        monkeypatch.setenv("TEAM_TOKEN", "old")
+        session = connect("team", config=config('bearer_token_env_var = "TEAM_TOKEN"'))
 
         with pytest.raises(errors.CallError, match="variable TEAM_TOKEN holds: set a new one"):
             session.call("echo", text="x")
-        with pytest.raises(errors.ConfigError, match="no sign-in"):
-            session.login()
-        with pytest.raises(errors.ConfigError, match="no login"):
-            session.logout()
         monkeypatch.setenv("TEAM_TOKEN", "new")
         assert session.call("echo", text="x").text == "x"
 
@@ -139,51 +179,7 @@ class TestBearerToken:
         assert sign_out_everywhere(store) == [(fake.url, None, "revoked")]
 
 
-async def _awaited(session: mcpnb.Session) -> mcpnb.Session:
-    return await session
-
-
 class TestHeaders:
-    def test_they_go_with_every_request_of_a_call(
-        self, fake: FakeServer, config: Write, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Beside the token of the sign-in; `headers()` has the token only."""
-        monkeypatch.setenv("TEAM_KEY", "from-env")
-        session = connect(
-            "team",
-            config=config(
-                'http_headers = {X-Team = "blue"}\nenv_http_headers = {X-Key = "TEAM_KEY"}'
-            ),
-        )
-        sign_in(session)
-        fake.requests.clear()
-
-        session.tools()
-        session.call("echo", text="hi")
-        asyncio.run(_listed(session))
-
-        sent = [(r.headers.get("x-team"), r.headers.get("x-key")) for r in fake.asked("/mcp")]
-        assert set(sent) == {("blue", "from-env")}
-        assert {r.bearer for r in fake.asked("/mcp", "POST")} == {session.access_token()}
-        assert set(session.headers()) == {"Authorization"}
-
-    @pytest.mark.threat("header-forwarding")
-    def test_no_other_origin_gets_them(
-        self, fake: FakeServer, fakes: Callable[[], FakeServer], config: Write
-    ) -> None:
-        """Not where a redirect leads, whoever follows it."""
-        other = opened(fakes())
-        fake.always("/mcp", redirect(other.url, 307))
-        session = connect("team", config=config('http_headers = {X-Team = "blue"}'))
-        with pytest.raises(errors.McpnbError):
-            session.call("echo", text="hi")
-        asyncio.run(_followed(session, fake.url))
-
-        assert fake.requests
-        assert all(r.headers.get("x-team") == "blue" for r in fake.requests)
-        assert other.requests
-        assert all("x-team" not in r.headers for r in other.requests)
-
     @pytest.mark.parametrize("host", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"])
     def test_a_host_in_any_spelling_gets_them(self, tmp_path: Path, host: str) -> None:
         """HTTP libraries write it as it stands in DNS."""

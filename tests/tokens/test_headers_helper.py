@@ -23,7 +23,6 @@ from mcpnb.tokens import static
 from tests.fakes.helper import Helper, wanting
 from tests.fakes.people import connect, posix, sign_in
 from tests.fakes.server import FakeServer
-from tests.fakes.wire import redirect
 from tests.terminal import run
 
 Team = Callable[..., mcpnb.Session]
@@ -63,20 +62,26 @@ def shown_with_locals(error: BaseException) -> str:
 
 class TestHeaders:
     def test_they_go_with_every_request_next_to_the_token_of_the_sign_in(
-        self, fake: FakeServer, team: Team, helper: Helper
+        self, fake: FakeServer, team: Team, helper: Helper, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Its own take the place of those written down; it runs once. The login is refreshed."""
+        monkeypatch.setenv("TEAM_KEY", "from-env")
         helper.says(**{"X-Key": "from-helper", "X-Both": "helped"})
-        session = team('http_headers = {X-Both = "a", X-Own = "b"}')
+        session = team(
+            'http_headers = {X-Both = "a", X-Own = "b"}\nenv_http_headers = {X-Env = "TEAM_KEY"}'
+        )
         sign_in(session)
         fake.requests.clear()
 
         assert session.call("echo", text="hi").text == "hi"
         session.tools()
+        asyncio.run(TestOnALoop.while_it_runs(session, None))
 
-        names = ("x-key", "x-both", "x-own", "authorization")
+        names = ("x-key", "x-both", "x-own", "x-env", "authorization")
         sent = {tuple(r.headers.get(n) for n in names) for r in fake.asked("/mcp", "POST")}
-        assert sent == {("from-helper", "helped", "b", f"Bearer {session.access_token()}")}
+        bearer = f"Bearer {session.access_token()}"
+        assert sent == {("from-helper", "helped", "b", "from-env", bearer)}
+        assert session.headers() == {"Authorization": bearer}
         assert session.status == "authenticated"
         assert len(helper.runs) == 1
         for _ in range(2):
@@ -84,49 +89,6 @@ class TestHeaders:
             assert session.call("echo", text="hi").text == "hi"
         assert len(fake.token_requests("refresh_token")) == 2
         assert len(helper.runs) == 2
-
-    def test_an_authorization_header_counts_as_a_bearer_token(
-        self, fake: FakeServer, team: Team, helper: Helper
-    ) -> None:
-        """It is used wherever a token is, and nobody is asked to sign in."""
-        helper.says(authorization="Bearer s3cret")
-        wanting(fake, "authorization", "Bearer s3cret")
-        session = team()
-
-        async def acalled() -> str:
-            return (await session.acall("echo", text="hi")).text
-
-        assert (session.status, session.signed_in) == ("bearer_token", True)
-        assert "http_headers_helper" in repr(session)
-        assert "s3cret" not in repr(session) + repr(session._config)  # noqa: SLF001
-        assert session.call("echo", text="hi").text == asyncio.run(acalled()) == "hi"
-        assert session.headers() == {"Authorization": "Bearer s3cret"}
-        assert session.access_token() == "s3cret"
-        assert post(session, fake.url) == 202
-        with pytest.raises(errors.ConfigError, match=r"no sign-in to .*http_headers_helper"):
-            session.login()
-        assert {request.path for request in fake.requests} == {"/mcp"}
-        assert len(helper.runs) == 1
-
-    @pytest.mark.threat("header-forwarding")
-    def test_no_other_origin_gets_them(
-        self, fake: FakeServer, fakes: Callable[[], FakeServer], team: Team, helper: Helper
-    ) -> None:
-        """Nor is its refusal a reason to run the command."""
-        helper.says(**{"Authorization": "Bearer s3cret", "X-Key": "k"})
-        other, session = fakes(), team()
-        assert post(session, other.url) == 401
-        assert len(helper.runs) <= 1
-        fake.always("/mcp", redirect(other.url, 307))
-
-        with pytest.raises(errors.McpnbError):
-            session.call("echo", text="hi")
-        post(session, fake.url)
-
-        assert fake.asked("/mcp")
-        assert other.requests
-        for request in other.requests:
-            assert {"authorization", "x-key"} & set(request.headers) == set()
 
     def test_connecting_and_looking_at_the_session_run_nothing(
         self, team: Team, helper: Helper
