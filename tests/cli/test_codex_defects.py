@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mcpnb import errors
-from mcpnb.stores import FileStore, MemoryStore
-from tests.fakes.people import connect, query_of, sign_in
+from mcpnb.stores import FileStore
+from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
 from tests.terminal import invoke
 
@@ -24,53 +23,12 @@ def closed() -> Iterator[str]:
         yield f"http://127.0.0.1:{taken.getsockname()[1]}/mcp"
 
 
-def test_no_parameter_is_sent_empty(fake: FakeServer) -> None:
-    """Codex refreshes with `scope=` where no scope was granted."""
-    session = connect(fake.url)
-    url = sign_in(session)
-    fake.expire()
-    session.call("echo", text="x")
-
-    (registered,) = fake.asked("/register")
-    assert "" not in registered.json.values()
-    for sent in (query_of(url), *(r.form for r in fake.asked("/token"))):
-        assert all(values != [""] for values in sent.values()), sent
-        assert "scope" not in sent
-    assert len(fake.token_requests("refresh_token")) == 1
-
-
-def test_nothing_is_added_to_the_scopes_a_person_asked_for(fake: FakeServer) -> None:
-    """Codex sends `x offline_access` for `--scopes x`."""
-    fake.announce(scopes_supported=["read", "offline_access"])
-    assert query_of(sign_in(connect(fake.url), scopes=("x",)))["scope"] == ["x"]
-
-
-def test_a_callback_url_is_used_with_a_client_that_registers_itself(fake: FakeServer) -> None:
-    """Codex uses it with a configured client id only, and rewrites it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/proxy/here"
-    opened = sign_in(connect(fake.url, callback_port=None, callback_url=url))
-    assert query_of(opened)["redirect_uri"] == [url]
-
-
 def test_a_sign_in_elsewhere_is_used_without_a_restart(fake: FakeServer, world: Path) -> None:
     """#7767, #20605, #30716: a session that was there before, and had been refused."""
     before = connect(fake.url, store=FileStore(world / "mcpnb"))
     assert not before.signed_in
     sign_in(connect(fake.url, store=FileStore(world / "mcpnb")))
     assert before.call("echo", text="hi").text == "hi"
-
-
-def test_a_sign_in_after_a_dead_refresh_token_is_used_without_a_restart(fake: FakeServer) -> None:
-    """#32590: Codex tries no more in that process."""
-    store = MemoryStore()
-    session = connect(fake.url, store=store)
-    sign_in(session)
-    fake.end()
-    with pytest.raises(errors.LoginRequired, match=r"[Ss]ign in again|ended"):
-        session.call("echo", text="x")
-    sign_in(connect(fake.url, store=store))
-    assert session.call("echo", text="hi").text == "hi"
 
 
 def test_remove_signs_out_or_says_how(own: Path, fake: FakeServer, world: Path) -> None:

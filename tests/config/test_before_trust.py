@@ -69,13 +69,7 @@ class TestBeforeTrust:
         assert "s3cret" not in listed
         assert listed.count('"untrusted"') == 4
 
-    @pytest.mark.threat("project-untrusted")
-    def test_nobody_that_it_names_is_contacted(self, work: Path, fake: FakeServer) -> None:
-        (work / "mcpnb.toml").write_text(f'[mcp_servers.evil]\nurl = "{fake.url}"')
-        assert [row["auth_status"] for row in mcpnb.servers()] == ["untrusted"]
-        assert fake.requests == []
-
-    @pytest.mark.threat("project-named-by-a-variable")
+    @pytest.mark.threat("project-untrusted", "project-named-by-a-variable")
     def test_a_named_variable_stays_where_it_is(
         self, work: Path, monkeypatch: pytest.MonkeyPatch, fake: FakeServer
     ) -> None:

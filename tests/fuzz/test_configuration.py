@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import mcpnb
 from mcpnb.config import read_configuration, review
 from mcpnb.config.files import File
-from mcpnb.config.parse import document_of, parse
+from mcpnb.config.parse import parse
 from mcpnb.config.trust import Review
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.tokens.static import HeadersHelper
@@ -223,15 +223,6 @@ def test_keys_that_nobody_knows_change_nothing(more: dict[str, Any]) -> None:
 
         assert read(named, good | named) == read({}, good)
         assert read({}, good)
-
-
-@fuzzed(examples=200, content=JSON_TEXT | ANY_BYTES)
-def test_a_document_is_an_object_or_told_in_our_words(content: bytes) -> None:
-    with _folder() as folder:
-        for name in ("mcpnb.toml", ".mcp.json"):
-            with only_ours():
-                document = document_of(File(folder / name, "own"), content)
-                assert isinstance(document, dict)
 
 
 @fuzzed(

@@ -28,7 +28,7 @@ from tests.fakes.people import (
     waiting,
 )
 from tests.fakes.server import FakeServer
-from tests.fakes.wire import Reply, Request, redirect
+from tests.fakes.wire import Reply, Request
 
 
 def works_after_an_expiry(fake: FakeServer) -> None:
@@ -87,18 +87,6 @@ class TestRegistration:
         assert (caught.value.status, caught.value.retry_after) == (429, 1800)
         assert len(fake.asked("/register")) == 1
         sign_in(session)
-
-    @pytest.mark.threat("registration-led-elsewhere")
-    @pytest.mark.parametrize("status", [302, 307, 308])
-    def test_a_redirect_of_the_endpoint_is_not_followed(
-        self, fakes: Callable[[], FakeServer], status: int
-    ) -> None:
-        """Else another server would choose our client id."""
-        fake, thief = fakes(), fakes()
-        fake.always("/register", redirect(f"{thief.base}/register", status))
-
-        fails_before_the_browser(fake.url, errors.GrantError)
-        assert thief.requests == []
 
     @pytest.mark.threat("registration-with-another-redirect")
     def test_a_redirect_that_the_response_names_is_not_used(self, fake: FakeServer) -> None:

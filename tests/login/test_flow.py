@@ -125,11 +125,6 @@ class TestScopes:
         session = connect(fake.url, scopes=("from:person",))
         assert query_of(sign_in(session))["scope"] == ["from:person"]
 
-    def test_without_any_the_parameter_is_left_out(self, fake: FakeServer) -> None:
-        """Not sent empty, and the authorization server's own list is not asked for."""
-        fake.announce(scopes_supported=["admin", "everything"])
-        assert "scope" not in query_of(sign_in(connect(fake.url)))
-
     @pytest.mark.parametrize("announced", [True, False])
     def test_offline_access_comes_with_prompt_consent(
         self, fake: FakeServer, *, announced: bool

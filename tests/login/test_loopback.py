@@ -234,23 +234,6 @@ class TestThePage:
         assert "secret-code" not in str(answer.headers)
         assert "Python" not in answer.headers.get("server", "")
 
-    @pytest.mark.parametrize(
-        ("reply", "status", "title"),
-        [
-            (Reply("done", "x"), 200, "Signed in"),
-            (Reply("failed", "x"), 400, "Not signed in"),
-            (Reply("refused", "x"), 400, "Not the expected response"),
-        ],
-    )
-    def test_its_title_says_what_happened(
-        self, listener: LoopbackListener, reply: Reply, status: int, title: str
-    ) -> None:
-        listen(listener, lambda _: reply)
-        answer = get(listener)
-
-        assert answer.status_code == status
-        assert f"<h1>{title}</h1>" in answer.text
-
     @pytest.mark.threat("callback-page-referrer")
     def test_again_sends_the_browser_on_with_no_referrer(self, listener: LoopbackListener) -> None:
         listen(listener, lambda _: Reply("again", location="https://as.example/authorize?a=b"))
@@ -263,16 +246,6 @@ class TestThePage:
 
 
 class TestThePort:
-    def test_a_busy_one_is_replaced_by_a_free_one(self, listener: LoopbackListener) -> None:
-        second = LoopbackListener(listener.port)
-        try:
-            assert second.fell_back
-            assert second.port != listener.port
-            assert get(second, "/").status_code == 404
-        finally:
-            second.close()
-        assert not listener.fell_back
-
     def test_without_a_replacement_a_busy_one_is_a_clear_error(
         self, listener: LoopbackListener
     ) -> None:

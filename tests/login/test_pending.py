@@ -290,25 +290,19 @@ class TestFollowing:
         assert second.wait(10).scopes == wanted.get("scopes", ("read",))
 
     @pytest.mark.slow
-    def test_one_that_asks_for_it_as_well_is_followed(self, kernel: Kernel) -> None:
-        first, url = waiting(kernel(), choose_account=True)
-        second, same = waiting(kernel(), choose_account=True)
-
-        assert same == url
-        assert second.is_follower
-        second.submit(answer_of(url))
-        assert first.wait(10).signed_in
-
-    @pytest.mark.slow
-    def test_a_reverse_proxys_address_and_a_port_belong_together(self, kernel: Kernel) -> None:
-        """The port is not in the address; a second kernel follows all the same."""
+    @pytest.mark.parametrize("choose_account", [True, False])
+    def test_one_that_asks_for_the_same_follows(
+        self, kernel: Kernel, *, choose_account: bool
+    ) -> None:
+        """With a reverse proxy's address and a port, too: the port is not in the address."""
         own: dict[str, Any] = {
             "callback_url": "https://hub.example.com/proxy/callback",
             "callback_port": free_port(),
         }
-        first, url = waiting(kernel(**own))
-        second, same = waiting(kernel(**own))
+        first, url = waiting(kernel(**own), choose_account=choose_account)
+        second, same = waiting(kernel(**own), choose_account=choose_account)
         assert same == url
+        assert second.is_follower
 
         second.submit(answer_of(url))
         assert first.wait(10).signed_in

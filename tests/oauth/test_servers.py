@@ -129,7 +129,6 @@ def test_without_registration_a_client_id_is_asked_for(fake: FakeServer) -> None
         Reply(400, {"error": "invalid_redirect_uri", "error_description": "no loopback here"}),
         Reply(403, "forbidden"),
         Reply(201, {"no": "client_id"}),
-        Reply(201, {"client_id": 7}),
         html("Welcome"),
         Reply(drop=True),
     ],
@@ -156,6 +155,7 @@ def test_the_token_types_case_does_not_matter(fake: FakeServer, kind: str | None
 
 
 @pytest.mark.threat("answer-without-a-token", "token-type", "token-that-adds-a-header")
+@pytest.mark.threat("error-beside-a-token")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -178,6 +178,7 @@ def test_the_token_types_case_does_not_matter(fake: FakeServer, kind: str | None
         Reply(200, TOKENS | {"token_type": "mac"}),
         Reply(200, TOKENS | {"token_type": ["Bearer"]}),
         Reply(200, TOKENS | {"token_type": ""}),
+        Reply(200, TOKENS | {"error": "invalid_target"}),  # an error stays one (RFC 6749 5.2)
     ],
 )
 def test_what_is_no_usable_token_is_no_login(fake: FakeServer, answer: Reply) -> None:
@@ -195,18 +196,18 @@ def test_what_is_no_usable_token_is_no_login(fake: FakeServer, answer: Reply) ->
     assert not session.signed_in
 
 
-@pytest.mark.threat("code-led-elsewhere", "redirect-with-a-secret")
+@pytest.mark.threat("code-led-elsewhere", "redirect-with-a-secret", "registration-led-elsewhere")
 @pytest.mark.parametrize("status", [302, 307, 308])
-def test_a_redirect_of_the_token_endpoint_is_not_followed(
-    fakes: Callable[[], FakeServer], status: int
+@pytest.mark.parametrize("path", ["/register", "/token"])
+def test_a_redirect_of_an_endpoint_is_not_followed(
+    fakes: Callable[[], FakeServer], path: str, status: int
 ) -> None:
-    """A code and its verifier go where they were meant to go."""
+    """A code and its verifier go where they were meant to go; nobody else chooses our client id."""
     fake, thief = fakes(), fakes()
-    fake.always("/token", redirect(f"{thief.base}/token", status))
-    login, url = waiting(connect(fake.url))
+    fake.always(path, redirect(f"{thief.base}{path}", status))
 
     with pytest.raises((errors.GrantError, errors.ServerError)):
-        login.submit(answer_of(url))
+        sign_in(connect(fake.url))
 
     assert thief.requests == []
 

@@ -167,30 +167,23 @@ def test_a_name_is_looked_up_once_per_request_and_sent_as_host(
 
 
 @pytest.mark.threat("private-server-locked-out")
-def test_a_private_servers_metadata_may_lead_to_its_own_network(
-    names: Names, fake: FakeServer
+@pytest.mark.parametrize(
+    ("server", "allow_private", "addresses"),
+    [
+        pytest.param("https://dev.example/mcp", False, ["127.0.0.1"], id="of a private server"),
+        pytest.param("https://public.example/mcp", True, ["127.0.0.1"], id="as the person allowed"),
+        pytest.param("https://dev.example/mcp", False, ["::1", "127.0.0.1"], id="the next address"),
+    ],
+)
+def test_metadata_inside_is_read_where_it_may_be(
+    names: Names, fake: FakeServer, server: str, allow_private: object, addresses: list[str]
 ) -> None:
+    """At the first address where somebody listens."""
     names.says("dev.example", "10.1.2.3")
-    names.says("as.internal", "127.0.0.1")
+    names.says("as.internal", tuple(addresses))
+    http = names.http(server, allow_private=allow_private)
 
-    policy = names.http("https://dev.example/mcp")
-
-    assert policy.get(f"http://as.internal:{fake.port}/nothing").status == 404
-
-
-@pytest.mark.threat("private-server-locked-out")
-def test_the_persons_override_allows_private_networks(names: Names, fake: FakeServer) -> None:
-    names.says("as.internal", "127.0.0.1")
-
-    assert names.http(allow_private=True).get(f"http://as.internal:{fake.port}/x").status == 404
-
-
-def test_a_next_address_is_tried_where_the_first_does_not_listen(
-    names: Names, fake: FakeServer
-) -> None:
-    names.says("two.example", ("::1", "127.0.0.1"))
-
-    assert names.http("http://two.example").get(f"http://two.example:{fake.port}/x").status == 404
+    assert http.get(f"http://as.internal:{fake.port}/nothing").status == 404
 
 
 @pytest.mark.parametrize("host", ["unknown.example", "x" * 64 + ".example", "a..example"])

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore
 from tests import figures
@@ -260,24 +259,3 @@ def test_a_pipe_in_a_records_place_does_not_hang(folder: Path) -> None:
 
     with pytest.raises(errors.StoreError, match="damaged"):
         FileStore(folder).read(KEY)
-
-
-@posix
-@pytest.mark.threat("readable-by-others")
-def test_nothing_in_the_folder_is_anybody_elses_to_read(
-    fake: FakeServer, world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Records, locks, key and marks, whatever the umask says."""
-    monkeypatch.setenv("MCPNB_HOME", str(world / "made" / "anew"))
-    before = os.umask(0)
-    try:
-        session = mcpnb.connect(fake.url, store="file", callback_port=0)
-        sign_in(session)
-        session.logout()
-    finally:
-        os.umask(before)
-
-    place = world / "made" / "anew"
-    assert place.stat().st_mode & 0o777 == 0o700
-    assert {f.stat().st_mode & 0o777 for f in place.rglob("*") if f.is_file()} == {0o600}
-    assert any(f.suffix == ".lock" for f in place.iterdir())

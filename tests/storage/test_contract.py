@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -145,20 +144,3 @@ def test_a_store_of_ones_own_is_taken_and_an_unknown_word_is_a_clear_error(
     assert open_store(store) is store
     with pytest.raises(errors.ConfigError, match="memory"):
         open_store("keychain of my own")
-
-
-def test_threads_that_make_the_first_key_agree(folder: Path) -> None:
-    """Each through a store object of its own, as two kernels would."""
-    together = threading.Barrier(4)
-
-    def write(number: int) -> None:
-        own = FileStore(folder)
-        together.wait(10)
-        own.write(RecordName("login", str(number)), {"n": number})
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, range(4)))
-
-    reader = FileStore(folder)
-    for number in range(4):
-        assert reader.read(RecordName("login", str(number))) == {"n": number}

@@ -16,15 +16,12 @@ import mcpnb
 from mcpnb import errors
 from tests.fakes.kernels import Kernel, change, make_expired, stored
 from tests.fakes.people import (
-    answer_of,
     connect,
     query_of,
     refresh_tokens,
     sign_in,
-    waiting,
 )
 from tests.fakes.server import FakeServer
-from tests.fakes.wire import Reply
 
 
 @pytest.mark.threat("token-in-the-address")
@@ -72,21 +69,6 @@ def test_a_secret_configured_for_another_issuer_is_not_sent_at_a_refresh(
     assert moved.call("echo", text="still").text == "still"
     assert not any(b"of+the+new+one" in r.body for r in fake.requests)
     assert stored(folder)["registration"]["client_secret"] == "old"
-
-
-@pytest.mark.threat("error-beside-a-token")
-def test_a_token_beside_an_error_is_not_taken(fake: FakeServer) -> None:
-    """RFC 6749 section 5.2: an error stays one, whatever else the response has."""
-    login, url = waiting(session := connect(fake.url))
-    fake.always(
-        "/token",
-        Reply(200, {"error": "invalid_target", "access_token": "a", "token_type": "Bearer"}),
-    )
-
-    with pytest.raises(errors.GrantError, match="invalid_target"):
-        login.submit(answer_of(url))
-
-    assert not session.signed_in
 
 
 @pytest.mark.threat("refresh-token-unfit-to-send")

@@ -74,19 +74,6 @@ def _bearer(session: mcpnb.Session) -> str:
 
 
 class TestFormats:
-    def test_a_login_of_the_first_format_is_read_and_stored_in_the_newest(
-        self, fake: FakeServer, shared: SharedLogin
-    ) -> None:
-        record, store = shared.record, FileStore(shared.folder)
-        for added in ("setback", "doubted_at"):
-            del record[added]
-        for ends in (time.time() + 3600, time.time() - 100):
-            record["tokens"] |= {"obtained_at": ends - 3600, "expires_at": ends}
-            store.write(RecordName("login", fake.url), record | {"version": 1})
-            assert shared.kernel().call("echo", text="old").text == "old"
-        assert len(shared.presented) == 1
-        assert shared.record["version"] == 2
-
     @pytest.mark.parametrize("where", ["record", "file"])
     def test_a_newer_one_is_an_error_everywhere_and_nothing_replaces_it(
         self, fake: FakeServer, shared: SharedLogin, where: str

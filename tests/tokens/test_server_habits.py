@@ -86,7 +86,7 @@ class TestErrors:
             assert not session.signed_in
         assert len(refresh_tokens(fake)) == 1
 
-        sign_in(session)
+        sign_in(connect(fake.url, store=session.store))  # elsewhere, and nobody restarts this one
         assert session.call("echo", text="back").text == "back"
 
     @pytest.mark.threat("forged-end-of-a-login")

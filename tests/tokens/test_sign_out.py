@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,20 +20,6 @@ from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 from tests.terminal import run
 from tests.tokens.conftest import SharedLogin
-
-CALLER = """
-import sys, mcpnb
-from mcpnb.stores import FileStore
-session = mcpnb.connect(sys.argv[1], store=FileStore(sys.argv[2]))
-for number in range(1000000):
-    try:
-        session.call("echo", text="x")
-    except mcpnb.LoginRequired as error:
-        print(error, flush=True)
-        break
-    if number == 0:
-        print("calling", flush=True)
-"""
 
 
 def revoked(fake: FakeServer) -> list[str]:
@@ -156,21 +140,14 @@ def refreshing(sibling: mcpnb.Session, hanging: HeldRoute) -> Iterator[list[Exce
 
 
 class TestOthers:
-    @pytest.mark.slow
     def test_a_kernel_that_calls_notices_with_its_next_call(self, shared: SharedLogin) -> None:
-        child = subprocess.Popen(
-            [sys.executable, "-c", CALLER, shared.fake.url, str(shared.folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert child.stdout is not None
-        assert child.stdout.readline() == "calling\n"
+        sibling = shared.kernel()
+        assert sibling.call("echo", text="x").text == "x"
 
         shared.kernel().logout()
 
-        out, err = child.communicate(timeout=20)
-        assert "You signed out" in out, err
+        with pytest.raises(errors.LoginRequired, match="You signed out"):
+            sibling.call("echo", text="x")
         assert all_dead(shared.fake)
 
     def test_a_sibling_that_is_refreshing_is_waited_for(self, shared: SharedLogin) -> None:
@@ -265,13 +242,6 @@ class TestEverything:
         assert all_dead(fake)
         assert all_dead(second)
         assert "nothing to do" in run("logout", "--all").expect(0).err
-
-    @pytest.mark.slow
-    def test_sign_ins_under_way_end_too(self, fake: FakeServer, store: FileStore) -> None:
-        login, _ = waiting(connect(fake.url, store=store))
-        run("logout", "--all").expect(0)
-        with pytest.raises(errors.LoginCancelled):
-            login.wait(10)
 
     @pytest.mark.slow
     @pytest.mark.usefixtures("login")
