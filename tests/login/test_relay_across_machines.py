@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.fakes import wire
-from tests.fakes.people import browse, free_port, query_of
+from tests.fakes.people import browse, free_port
 from tests.fakes.server import FakeServer
 from tests.peers.machines import Machine, machine
 from tests.terminal import Running, invoke, run
@@ -33,18 +33,6 @@ def relayed(address: str, code: int = 0) -> str:
 
 
 class TestOnOneMachine:
-    def test_relaying_contacts_and_stores_nothing(self, fake: FakeServer) -> None:
-        address = begun(fake)
-        asked = len(fake.requests)
-        with Running("relay", address, "--no-browser", here=True) as command:
-            command.address()
-            command.says("where this command waits")
-            assert len(fake.requests) == asked
-            browse(address)
-            command.end().expect(0)
-
-        assert [request.path for request in fake.requests[asked:]] == ["/authorize"]
-
     @pytest.mark.threat("relayed-answer-of-another")
     def test_the_answer_to_another_sign_in_is_not_relayed(self, fake: FakeServer) -> None:
         """A page that somebody else had the browser open, say."""
@@ -115,24 +103,3 @@ def test_a_sign_in_that_waits_on_another_machine_is_completed_by_the_line(
     assert line.strip() not in done.err
     with kernel.inside():
         assert run("token", fake.url).expect(0).out.strip() in fake.access
-
-
-def test_what_the_relay_listens_at_is_out_of_reach_of_the_other_machine(
-    fake: FakeServer, machines: tuple[Machine, Machine]
-) -> None:
-    laptop, kernel = machines
-    with kernel.inside():
-        address = run("login", fake.url, "--begin").expect(0).out.strip()
-    callback = query_of(address)["redirect_uri"][0]
-    with laptop.inside():
-        command = Running("relay", address, "--no-browser")
-    with command:
-        command.address()
-        with kernel.inside(), pytest.raises(httpx2.ConnectError):
-            browse(callback)
-        with laptop.inside():
-            assert browse(callback).status_code == 400
-            browse(address)
-        line = command.end().expect(0).out
-    with kernel.inside():
-        run("login", fake.url, "--finish", "-", given=line).expect(0)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import httpx2
 import pytest
 
 import mcpnb
-from mcpnb.stores import MemoryStore, RecordName
+from tests.fakes.diary import Diary
 from tests.fakes.people import connect, sign_in, until
 from tests.fakes.server import FakeServer
-from tests.fakes.wire import Reply, Request
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
@@ -28,78 +25,37 @@ REFRESH = [
     "lock commit",
     "read login",  # is it still the login that was marked, or has somebody signed out?
     "write login",
-    "unlock commit",
-    "unlock login",
+    "free commit",
+    "free login",
 ]
-NOTED = ["lock login", "write login", "unlock login"]
-
-
-class LoggedStore(MemoryStore):
-    """Notes what is done to the login, and what of it on an event loop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log: list[str] = []
-        self.on_a_loop: list[str] = []
-
-    def _note(self, what: str) -> None:
-        self.log.append(what)
-        with suppress(RuntimeError):
-            asyncio.get_running_loop()
-            self.on_a_loop.append(what + "".join(traceback.format_stack()[-5:-2]))
-
-    def expire(self) -> None:
-        """Let the hour of the one login be over."""
-        [key] = self.keys("login")
-        record, now = self.read(key), time.time()
-        assert record is not None
-        record["tokens"] |= {"obtained_at": now - 3700, "expires_at": now - 100}
-        self.write(key, record)
-        self.log.clear()
-
-    def read(self, key: RecordName) -> dict[str, Any] | None:
-        self._note(f"read {key.kind}")
-        return super().read(key)
-
-    def write(self, key: RecordName, record: dict[str, Any]) -> None:
-        self._note(f"write {key.kind}")
-        super().write(key, record)
-
-    @contextmanager
-    def lock(self, key: RecordName, timeout: float) -> Iterator[None]:
-        with super().lock(key, timeout):
-            self._note(f"lock {key.kind}")
-            yield
-            self._note(f"unlock {key.kind}")
+NOTED = ["lock login", "write login", "free login"]
 
 
 @pytest.fixture
-def store(fake: FakeServer) -> LoggedStore:
+def store(fake: FakeServer) -> Diary:
     """A store that notes what is done to it, and what is requested from the server."""
-    store = LoggedStore()
-
-    def log_requests(path: str) -> None:
-        route = fake.routes[path]
-
-        def logged(request: Request) -> Reply:
-            reply = route(request)
-            store.log.append(f"{request.method} {path}" + (" 401" if reply.status == 401 else ""))
-            return reply
-
-        fake.routes[path] = logged
-
-    log_requests("/mcp")
-    log_requests("/token")
+    store = Diary()
+    store.note_requests(fake)
     return store
 
 
+def expire(store: Diary) -> None:
+    """Let the hour of the one login be over."""
+    [key] = store.keys("login")
+    record, now = store.read(key), time.time()
+    assert record is not None
+    record["tokens"] |= {"obtained_at": now - 3700, "expires_at": now - 100}
+    store.write(key, record)
+    store.lines.clear()
+
+
 @pytest.fixture
-def session(fake: FakeServer, store: LoggedStore) -> mcpnb.Session:
+def session(fake: FakeServer, store: Diary) -> mcpnb.Session:
     """Somebody who is signed in, and whose token the server has accepted once."""
     session = connect(fake.url, store=store)
     sign_in(session)
     post(session)
-    store.log.clear()
+    store.lines.clear()
     return session
 
 
@@ -108,30 +64,28 @@ def post(session: mcpnb.Session) -> int:
         return client.post(session.server, json=CALL).status_code
 
 
-def test_an_expired_token_is_refreshed_in_this_order(
-    session: mcpnb.Session, store: LoggedStore
-) -> None:
-    store.expire()
+def test_an_expired_token_is_refreshed_in_this_order(session: mcpnb.Session, store: Diary) -> None:
+    expire(store)
 
     assert post(session) == 200
 
-    assert store.log == ["read login", *REFRESH, "POST /mcp"]
+    assert store.lines == ["read login", *REFRESH, "POST /mcp"]
 
 
 def test_a_rejected_token_is_refreshed_in_this_order(
-    fake: FakeServer, session: mcpnb.Session, store: LoggedStore
+    fake: FakeServer, session: mcpnb.Session, store: Diary
 ) -> None:
     """The login's own token is tried first; that the new one was accepted is stored afterwards."""
     fake.expire()
 
     assert post(session) == 200
 
-    until(lambda: store.log.count("unlock login") == 2)
-    assert store.log == ["POST /mcp 401", *REFRESH, "POST /mcp", *NOTED]
+    until(lambda: store.lines.count("free login") == 2)
+    assert store.lines == ["POST /mcp 401", *REFRESH, "POST /mcp", *NOTED]
 
 
 def test_a_token_that_stays_rejected_is_noted_for_siblings(
-    fake: FakeServer, session: mcpnb.Session, store: LoggedStore
+    fake: FakeServer, session: mcpnb.Session, store: Diary
 ) -> None:
     """One refresh, one retry; then the server's response stands."""
     fake.really_lives = 0
@@ -139,10 +93,10 @@ def test_a_token_that_stays_rejected_is_noted_for_siblings(
 
     assert post(session) == 401
 
-    until(lambda: store.log.count("unlock login") == 2)
-    assert store.log == ["POST /mcp 401", *REFRESH, "POST /mcp 401", *NOTED]
+    until(lambda: store.lines.count("free login") == 2)
+    assert store.lines == ["POST /mcp 401", *REFRESH, "POST /mcp 401", *NOTED]
     assert post(session) == 401
-    assert store.log[-1] == "POST /mcp 401"
+    assert store.lines[-1] == "POST /mcp 401"
 
 
 async def through_auth(session: mcpnb.Session) -> None:
@@ -178,7 +132,7 @@ USES = [through_auth, through_client, through_acall, through_call, awaited, read
 @pytest.mark.parametrize("state", ["new", "expired", "rejected", "rejected again", "ended"])
 def test_no_event_loop_waits_for_the_store(
     fake: FakeServer,
-    store: LoggedStore,
+    store: Diary,
     state: str,
     use: Callable[[mcpnb.Session], Awaitable[None]],
 ) -> None:
@@ -186,7 +140,7 @@ def test_no_event_loop_waits_for_the_store(
     sign_in(connect(fake.url, store=store))
     session = connect(fake.url, store=store)  # it has read nothing yet
     if state == "expired":
-        store.expire()
+        expire(store)
     elif state != "new":
         fake.expire()
         fake.really_lives = 0 if state == "rejected again" else None
@@ -199,5 +153,5 @@ def test_no_event_loop_waits_for_the_store(
 
     asyncio.run(used())
 
-    assert store.log
+    assert store.lines
     assert store.on_a_loop == []
