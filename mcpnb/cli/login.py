@@ -19,6 +19,7 @@ from mcpnb.errors import AnswerRefused, LoginTimeout, McpnbError
 
 if TYPE_CHECKING:
     from mcpnb.login import Login
+    from mcpnb.login.pending import PendingRequest
     from mcpnb.session import Session
 
 _TIMEOUT, _BEGIN_TIMEOUT, _DEVICE_TIMEOUT = 300.0, 900.0, 1800.0
@@ -246,12 +247,14 @@ class _View:
         from mcpnb.login.flow import ON_ANOTHER_DEVICE
 
         with self._lock:
-            state, notes = login.state, login.notes[self._notes :]
-            stage = _STAGES.get(state, self._stage)
-            url = login.url if state == "waiting" else self._url
+            now = login.now
+            notes, stage = now.notes[self._notes :], _STAGES.get(now.state, self._stage)
+            request, url = None, self._url
+            if now.state == "waiting" and now.pending is not None:
+                request, url = now.pending.request, now.pending.request.url
             if not notes and (stage, url) == (self._stage, self._url):
                 return
-            with self._prompt.interrupted(again=state == "waiting"):
+            with self._prompt.interrupted(again=now.state == "waiting"):
                 if stage != self._stage:
                     app.say(stage)
                 for note in notes:
@@ -261,31 +264,32 @@ class _View:
                         app.say(f"Note: {note}")
                     if note.startswith("No browser could be opened"):
                         self._offer("paste")
-                if url is not None and url != self._url:
-                    self._show(login, url)
+                if request is not None and url != self._url:
+                    self._show(request)
             self._stage, self._notes, self._url = stage, self._notes + len(notes), url
 
-    def _show(self, login: Login[Session], url: str) -> None:
+    def _show(self, request: PendingRequest) -> None:
+        server, url = request.server, request.url
         parts = urlsplit(url)
-        if login.user_code is not None:
+        if request.user_code is not None:
             app.say(f"To sign in, open this address on any device:\n\n{url}\n")
-            app.say(f"Check or enter this code there: {login.user_code}")
-            app.say(f"It leads to {parts.hostname}, to sign in at {login.issuer}.")
+            app.say(f"Check or enter this code there: {request.user_code}")
+            app.say(f"It leads to {parts.hostname}, to sign in at {server.issuer}.")
             if self._qr or sys.stderr.isatty():
                 _draw(url)
             return
         how = "Your browser opens. If it does not, open" if self._browser else "To sign in, open"
         app.say(f"{how} this address:\n\n{url}\n")
         app.say(
-            f"It leads to {parts.netloc}, to sign in at {login.issuer}. After you approve, the "
-            f"browser goes to {login.redirect_uri}"
+            f"It leads to {parts.netloc}, to sign in at {server.issuer}. After you approve, "
+            f"the browser goes to {request.redirect_uri}"
         )
         if not self._browser and is_attended():
             app.say(
                 "That page may fail to load. This is expected: copy the whole address from the "
                 "browser's address bar and paste it here."
             )
-            callback = urlsplit(login.redirect_uri or "")
+            callback = urlsplit(request.redirect_uri)
             if (callback.scheme, callback.hostname) == ("http", "127.0.0.1"):
                 app.say(
                     "Or run mcpnb relay - on the machine with the browser, and paste the address "
@@ -294,7 +298,7 @@ class _View:
         from mcpnb.environment import current
 
         is_elsewhere = self._browser and current().browser == "elsewhere"
-        if login.offers_device and (not self._browser or is_elsewhere):
+        if server.device_authorization_endpoint and (not self._browser or is_elsewhere):
             self._offer("device")
         if is_elsewhere:
             self._offer("paste")

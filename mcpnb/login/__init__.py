@@ -2,7 +2,7 @@
 
 from mcpnb.login.answers import complete
 from mcpnb.login.login import Login
-from mcpnb.login.progress import State
+from mcpnb.login.progress import Snapshot, State
 from mcpnb.login.request import Deps, Observer, SignInRequest
 
-__all__ = ["Deps", "Login", "Observer", "SignInRequest", "State", "complete"]
+__all__ = ["Deps", "Login", "Observer", "SignInRequest", "Snapshot", "State", "complete"]

@@ -13,10 +13,8 @@ from mcpnb.environment import frontend
 from mcpnb.errors import LoginCancelled, LoginTimeout, McpnbError
 from mcpnb.login.flow import SignInFlow
 from mcpnb.login.loopback import Reply
-from mcpnb.login.pending import PendingRequest
-from mcpnb.login.progress import Progress, State
+from mcpnb.login.progress import Progress, Snapshot, State
 from mcpnb.login.request import Deps, SignInRequest
-from mcpnb.oauth.authorization import DeviceRequest
 from mcpnb.oauth.models import Callback
 from mcpnb.scrub import scrub_class
 from mcpnb.ui import UI
@@ -78,12 +76,17 @@ class Login(ProcessBound, Generic[OwnerT]):
     def _ipython_display_(self) -> None:
         self._ui.show_login_url(self)
 
-    # What is known of it. All of it is `None` or empty until it is known.
+    # What is known of it
+
+    @property
+    def now(self) -> Snapshot:
+        """All that is known at this moment. Read it once for what belongs together."""
+        return self._progress.now
 
     @property
     def state(self) -> State:
         """Where it stands."""
-        return self._progress.now.state
+        return self.now.state
 
     @property
     def under_way(self) -> bool:
@@ -93,69 +96,32 @@ class Login(ProcessBound, Generic[OwnerT]):
     @property
     def error(self) -> McpnbError | None:
         """Why it failed or was cancelled."""
-        return self._progress.now.error
+        return self.now.error
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the person should know, oldest first."""
-        return self._progress.now.notes
-
-    @property
-    def _pending_request(self) -> PendingRequest | None:
-        pending = self._progress.now.pending
-        return pending.request if pending else None
+        return self.now.notes
 
     @property
     def url(self) -> str | None:
-        """The authorization URL. It may change: see `notes`."""
-        return request.url if (request := self._pending_request) else None
+        """The authorization URL; `None` until it is known. It may change: see `notes`."""
+        return pending.request.url if (pending := self.now.pending) else None
 
     @property
     def user_code(self) -> str | None:
         """The code to enter at `url`, in a sign-in on another device."""
-        request = self._pending_request
-        return request.user_code if isinstance(request, DeviceRequest) else None
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """The scopes that are requested; empty where the server decides."""
-        return request.scopes if (request := self._pending_request) else ()
-
-    @property
-    def issuer(self) -> str | None:
-        """The authorization server."""
-        return request.server.issuer if (request := self._pending_request) else None
+        return pending.request.user_code if (pending := self.now.pending) else None
 
     @property
     def redirect_uri(self) -> str | None:
         """Where the browser will be sent at the end."""
-        return request.redirect_uri if (request := self._pending_request) else None
-
-    @property
-    def offers_device(self) -> bool:
-        """Whether the server lets one sign in on another device (RFC 8628)."""
-        request = self._pending_request
-        return request is not None and bool(request.server.device_authorization_endpoint)
-
-    @property
-    def callback(self) -> Callback | None:
-        """How the response comes back: ``page``, ``loopback``, ``paste`` or ``device``."""
-        return pending.callback if (pending := self._progress.now.pending) else None
-
-    @property
-    def port(self) -> int | None:
-        """The port of this process's machine that the response comes to, if it does."""
-        return pending.port if (pending := self._progress.now.pending) else None
+        return pending.request.redirect_uri if (pending := self.now.pending) else None
 
     @property
     def expires_at(self) -> float | None:
         """Until when a response is awaited, seconds since the epoch."""
-        return pending.expires_at if (pending := self._progress.now.pending) else None
-
-    @property
-    def resource_name(self) -> str | None:
-        """What the server calls itself. Nobody has checked it."""
-        return self._progress.now.resource_name
+        return pending.expires_at if (pending := self.now.pending) else None
 
     @property
     def request(self) -> SignInRequest:
@@ -163,23 +129,14 @@ class Login(ProcessBound, Generic[OwnerT]):
         return self._flow.asked
 
     @property
-    def is_follower(self) -> bool:
-        """Whether this shows a sign-in that another notebook or terminal leads."""
-        return self._progress.now.is_follower
-
-    @property
     def superseded(self) -> bool:
         """Whether somebody has signed in since it began: then its failure is no news."""
         return self._flow.superseded
 
-    @property
-    def nothing_pending(self) -> bool:
-        """Whether it was to resume what is pending, and nothing is: nobody's failure."""
-        return self._progress.now.nothing_pending
-
     def started_via(self, callback: Callback) -> bool:
         """Return whether it is what a person means who signs in with this callback."""
-        return callback in ("auto", self.callback, self.request.callback)
+        pending = self.now.pending
+        return callback in ("auto", self.request.callback, pending and pending.callback)
 
     # What a person does
 
@@ -210,7 +167,8 @@ class Login(ProcessBound, Generic[OwnerT]):
 
         One that follows another process's sign-in stops following; that one goes on.
         """
-        asking = self._progress.now.pending is None or self.state == "exchanging"
+        now = self.now
+        asking = now.pending is None or now.state == "exchanging"
         self._progress.finish(
             "cancelled", LoginCancelled("The sign-in was cancelled. Nothing was stored.")
         )
@@ -278,7 +236,9 @@ class Login(ProcessBound, Generic[OwnerT]):
         return self._owner
 
     def _instruction(self) -> str:
-        back = f"The response comes back to {self.redirect_uri}. Or give" if self.port else "Give"
+        pending, back = self.now.pending, "Give"
+        if pending is not None and pending.port:
+            back = f"The response comes back to {pending.request.redirect_uri}. Or give"
         return (
             f"No browser could be opened here. Open this address:\n\n{self.url}\n\n"
             f"{back} the address that the browser ends at to the login: login.submit(...)\n"

@@ -69,6 +69,11 @@ class AuthorizationRequest:
             raise TypeError("not a verifier")
 
     @property
+    def user_code(self) -> None:
+        """No code is entered anywhere."""
+        return
+
+    @property
     def nonce(self) -> Secret:
         """What distinguishes it from every other request."""
         return self.state

@@ -13,7 +13,8 @@ from mcpnb.oauth.urls import host_of
 from mcpnb.text import duration, qr_modules, redact, sanitize
 
 if TYPE_CHECKING:
-    from mcpnb.login import Login
+    from mcpnb.login import Login, Snapshot
+    from mcpnb.login.pending import PendingLogin, PendingRequest
     from mcpnb.session import Session, SessionInfo
 
 
@@ -56,11 +57,13 @@ def described(session: Session, extras: Extras) -> dict[str, Any]:
     """Return the panel's state of a session. Nobody is contacted."""
     unusable = session.problem  # a headers helper runs for it: not on an event loop
     info, login = session.info(), session.latest_login
-    phase, problem = _phase(info, login, unusable or info.problem)
-    current = login if phase in _UNDER_WAY.values() else None
-    issuer = (current and current.issuer) or info.issuer
+    now = login.now if login is not None else None  # once: it may change between two questions
+    phase, problem = _phase(info, login, now, unusable or info.problem)
+    current = now if phase in _UNDER_WAY.values() else None
+    request = current.pending.request if current and current.pending else None
+    issuer = request.server.issuer if request else info.issuer
     scopes = info.scopes if phase == "signed_in" else info.requested_scopes
-    scopes = (current and current.scopes) or scopes
+    scopes = (request and request.scopes) or scopes
     headline, detail = _lines(_host(session.server), info, phase, current)
     return {
         "phase": phase,
@@ -68,7 +71,7 @@ def described(session: Session, extras: Extras) -> dict[str, Any]:
             "url": sanitize(session.server, 500),
             "host": _host(session.server),
             "name": sanitize(session.name, 60) if session.name else None,
-            "claim": sanitize(login.resource_name, 60) if login and login.resource_name else None,
+            "claim": sanitize(now.resource_name, 60) if now and now.resource_name else None,
         },
         "account": sanitize(session.account, 60) if session.account else None,
         "authorization_server": {"issuer": sanitize(issuer, 300), "host": _host(issuer)}
@@ -84,24 +87,27 @@ def described(session: Session, extras: Extras) -> dict[str, Any]:
         and info.memory_is_a_choice,
         "headline": headline,
         "detail": detail,
-        "notes": _notes(current, extras.note),
+        "notes": _notes(current, request, extras.note),
         "error": {"text": sanitize(problem, 600), "next": _next(phase)} if problem else None,
-        "wait": _wait(current, extras) if current else None,
+        "wait": _wait(current, current.pending, extras) if current and current.pending else None,
         "login": _login(info, extras) if phase == "signed_in" else None,
         "jupyter": _jupyter(extras),
     }
 
 
 def _phase(
-    info: SessionInfo, login: Login[Session] | None, problem: McpnbError | None
+    info: SessionInfo,
+    login: Login[Session] | None,
+    now: Snapshot | None,
+    problem: McpnbError | None,
 ) -> tuple[str, McpnbError | None]:
     if problem is not None:
         return "unusable", problem
-    # Asked once: it may end between two questions.
-    if login is not None and (phase := _UNDER_WAY.get(login.state)):
+    if now is not None and (phase := _UNDER_WAY.get(now.state)):
         return phase, None
-    failed = login is not None and login.state == "failed" and not login.superseded
-    error = login.error if login is not None and failed else None
+    error = None
+    if login is not None and now is not None and now.state == "failed" and not login.superseded:
+        error = now.error
     if info.status == "bearer_token":
         return "no_sign_in", None
     if info.signed_in:
@@ -120,16 +126,14 @@ def _host(url: str) -> str:
     return sanitize(host if len(host) <= _LONGEST_HOST else f"…{host[-_LONGEST_HOST:]}", 100)
 
 
-def _lines(
-    host: str, info: SessionInfo, phase: str, login: Login[Session] | None
-) -> tuple[str, str]:
+def _lines(host: str, info: SessionInfo, phase: str, now: Snapshot | None) -> tuple[str, str]:
     """Return the headline, and the sentence below it."""
-    if phase == "waiting" and login is not None and login.user_code is not None:
+    if phase == "waiting" and now and now.pending and now.pending.on_device:
         return (
             "Enter the code on your other device",
             "This continues by itself when you have approved there.",
         )
-    if phase == "waiting" and login is not None and login.is_follower:
+    if phase == "waiting" and now and now.is_follower:
         return (
             "A sign-in is under way in another notebook",
             "This panel follows it. You can also continue here.",
@@ -173,19 +177,18 @@ def _who(info: SessionInfo) -> str:
     return "Anyone who can run code in this kernel can act as this login."
 
 
-def _notes(login: Login[Session] | None, note: str) -> list[str]:
-    shown = [_elsewhere(login), *login.notes[-4:]] if login is not None else []
-    return [sanitize(each, 400) for each in [*shown, note] if each]
+def _notes(now: Snapshot | None, request: PendingRequest | None, note: str) -> list[str]:
+    shown = [_elsewhere(request) if request else "", *(now.notes[-4:] if now else ()), note]
+    return [sanitize(each, 400) for each in shown if each]
 
 
-def _elsewhere(login: Login[Session]) -> str:
+def _elsewhere(request: PendingRequest) -> str:
     """Return a warning if the page is not the authorization server's (RFC 9700 section 4.4).
 
     A hostile server can send people to an honest server's page. Only the person can see that.
     """
-    if login.url is None or login.issuer is None or _host(login.url) == _host(login.issuer):
-        return ""
-    return f"You approve on {_host(login.url)}. The code goes to {_host(login.issuer)}."
+    page, server = _host(request.url), _host(request.server.issuer)
+    return f"You approve on {page}. The code goes to {server}." if page != server else ""
 
 
 def _next(phase: str) -> str:
@@ -196,37 +199,35 @@ def _next(phase: str) -> str:
     return "Sign in again. Or call session.doctor() to find out why."
 
 
-def _wait(login: Login[Session], extras: Extras) -> dict[str, Any]:
+def _wait(now: Snapshot, pending: PendingLogin, extras: Extras) -> dict[str, Any]:
     """Return what is to be known of a sign-in under way."""
-    waits = login.state == "waiting"
-    port = login.port if _forwarding_helps(login, extras.relayed_from) else None
+    leads, waits, callback = not now.is_follower, now.state == "waiting", pending.callback
+    port = pending.port if leads and _forwarding_helps(extras.relayed_from) else None
     return {
-        "url": login.url,
-        "way": "elsewhere" if login.is_follower else login.callback,
-        "user_code": login.user_code,
-        "expires_at": login.expires_at,
-        "can_paste": login.callback not in (None, "device"),
+        "url": pending.request.url,
+        "way": callback if leads else "elsewhere",
+        "user_code": pending.request.user_code,
+        "expires_at": pending.expires_at,
+        "can_paste": not pending.on_device,
         "ssh_line": environment.current().ssh_line(port) if port else None,
-        "other_device": _other_device(login, extras) if waits and login.url else None,
+        "other_device": _other_device(pending, extras) if waits else None,
         # Pasting is always possible; this is for servers that refuse the page's address.
-        "offers_loopback": waits and not login.is_follower and login.callback != "loopback",
+        "offers_loopback": waits and leads and callback != "loopback",
     }
 
 
-def _forwarding_helps(login: Login[Session], page_host: str) -> bool:
+def _forwarding_helps(page_host: str) -> bool:
     """Return whether forwarding a port may help: not if the page is surely on this machine."""
-    if login.is_follower:
-        return False
     if page_host and page_host not in ("127.0.0.1", "localhost", "[::1]"):
         return True
     return environment.current().browser != "here"
 
 
-def _other_device(login: Login[Session], extras: Extras) -> dict[str, Any]:
-    device = login.user_code is not None
+def _other_device(pending: PendingLogin, extras: Extras) -> dict[str, Any]:
+    request, device = pending.request, pending.on_device
     if device:
         text = "Open this address on any device, then check or enter the code there."
-    elif login.callback == "page":
+    elif pending.callback == "page":
         text = (
             "A phone that opens this ends at this notebook's page. If the phone can reach it, the "
             "page shows an address to copy back here. If not, the address bar has it."
@@ -237,9 +238,9 @@ def _other_device(login: Login[Session], extras: Extras) -> dict[str, Any]:
             "whole address from its address bar, and paste it here."
         )
     return {
-        "qr": _code(str(login.url)) if extras.drawn or device else None,
+        "qr": _code(request.url) if extras.drawn or device else None,
         "text": text,
-        "can_begin_device": login.offers_device and not device,
+        "can_begin_device": bool(request.server.device_authorization_endpoint) and not device,
     }
 
 

@@ -74,7 +74,9 @@ class SignInWait:
             return False
         if login is None or login.state not in ("waiting", "exchanging"):
             return True
-        return not (login.is_follower or login.callback in ("device", "loopback"))
+        now = login.now
+        comes_here = now.pending is not None and now.pending.callback in ("device", "loopback")
+        return not (now.is_follower or comes_here)
 
     def _show_panel(self) -> None:
         """Show a panel, or raise `LoginRequired` if nobody can click."""
@@ -148,7 +150,7 @@ class SignInWait:
         if login is not None and login.error is not None:
             if isinstance(login.error, NoSignInNeeded):
                 return True
-            if login is not self._no_news and not login.nothing_pending:
+            if login is not self._no_news and not login.now.nothing_pending:
                 raise login.error
         if time.monotonic() > self._deadline:
             raise LoginTimeout(

@@ -159,7 +159,7 @@ class FrontEnd:
 
     def waiting(self) -> State:
         """Wait for an address to open."""
-        return self.wait_for(lambda state: state["phase"] == "waiting" and state["wait"]["url"])
+        return self.wait_for(lambda state: state["phase"] == "waiting" and state["wait"])
 
     def noted(self, text: str) -> State:
         """Wait for something to be said beside the state."""

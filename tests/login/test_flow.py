@@ -10,7 +10,7 @@ import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 import pytest
@@ -272,7 +272,7 @@ class TestTheAddressThatABrowserIsStartedWith:
         login, url = waiting(session, open_browser=True)
         until(seen.exists)
         opened = seen.read_text()
-        assert urlsplit(opened).netloc == f"127.0.0.1:{login.port}"
+        assert urlsplit(opened).netloc == urlsplit(login.redirect_uri).netloc
         assert query_of(url)["state"][0] not in opened
 
         assert browse(opened, **prefetch).status_code == 403
@@ -305,7 +305,7 @@ class TestTheAddressThatABrowserIsStartedWith:
 
     def test_a_path_that_nobody_was_given_leads_nowhere(self, fake: FakeServer) -> None:
         login, _ = waiting(connect(fake.url))
-        assert browse(f"http://127.0.0.1:{login.port}/go/guessed").status_code == 404
+        assert browse(urljoin(str(login.redirect_uri), "/go/guessed")).status_code == 404
 
 
 class TestInAScriptWithoutBrowser:

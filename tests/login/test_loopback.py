@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -338,9 +339,10 @@ class TestLocalhostByName:
             session = connect(
                 fake.url, callback_url=f"http://localhost:{free_port()}/cb", callback_port=None
             )
-            login, url = waiting(session)
-            answer = answer_of(url).replace("localhost", host)
-            assert browse(answer, Host=f"localhost:{login.port}").status_code == 200
+            _, url = waiting(session)
+            answer = answer_of(url)
+            there = answer.replace("localhost", host)
+            assert browse(there, Host=urlsplit(answer).netloc).status_code == 200
             assert session.signed_in
 
     @pytest.mark.threat("callback-by-name")

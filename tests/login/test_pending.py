@@ -342,7 +342,7 @@ class TestWhileTheCodeIsExchanged:
             finishing = pool.submit(kernel().finish, answer_of(left))
             token.reached()
             other = kernel().login()
-            until(lambda: other.state == "waiting" or other.is_follower)
+            until(lambda: other.state == "waiting" or other.now.is_follower)
             token.let_go()
             assert finishing.result(20).signed_in
 
@@ -482,7 +482,7 @@ class TestCompletedElsewhere:
             finishing = pool.submit(connect(fake.url, store=store).finish, answer_of(left))
             assert store.forgets.wait(10)
             login = kernel().login()
-            until(lambda: login.is_follower)
+            until(lambda: login.now.is_follower)
             store.go_on.set()
             assert finishing.result(20).signed_in
 

@@ -67,7 +67,8 @@ class TestThroughThePage:
         front.sign_in()
         login = front.panel.session.latest_login
         assert login is not None
-        assert login.port is None
+        assert login.now.pending is not None
+        assert login.now.pending.port is None
 
     @pytest.mark.threat("mix-up-without-iss")
     def test_servers_that_do_not_say_who_they_are_are_told_apart_by_the_address(

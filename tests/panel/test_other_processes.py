@@ -100,7 +100,11 @@ class TestOtherProcesses:
         with ThreadPoolExecutor(1) as pool:
             waits = pool.submit(session.wait, 1)
             show(session)
-            until(lambda: session.latest_login is not None and session.latest_login.nothing_pending)
+            until(
+                lambda: (
+                    session.latest_login is not None and session.latest_login.now.nothing_pending
+                )
+            )
             with pytest.raises(mcpnb.errors.LoginTimeout):
                 waits.result(10)
 

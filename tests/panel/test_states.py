@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 import mcpnb
 from tests.fakes.front_end import HUB, LAB, Show, page_at
 from tests.fakes.kernels import Kernel, change, make_expired
-from tests.fakes.people import answer_of, connect, sign_in
+from tests.fakes.people import answer_of, connect, query_of, sign_in
 from tests.fakes.server import FakeServer
 from tests.login.test_device import OtherDevice
 from tests.panel.page.states import STATES
@@ -113,7 +114,7 @@ class TestWaysToWait:
             monkeypatch.setenv(variable, "192.0.2.1 50000 192.0.2.2 22")
         front = show(connect(fake.url), callback)
         wait = front.click(via="loopback")["wait"]
-        port = front.panel.session.latest_login and front.panel.session.latest_login.port
+        port = urlsplit(query_of(wait["url"])["redirect_uri"][0]).port
         assert (wait["ssh_line"] or "").startswith(f"ssh -N -L {port}:127.0.0.1:{port}") is helps
         assert wait["can_paste"]
 
