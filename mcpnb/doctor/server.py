@@ -44,6 +44,12 @@ _AUTH_METHODS = {"none", "client_secret_basic", "client_secret_post"}
 _PKCE = "code_challenge_methods_supported"
 _ENDPOINTS = ("authorization", "token", "registration", "revocation", "device_authorization")
 _PORT = re.compile(r"^(https?://(?:127\.0\.0\.1|localhost|\[::1\])):\d+")
+_ALIKE = {
+    " They differ in a trailing slash.": r"/$",
+    " One begins with http, the other with https.": r"^https?",
+    " “localhost” and “127.0.0.1” are two names.": r"(?<=://)(localhost|127\.0\.0\.1)(?=[:/]|$)",
+}
+"""Addresses that are alike without this part differ in what a person overlooks."""
 _LATELY = 7 * 86_400.0
 """Seconds in which a refused token is worth telling of."""
 
@@ -174,6 +180,7 @@ class Server:
             "named": named,
             "said": said,
             "own": own,
+            "difference": _difference(said, url),
         }
         members = ("", "authorization_servers", "scopes_supported")
         refused = self._refused("resource-metadata", *members)
@@ -230,7 +237,7 @@ class Server:
         expected = next((i for i in named if same_issuer(i, server.issuer)), server.issuer)
         refused = self._refused(source, "issuer")
         kind = first_of(other=refused and said, none=refused, slash=said != expected)
-        words = {"issuer": said, "expected": expected}
+        words = {"issuer": said, "expected": expected, "difference": _difference(said, expected)}
         yield self._check(f"issuer/{kind}", error=refused, at=at, **words)
         refused = self._refused(source, *(f"{name}_endpoint" for name in _ENDPOINTS))
         yield self._check(f"endpoints/{first_of(unusable=refused)}", error=refused, at=at)
@@ -514,6 +521,14 @@ class Server:
             refused=True,
         )
         return self._check(f"call/{kind}", refusal=refusal, add=add, resource=record.resource)
+
+
+def _difference(said: object, expected: str) -> str:
+    """Return in what two addresses differ, where that is easily overlooked."""
+    for words, part in _ALIKE.items():
+        if re.sub(part, "", str(said)) == re.sub(part, "", expected):
+            return words
+    return ""
 
 
 def _failure(record: LoginRecord) -> str:

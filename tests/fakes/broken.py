@@ -194,9 +194,15 @@ BROKEN = {
     "the resource of another origin": Broken(
         "x resource", ELSEWHERE, "exactly", describe(resource=f"{ELSEWHERE}/mcp")
     ),
+    "the resource of localhost": Broken(
+        "x resource",
+        "two names",
+        "exactly",
+        lambda f: f.describe(resource=f.url.replace("127.0.0.1", "localhost")),
+    ),
     "the resource behind a proxy": Broken(
         "x resource",
-        "https://127.0.0.1",
+        "One begins with http, the other with https.",
         "public address",
         lambda f: f.describe(resource=f.url.replace("http:", "https:")),
     ),
@@ -225,7 +231,9 @@ BROKEN = {
         "identical",
         lambda f: f.describe(authorization_servers=[f"{f.base}/"]),
     ),
-    "an issuer with a slash after a path": Broken("x issuer", "/tenant/", "identical", tenant),
+    "an issuer with a slash after a path": Broken(
+        "x issuer", "They differ in a trailing slash.", "identical", tenant
+    ),
     "no issuer": Broken("x issuer", "names no issuer", "Set “issuer” to", announce(issuer=None)),
     "metadata redirected to another origin": Broken(
         "x authorization-server",
