@@ -101,16 +101,16 @@ class Redactor:
                 elif len(form) >= _SHORTEST:
                     self._short.add(form)
 
-    def __call__(self, text: str, mask: str = MASK) -> str:
+    def __call__(self, text: str) -> str:
         """Return a text without the secrets."""
         for secret in sorted(self._short, key=len, reverse=True):
-            text = text.replace(secret, mask)
+            text = text.replace(secret, MASK)
         parts: list[str] = []
         shown_from = hidden_until = 0
         for start in range(len(text) - _PIECE + 1):
             if text[start : start + _PIECE] in self._pieces:
                 if start > hidden_until or not parts:
-                    parts += [text[shown_from:start], mask]
+                    parts += [text[shown_from:start], MASK]
                 shown_from = hidden_until = start + _PIECE
         return "".join([*parts, text[shown_from:]])
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mcpnb.session import Session
 
 DONE, FAILED, USAGE, SIGN_IN_REQUIRED, CANCELLED = 0, 1, 2, 3, 130
+PATIENCE = 300.0
+"""Seconds that a command waits for a person, unless it is told otherwise."""
 _LONGEST_LINE = 100_000
 """Characters; an authorization URL is never cut."""
 _LONGEST_MESSAGE = 16_384

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from mcpnb.login import Login, Observer
     from mcpnb.session import Session
 
-_TIMEOUT = 300.0
-
 
 @app.cli.command()
 @click.argument("server", metavar="[SERVER]", required=False)
@@ -57,7 +55,10 @@ def doctor(
     if not sign_in and (scopes or no_browser or timeout):
         raise click.UsageError("--scopes, --no-browser and --timeout go with --sign-in.")
 
+    from mcpnb.cli.login import show
     from mcpnb.doctor import examine_machine
+    from mcpnb.login import SignInRequest
+    from mcpnb.oauth.scopes import scopes_from
     from mcpnb.storage import open_store
 
     if server is None:
@@ -66,7 +67,16 @@ def doctor(
         session = app.session_for(server, account, config, callback_port=callback_port)
 
         def begin(observer: Observer) -> Login[Session]:
-            return _begin(session, observer, scopes, timeout, browser=not no_browser)
+            request = SignInRequest(
+                scopes=scopes_from(scopes),
+                open_browser=not no_browser,
+                timeout=timeout or app.PATIENCE,
+                anew=True,
+            )
+            login = session.sign_in(request, observer=observer)
+            with contextlib.suppress(McpnbError):  # the report explains it
+                show(login, browser=not no_browser)
+            return login
 
         report = session.doctor(call=call, sign_in=begin if sign_in else False)
         # Its commands name the server as this command line did.
@@ -79,24 +89,3 @@ def doctor(
         )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else repr(report))
     return app.FAILED if report.problems else app.DONE
-
-
-def _begin(
-    session: Session,
-    observer: Observer,
-    scopes: str | None,
-    timeout: float | None,
-    *,
-    browser: bool,
-) -> Login[Session]:
-    from mcpnb.cli.login import show
-    from mcpnb.login import SignInRequest
-    from mcpnb.oauth.scopes import scopes_from
-
-    request = SignInRequest(
-        scopes=scopes_from(scopes), open_browser=browser, timeout=timeout or _TIMEOUT, anew=True
-    )
-    login = session.sign_in(request, observer=observer)
-    with contextlib.suppress(McpnbError):  # the report explains it
-        show(login, browser=browser)
-    return login

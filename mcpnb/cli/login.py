@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcpnb.login.pending import PendingRequest
     from mcpnb.session import Session
 
-_TIMEOUT, _BEGIN_TIMEOUT, _DEVICE_TIMEOUT = 300.0, 900.0, 1800.0
+_BEGIN_TIMEOUT, _DEVICE_TIMEOUT = 900.0, 1800.0
 """Seconds. The code for another device usually expires earlier."""
 _PROMPT = "Paste the address here: "
 
@@ -112,7 +112,7 @@ def sign_in(
     Raises:
         McpnbError: The sign-in failed.
     """
-    timeout = timeout or (_DEVICE_TIMEOUT if device else _TIMEOUT)
+    timeout = timeout or (_DEVICE_TIMEOUT if device else app.PATIENCE)
     login = session.login(scopes=scopes, device=device, open_browser=browser, timeout=timeout)
     show(login, browser=browser, qr=qr, again=f"mcpnb login {app.named(session.server)}")
     return _signed_in(session)

@@ -15,7 +15,6 @@ from mcpnb.text import quote, sanitize
 
 _LONGEST = 16_384
 _LONGEST_PATH = 1_000
-_TIMEOUT = 300.0
 
 
 @app.cli.command()
@@ -115,7 +114,7 @@ def relay(url: str, no_browser: bool, timeout: float | None) -> int:
         )
         if not no_browser and not open_browser(waiting.to_open()):
             app.say("No browser could be opened. Open the address yourself, on this machine.")
-        captured = waiting.wait(timeout or _TIMEOUT)
+        captured = waiting.wait(timeout or app.PATIENCE)
     if captured.error is None:
         app.say("\nPaste this line where the sign-in waits. It is valid for about a minute:\n")
     else:

@@ -19,7 +19,7 @@ from mcpnb.oauth.urls import canonical_server
 from mcpnb.scrub import scrub_traceback
 from mcpnb.session import Session
 from mcpnb.storage import RecordName, TokenStore, open_store
-from mcpnb.text import MASK, Grid, count, page, paragraph, redact, sanitize
+from mcpnb.text import MASK, Grid, count, page, paragraph, redact
 from mcpnb.tokens.static import helper_of
 
 _PATIENCE = 5.0
@@ -256,7 +256,7 @@ class Servers(list[Row]):
             status = row["auth_status"]
             if not row["enabled"] and status != "untrusted":
                 status = f"disabled ({status})"
-            scopes = sanitize(" ".join(row["scopes"]), 200)
+            scopes = " ".join(row["scopes"])
             rows.append([row["name"], row["url"], row["account"], status, scopes, row["source"]])
         return Grid(["name", "server", "account", "status", "scopes", "source"], rows)
 

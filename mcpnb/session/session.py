@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mcpnb.calls.tools import Tools
     from mcpnb.doctor import Report, SignIn
     from mcpnb.login import Login, Observer, SignInRequest
+    from mcpnb.tokens import TokenSource
     from mcpnb.tokens.auth import BearerAuth
 
 
@@ -92,8 +93,11 @@ class Session(ProcessBound):
             StoreError: The login cannot be read.
             ConfigError: The headers helper failed.
         """
+        return self._decided().status
+
+    def _decided(self) -> SessionInfo:
         self._shared.source  # noqa: B018  a headers helper runs first
-        return self._readable().status
+        return self._readable()
 
     def _readable(self) -> SessionInfo:
         info = self.info()
@@ -104,7 +108,7 @@ class Session(ProcessBound):
     @property
     def signed_in(self) -> bool:
         """Whether calls work without a person, as far as this machine knows."""
-        return self.status in ("authenticated", "expired", "bearer_token")
+        return self._decided().signed_in
 
     @property
     def problem(self) -> ConfigError | None:
@@ -232,7 +236,7 @@ class Session(ProcessBound):
 
         The observer sees every step, secrets included.
         """
-        self._shared.require_login()
+        source = self._shared.require_login()
         with self._shared.login_lock:
             before = self.latest_login
             if (
@@ -243,18 +247,19 @@ class Session(ProcessBound):
                 and before.started_via(request.callback)
             ):
                 return before
-            self._shared.latest_login = login = self._begin(request, observer, after=before)
+            self._shared.latest_login = login = self._begin(request, source, observer, after=before)
             return login
 
     def _begin(
         self,
         request: SignInRequest,
+        source: TokenSource,
         observer: Observer | None = None,
         after: Login[Session] | None = None,
     ) -> Login[Session]:
         from mcpnb.login import Deps, Login  # with the HTTP library: most sessions are signed in
 
-        deps = Deps.of(self._config, self._shared.require_login(), observer)
+        deps = Deps.of(self._config, source, observer)
         return Login(self, request, deps, self._ui, after=after)
 
     def resume(self, page: str | None = None) -> Login[Session] | None:
@@ -268,13 +273,13 @@ class Session(ProcessBound):
         from mcpnb.login import SignInRequest
         from mcpnb.login.pending import PendingLogins
 
-        key = self._shared.require_login().key
+        source = self._shared.require_login()
         with self._shared.login_lock:
             login = self.latest_login
             if login is None or not login.under_way:
-                if PendingLogins(self.store, key).current() is None:
+                if PendingLogins(self.store, source.key).current() is None:
                     return None
-                login = self._begin(SignInRequest(page=page, only_resume=True))
+                login = self._begin(SignInRequest(page=page, only_resume=True), source)
                 self._shared.latest_login = login
             return login
 
