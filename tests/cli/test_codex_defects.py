@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from mcpnb.stores import FileStore
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
 from tests.terminal import invoke
-
-
-@pytest.fixture
-def closed() -> Iterator[str]:
-    """The address of a port that is taken, and where nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}/mcp"
 
 
 def test_a_sign_in_elsewhere_is_used_without_a_restart(fake: FakeServer, world: Path) -> None:
@@ -70,26 +58,3 @@ def test_a_token_that_is_not_there_shows_in_the_list(own: Path) -> None:
     own.write_text(lines + "required = true\n")
     invoke("list").expect(1)
     invoke("list", NOT_SET_HERE="x").expect(0)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["get", "nosuch"],
-        ["tools", "{closed}"],
-        ["login", "{closed}", "--no-browser", "--port", "0"],
-        ["token", "{closed}"],
-        ["doctor", "{closed}"],
-        ["logout", "ftp://x"],
-        ["remove", "nosuch"],
-        ["list", "--config", "/no/such/file.toml"],
-    ],
-    ids=" ".join,
-)
-def test_no_error_comes_with_a_backtrace(closed: str, arguments: list[str]) -> None:
-    """Codex adds `Stack backtrace: 0: <unknown>` to each."""
-    done = invoke(*(word.format(closed=closed) for word in arguments))
-    assert done.code in (1, 2, 3)
-    assert done.err or arguments[0] == "doctor"
-    for unwanted in ("Traceback", "backtrace", 'File "'):
-        assert unwanted not in done.out + done.err

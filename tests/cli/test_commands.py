@@ -64,6 +64,10 @@ class TestUsage:
             ["login", "https://mcp.example/mcp", "--begin", "--device"],
             ["login", "https://mcp.example/mcp", "--begin", "--store", "memory"],
             ["logout"],
+            ["logout", "ftp://x"],
+            ["get", "not-configured"],
+            ["remove", "not-configured"],
+            ["list", "--config", "/nowhere.toml"],
             ["logout", "https://mcp.example/mcp", "--all"],
             ["token", "https://mcp.example/mcp", "--json"],
             ["call", "https://mcp.example/mcp", "x", "no-equals"],
@@ -139,17 +143,16 @@ class TestSignInRequired:
 class TestWhy:
     """An error about a server leads to the doctor."""
 
-    @pytest.mark.parametrize("command", [["login"], ["tools"], ["call", "search"]])
-    def test_a_server_out_of_reach(self, command: list[str]) -> None:
-        done = invoke(command[0], NOWHERE, *command[1:]).expect(1)
-        assert f"\nWhy: mcpnb doctor {NOWHERE}\n" in done.err
-
-    @pytest.mark.parametrize("command", ["login", "tools"])
-    def test_an_address_where_something_else_answers(self, fake: FakeServer, command: str) -> None:
-        fake.routes["/mcp"] = lambda _: Reply(404, "nothing here")
+    @pytest.mark.parametrize("reached", [True, False])
+    @pytest.mark.parametrize("command", [["tools"], ["call", "search"]])
+    def test_where_no_mcp_server_is(
+        self, fake: FakeServer, command: list[str], *, reached: bool
+    ) -> None:
+        fake.always("/mcp", Reply(404, "nothing here"))
         fake.metadata = fake.resource_metadata = None
-        done = invoke(command, fake.url).expect(1)
-        assert f"\nWhy: mcpnb doctor {fake.url}\n" in done.err
+        server = fake.url if reached else NOWHERE
+        done = invoke(command[0], server, *command[1:]).expect(1)
+        assert f"\nWhy: mcpnb doctor {server}\n" in done.err
 
     def test_the_server_is_named_as_it_was_asked_for(self, tmp_path: Path) -> None:
         """The doctor has no option for a store."""

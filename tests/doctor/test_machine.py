@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import errno
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 import mcpnb
 from mcpnb.doctor import examine_machine
@@ -25,6 +20,7 @@ from mcpnb.oauth.models import AuthorizationServer, ServerConfig
 from mcpnb.storage import open_store
 from mcpnb.stores import FileStore, MemoryStore
 from tests.fakes.broken import wrong
+from tests.fakes.certificates import secured_by, self_signed
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import connect, free_port, sign_in, until, waiting
 from tests.fakes.server import FakeServer
@@ -338,29 +334,9 @@ def test_it_is_said_which_parts_of_the_front_end_are_where(
 
 
 @contextlib.contextmanager
-def self_signed(folder: Path, *, days: int) -> Iterator[str]:
-    """Serve TLS with a certificate that nobody vouches for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=30))
-        .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    encoded = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "both.pem").write_bytes(pem + encoded)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "both.pem")
+def serving(certificate: Path) -> Iterator[str]:
+    """Greet whoever comes over TLS."""
+    context = secured_by(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
 
@@ -381,9 +357,10 @@ def self_signed(folder: Path, *, days: int) -> Iterator[str]:
 def test_a_certificate_is_refused_with_who_can_mend_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, says: str, side: str
 ) -> None:
-    with self_signed(tmp_path, days=days) as url:
+    certificate = self_signed(tmp_path, days=days)
+    with serving(certificate) as url:
         if days < 0:  # its authority is trusted here
-            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "both.pem"))
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         check = connect(url).doctor()["reach"]
 
     assert check.answer.startswith(f"TLS: the server's certificate {says}")

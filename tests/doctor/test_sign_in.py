@@ -263,11 +263,6 @@ class TestFailure:
         assert "wrong audience" in report["call"].answer
         assert report["call"].side == "server operator"
 
-    def test_a_scope_that_is_missing_is_told_from_that(self, fake: FakeServer) -> None:
-        fake.tool_scopes, fake.lacking = {"": "admin"}, "401"
-
-        assert "401 where 403 is right" in watched(fake)["call"].answer
-
     @pytest.mark.parametrize("lacking", ["token_type", "refresh_token"])
     def test_what_works_but_is_not_right_is_a_warning(self, fake: FakeServer, lacking: str) -> None:
         fake.token_changes = {lacking: None}

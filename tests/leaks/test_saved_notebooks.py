@@ -22,7 +22,7 @@ from tests.fakes.notebooks import Notebook
 from tests.fakes.people import answer_of, connect, posix, query_of, sign_in, until, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
-from tests.terminal import run
+from tests.terminal import invoke
 
 COMMANDS = "x;touch${IFS}a $(touch${IFS}b) `touch${IFS}c` |touch${IFS}d 'e"
 """Scopes, each of them (RFC 6749 section 3.3)."""
@@ -57,7 +57,7 @@ class TestSuggestedCommands:
         sign_in(connect(fake.url, store=FileStore(world / "mcpnb")))
         fake.tool_scopes = {"echo": "more"}
         fake.names_scope = HOSTILE
-        said = run("call", fake.url, "echo", "text=x").expect(3).err
+        said = invoke("call", fake.url, "echo", "text=x").expect(3).err
 
         [line] = [line for line in said.splitlines() if line.startswith("Run: ")]
         assert "\x1b" not in said

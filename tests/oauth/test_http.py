@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import errno
 import gzip
-import ipaddress
 import socket
 import ssl
 import threading
@@ -18,14 +16,11 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mcpnb import errors
 from mcpnb.oauth.http import MAX_BODY, Http, reason
 from tests import figures
+from tests.fakes.certificates import secured_by, self_signed
 from tests.fakes.people import free_port
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, html, redirect
@@ -71,32 +66,7 @@ def raw() -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate of this machine that nobody signed, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "own.example")])
-    now = dt.datetime.now(dt.UTC)
-    here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([here]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    path = tmp_path / "here.pem"
-    path.write_bytes(
-        signed.public_bytes(pem)
-        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
-
-
-def secured_by(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+    return self_signed(tmp_path)
 
 
 def failure(url: str, *, method: str = "GET") -> errors.ServerUnreachable:

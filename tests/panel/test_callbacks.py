@@ -98,56 +98,6 @@ class TestRefusedRelay:
         expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
         assert CALLBACK.match(tab.url)
 
-    def test_a_server_that_shows_its_own_error_page_is_left_by_another_way(
-        self, opened: Opened, fake: FakeServer
-    ) -> None:
-        authorize = fake.routes["/authorize"]
-
-        def choosy(request: Request) -> Reply:
-            if "callback.html" in request.query["redirect_uri"][0]:
-                return Reply(400, "This redirect is not allowed.")
-            return authorize(request)
-
-        fake.routes["/authorize"] = choosy
-        notebook = opened(connected(fake.url))
-        panel = notebook.panel(0)
-        tab = notebook.opened_by(sign_in_link(panel))
-        tab.wait_for_url(re.compile("/authorize"))
-        notebook.front()
-        panel.get_by_role("button", name="The server shows an error page?").click()
-        link = panel.get_by_role("link", name="Open the sign-in page")
-        expect(link).not_to_have_attribute("href", re.compile("callback.html"))
-        other = notebook.opened_by(link)
-        signed_in(panel)
-        assert CALLBACK.match(other.url)
-
-
-class TestDenied:
-    def test_it_is_told_and_can_be_tried_again(self, opened: Opened, demo: DemoServers) -> None:
-        notebook = opened(connected(demo.mcp_url))
-        panel = notebook.panel(0)
-        tab = notebook.opened_by(sign_in_link(panel))
-        tab.get_by_role("button", name="Deny").click()
-        expect(tab.get_by_role("heading", name="Not signed in")).to_be_visible()
-        says(panel, "Not signed in to")
-        says(panel, "declined")
-        sign_in(notebook.front())
-
-    def test_cancelled_here_the_answer_is_not_taken(
-        self, opened: Opened, demo: DemoServers
-    ) -> None:
-        notebook = opened(connected(demo.mcp_url))
-        panel = notebook.panel(0)
-        tab = notebook.opened_by(sign_in_link(panel))
-        expect(tab.get_by_role("button", name="Approve")).to_be_visible()
-        notebook.front()
-        panel.get_by_role("button", name="Cancel").click()
-        says(panel, "mcpnb contacts no server before you click.")
-        approve(tab)
-        expect(tab.locator("body")).to_contain_text("Copy")
-        notebook.front()
-        says(panel, "mcpnb contacts no server before you click.")
-
 
 @pytest.mark.peer
 def test_a_code_for_another_device(

@@ -10,7 +10,7 @@ import pytest
 from mcpnb.environment import ANYWIDGET, CALLBACK, WIDGET_MANAGER, user_data_folder
 from mcpnb.errors import ConfigError
 from mcpnb.panel import jupyter
-from tests.terminal import run
+from tests.terminal import invoke
 
 PARTS = (CALLBACK, ANYWIDGET, WIDGET_MANAGER)
 
@@ -26,16 +26,15 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.slow
 def test_all_parts_are_put_there_and_taken_out(folder: Path) -> None:
-    done = run("jupyter").expect(0)
+    done = invoke("jupyter").expect(0)
     assert all((folder / part).is_file() for part in PARTS)
     assert done.out.splitlines()[0] == str(folder / CALLBACK)
     assert "Reload the page" in done.err
 
-    run("jupyter", "--remove").expect(0)
+    invoke("jupyter", "--remove").expect(0)
     assert files(folder) == {}
-    assert "nothing to remove" in run("jupyter", "--remove").expect(0).err
+    assert "nothing to remove" in invoke("jupyter", "--remove").expect(0).err
 
 
 def test_doing_it_again_changes_nothing(folder: Path) -> None:
@@ -67,20 +66,19 @@ def test_what_pip_put_there_stays(folder: Path) -> None:
     assert not (folder / CALLBACK).exists()
 
 
-@pytest.mark.slow
 def test_a_page_that_pip_put_there_is_not_taken_out(folder: Path) -> None:
     """It belongs to what ``pip uninstall`` takes out; the parts beside it are ours."""
     page = folder / CALLBACK
     page.parent.mkdir(parents=True)
     page.write_text("pip's")
     jupyter.install()
-    done = run("jupyter", "--remove").expect(0)
+    done = invoke("jupyter", "--remove").expect(0)
     assert page.is_file()
     assert str(page.parent) not in done.out
     assert not (folder / ANYWIDGET).exists()
     assert not (folder / WIDGET_MANAGER).exists()
 
-    assert "nothing to remove" in run("jupyter", "--remove").expect(0).err
+    assert "nothing to remove" in invoke("jupyter", "--remove").expect(0).err
     assert page.is_file()
 
 
@@ -93,9 +91,8 @@ def test_the_page_can_be_read_by_a_jupyter_of_another_user(folder: Path) -> None
     assert (folder / CALLBACK).stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told(folder: Path) -> None:
     folder.write_text("a file, and no folder")
     with pytest.raises(ConfigError, match="cannot be written"):
         jupyter.install()
-    assert "JUPYTER_DATA_DIR" in run("jupyter").expect(2).err
+    assert "JUPYTER_DATA_DIR" in invoke("jupyter").expect(2).err

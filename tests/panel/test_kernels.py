@@ -134,20 +134,6 @@ class TestWhileWaiting:
         signed_in(notebook.front().panel(0))
         notebook.run(1).shows(1, "harbour_traffic")
 
-    def test_a_second_tab_of_the_notebook_says_the_same(
-        self, opened: Opened, demo: DemoServers
-    ) -> None:
-        notebook = opened(connected(demo.mcp_url))
-        notebook.save()
-        second = notebook.again()
-        says(second.panel(0), "mcpnb contacts no server before you click.")
-        tab = second.opened_by(sign_in_link(second.panel(0)))
-        says(notebook.front().panel(0), "Waiting for you to approve")
-        tab.bring_to_front()
-        approve(tab)
-        signed_in(notebook.front().panel(0))
-        signed_in(second.front().panel(0))
-
     def test_the_cell_is_busy_when_it_is_clicked(
         self, opened: Opened, lab: Jupyter, demo: DemoServers
     ) -> None:
@@ -163,20 +149,3 @@ class TestWhileWaiting:
         tab.bring_to_front()
         approve(tab)
         signed_in(notebook.front().panel(0))
-
-
-class TestSignedIn:
-    def test_a_refused_call_offers_the_permissions_that_it_needed(
-        self, opened: Opened, demo: DemoServers
-    ) -> None:
-        publish = "session.call('publish', title='Fog in March')"
-        notebook = opened(connected(demo.mcp_url), publish)
-        sign_in(notebook)
-        notebook.front().run(1).shows(1, re.compile("LoginRequired"))
-        panel = notebook.panel(0)
-        says(panel, "data:write")
-        tab = notebook.opened_by(panel.get_by_role("link", name="Add permissions"))
-        approve(tab)
-        expect(tab.get_by_role("heading", name="Signed in")).to_be_visible()
-        notebook.front().run(1)
-        assert "LoginRequired" not in notebook.text(1)

@@ -173,7 +173,10 @@ class TestNoSignIn:
 
 
 class TestTrouble:
-    def test_a_login_whose_key_is_lost(self, kernel: Kernel, show: Show, folder: Path) -> None:
+    def test_a_login_whose_key_is_lost_is_told_and_can_be_replaced(
+        self, kernel: Kernel, show: Show, folder: Path
+    ) -> None:
+        """As `session.login()` does in a cell: what cannot be read is replaced."""
         sign_in(kernel())
         (folder / "key").unlink()
         front = show(kernel(callback_port=None))
@@ -182,14 +185,6 @@ class TestTrouble:
         assert "no key file" in state["error"]["text"]
         assert state["login"] is state["wait"] is None
         assert not state["memory_only_possible"]
-
-    def test_it_can_be_replaced_by_a_new_one(
-        self, kernel: Kernel, show: Show, folder: Path
-    ) -> None:
-        """As `session.login()` does in a cell: what cannot be read is replaced."""
-        sign_in(kernel())
-        (folder / "key").unlink()
-        front = show(kernel(callback_port=None))
         front.act("sign_out")
         assert front.phase("signed_out")["error"] is None
         front.sign_in()

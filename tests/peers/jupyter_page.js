@@ -53,20 +53,8 @@ window.mcpnbTest = (() => {
     runAll: (path, name) => begin(name, select(path, 0).then(() => command("notebook:run-all-cells"))),
     restart: (path, name) => begin(name, panel(path).sessionContext.restartKernel()),
     save: (path, name) => begin(name, panel(path).context.save()),
-    clear: (path, name) => begin(
-      name, select(path, 0).then(() => command("notebook:clear-all-cell-outputs"))),
-    theme: (theme, name) => begin(name, command("apputils:change-theme", { theme })),
     keepState: (on, name) => begin(name, keeps() === on ? Promise.resolve() : command(KEEP)),
     keeps: () => keeps(),
-    state: (path, i) => {
-      const model = cell(path, i).model;
-      return {
-        count: model.executionCount,
-        running: model.executionState === "running",
-        outputs: model.outputs.toJSON(),
-      };
-    },
-    isDark: () => settled() && document.body.dataset.jpThemeLight === "false",
-    isLight: () => settled() && document.body.dataset.jpThemeLight === "true",
+    outputs: (path, i) => cell(path, i).model.outputs.toJSON(),
   };
 })();

@@ -84,11 +84,6 @@ class Notebook:
         self.page.bring_to_front()
         return self
 
-    def again(self, window: BrowserContext | None = None) -> Self:
-        """Open the same notebook in one more tab."""
-        page = (window or self.page.context).new_page()
-        return type(self)(page, self.server, self.name, self.application).open()
-
     # Cells
 
     def run(self, cell: int, *, wait: bool = True) -> Self:
@@ -99,28 +94,11 @@ class Notebook:
         """Choose “Run All Cells”; what follows a cell that failed is not run."""
         return self._do("runAll(path, name)", wait=wait)
 
-    def done(self, cell: int) -> Self:
-        """Wait until a cell has been run to its end."""
-        self._wait("state(path, cell).count !== null && !mcpnbTest.state(path, cell).running", cell)
-        return self
-
-    def running(self, cell: int) -> Self:
-        """Wait until a cell is running, or queued.
-
-        The kernel's status tells less: ipykernel 7.4 says that it is idle when it has answered a
-        widget's page, also in the middle of a cell (measured).
-        """
-        self._wait("state(path, cell).running", cell)
-        return self
-
-    def has_run(self, cell: int) -> bool:
-        """Say whether a cell ran to its end."""
-        state = self._state(cell)
-        return state["count"] is not None and not state["running"]
-
     def outputs(self, cell: int) -> list[dict[str, Any]]:
         """Give a cell's outputs as the notebook's file would have them."""
-        outputs: list[dict[str, Any]] = self._state(cell)["outputs"]
+        outputs: list[dict[str, Any]] = self.page.evaluate(
+            "({path, cell}) => mcpnbTest.outputs(path, cell)", {"path": self.name, "cell": cell}
+        )
         return outputs
 
     def cell(self, cell: int) -> Locator:
@@ -158,10 +136,6 @@ class Notebook:
         """The notebook's file."""
         return self.server.notebooks / self.name
 
-    def clear(self) -> Self:
-        """Clear all outputs."""
-        return self._do("clear(path, name)")
-
     def restart(self) -> Self:
         """Restart the kernel; outputs stay on the page."""
         return self._do("restart(path, name)").ready()
@@ -170,12 +144,6 @@ class Notebook:
         """Set “Save Widget State Automatically”."""
         self._do("keepState(on, name)", on=on)
         self._wait("keeps() === on", on=on)
-        return self
-
-    def theme(self, *, dark: bool) -> Self:
-        """Choose JupyterLab's dark or light theme."""
-        self._do("theme(theme, name)", theme="JupyterLab Dark" if dark else "JupyterLab Light")
-        self._wait("isDark()" if dark else "isLight()")
         return self
 
     @contextlib.contextmanager
@@ -199,24 +167,16 @@ class Notebook:
     def _do(self, action: str, *, wait: bool = True, **given: Any) -> Self:
         name = next(_names)
         self.page.evaluate(
-            f"({{path, name, cell, on, theme}}) => mcpnbTest.{action}",
+            f"({{path, name, cell, on}}) => mcpnbTest.{action}",
             {"path": self.name, "name": name, **given},
         )
         if wait:
             self.page.wait_for_function("name => mcpnbTest.ended(name)", arg=name, timeout=MOST_MS)
         return self
 
-    def _wait(
-        self, condition: str, cell: int = 0, *, on: bool = True, timeout: float = MOST_MS
-    ) -> None:
+    def _wait(self, condition: str, *, on: bool = True, timeout: float = MOST_MS) -> None:
         self.page.wait_for_function(
-            f"({{path, cell, on}}) => mcpnbTest.{condition}",
-            arg={"path": self.name, "cell": cell, "on": on},
+            f"({{path, on}}) => mcpnbTest.{condition}",
+            arg={"path": self.name, "on": on},
             timeout=timeout,
         )
-
-    def _state(self, cell: int) -> dict[str, Any]:
-        state: dict[str, Any] = self.page.evaluate(
-            "({path, cell}) => mcpnbTest.state(path, cell)", {"path": self.name, "cell": cell}
-        )
-        return state

@@ -18,7 +18,7 @@ from tests.fakes.mcp import answer_to
 from tests.fakes.people import connect, sign_in
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Wire
-from tests.terminal import OnTerminal, run
+from tests.terminal import Ended, OnTerminal, invoke, run
 
 CODEX_KEYS = [
     "name",
@@ -62,8 +62,8 @@ def entry(name: str, url: str, lines: str = "") -> str:
     return f'[mcp_servers.{name}]\nurl = "{url}"\n{lines}\n'
 
 
-def listed(*arguments: str) -> list[dict[str, Any]]:
-    rows = json.loads(run("list", "--json", *arguments).expect(0).out)
+def listed(*arguments: str, by: Callable[..., Ended] = invoke) -> list[dict[str, Any]]:
+    rows = json.loads(by("list", "--json", *arguments).expect(0).out)
     assert isinstance(rows, list)
     return rows
 
@@ -75,7 +75,6 @@ def signed_in(fake: FakeServer, world: Path, **given: Any) -> str:
     return session.access_token()
 
 
-@pytest.mark.slow
 def test_a_row_has_codexs_shape_and_more(own: Path) -> None:
     """Its keys in its order, ours after them; values of headers are masked."""
     own.write_text(
@@ -122,8 +121,8 @@ def test_each_status_is_told(
             + entry("static", "https://static.example/mcp", 'bearer_token_env_var = "T"')
         )
         (world / "work" / "mcpnb.toml").write_text(entry("team", disabled.url))
-        done = run("list", "--json")
-        table = run("list", "--no-probe").expect(0)
+        done = invoke("list", "--json")
+        table = invoke("list", "--no-probe").expect(0)
 
     rows = [(r["name"], r["account"], r["auth_status"]) for r in json.loads(done.out)]
     assert sorted(rows, key=str) == [
@@ -155,7 +154,7 @@ def test_many_servers_take_no_longer_than_the_slowest_may(own: Path, black_hole:
             "".join(entry(f"s{n}", f"{free.base}/open/{n}") for n in range(45))
             + "".join(entry(f"gone{n}", f"{black_hole}/{n}") for n in range(5))
         )
-        rows = listed()
+        rows = listed(by=run)
 
     statuses = [row["auth_status"] for row in rows]
     assert (statuses.count("none"), statuses.count("unreachable")) == (45, 5)
@@ -169,7 +168,7 @@ def test_a_hundred_that_never_answer_take_no_longer(own: Path, black_hole: str) 
     64 are asked at a time: of the others it is not said that they did not answer.
     """
     own.write_text("".join(entry(f"gone{n}", f"{black_hole}/{n}") for n in range(100)))
-    rows = listed()
+    rows = listed(by=run)
     assert {row["auth_status"] for row in rows} == {"unreachable"}
     said = Counter(row["error"].removeprefix(f"{row['url']} ") for row in rows)
     assert said == {
@@ -178,25 +177,23 @@ def test_a_hundred_that_never_answer_take_no_longer(own: Path, black_hole: str) 
     }
 
 
-@pytest.mark.slow
 def test_nobody_is_asked_where_that_is_said(own: Path, fake: FakeServer) -> None:
     own.write_text(entry("a", fake.url))
     assert [row["auth_status"] for row in listed("--no-probe")] == ["none"]
-    run("get", "a", "--no-probe").expect(0)
+    invoke("get", "a", "--no-probe").expect(0)
     assert fake.requests == []
 
 
 @pytest.mark.slow
 def test_progress_is_shown_on_a_terminal_only(own: Path, fake: FakeServer) -> None:
     own.write_text(entry("a", fake.url))
-    assert run("list").expect(0).err == ""
+    assert invoke("list").expect(0).err == ""
     with OnTerminal("list") as terminal:
         terminal.shows("Asking the servers: 0 of 1")
         terminal.shows("oauth_available")
         assert terminal.end() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "code", "said"),
     [("required = true", 3, "a is required: oauth_available"), ("", 0, "")],
@@ -206,24 +203,22 @@ def test_what_is_required_has_to_work(
 ) -> None:
     """For a check in CI: 3 where a sign-in is missing, 1 where a server is."""
     own.write_text(entry("a", fake.url, lines))
-    assert said in run("list").expect(code).err
+    assert said in invoke("list").expect(code).err
     with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     own.write_text(entry("a", f"http://127.0.0.1:{port}/mcp", lines))
-    assert run("list").code == min(code, 1)
+    assert invoke("list").code == min(code, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", [["list"], ["get", "a"]])
 def test_get_judges_one_server_as_list_judges_all(
     own: Path, fake: FakeServer, command: list[str]
 ) -> None:
     own.write_text(entry("a", fake.url, "required = true") + entry("b", "http://127.0.0.1:9/mcp"))
     for form in ([], ["--json"]):
-        assert "a is required: oauth_available" in run(*command, *form).expect(3).err
+        assert "a is required: oauth_available" in invoke(*command, *form).expect(3).err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "code"),
     [
@@ -238,18 +233,17 @@ def test_a_required_server_whose_entry_is_wrong_cannot_be_used_either(
 ) -> None:
     """It is left out of what is configured, which must not make it optional."""
     own.write_text(f'[mcp_servers.a]\nurl = "https://a.example/mcp"\nscopes = 5\n{lines}\n')
-    done = run("list", "--json")
+    done = invoke("list", "--json")
     assert done.code == code, done.err
     assert ("a is required: unreachable" in done.err) == bool(code)
     (row,) = json.loads(done.out)
     assert (row["auth_status"], row["enabled"]) == ("unreachable", False)
 
 
-@pytest.mark.slow
 def test_get_shows_one_server_with_its_tools(own: Path, fake: FakeServer) -> None:
     own.write_text(entry("a", fake.url, 'enabled_tools = ["x"]\nhttp_headers = {X-Key = "s3cret"}'))
-    got = json.loads(run("get", "a", "--json").expect(0).out)
-    said = run("get", "a").expect(0).out
+    got = json.loads(invoke("get", "a", "--json").expect(0).out)
+    said = invoke("get", "a").expect(0).out
 
     assert (got["name"], got["auth_status"]) == ("a", "oauth_available")
     assert (got["enabled_tools"], got["disabled_tools"]) == (["x"], None)
@@ -257,7 +251,7 @@ def test_get_shows_one_server_with_its_tools(own: Path, fake: FakeServer) -> Non
     assert "auth_status:          oauth_available\n" in said
     assert "X-Key: *****" in said
     assert "s3cret" not in said + json.dumps(got)
-    assert "mcpnb add" in run("get", "unknown").expect(2).err
+    assert "mcpnb add" in invoke("get", "unknown").expect(2).err
 
 
 def test_in_a_notebook_it_is_a_table(own: Path, world: Path, fake: FakeServer) -> None:
