@@ -72,8 +72,6 @@ class FakeServer(Wire):
         """The scope a 403 names, where it is not the one really needed."""
         self.open_until_called = False
         """Answer everything but a tool call without a token."""
-        self.expired_use_ends_login = False
-        """Presenting an expired access token deletes the refresh token."""
 
         # Registration
         self.register_status = 201
@@ -171,8 +169,6 @@ class FakeServer(Wire):
         with self._lock:
             grant, until = self.access.get(request.bearer or "", (None, 0.0))
             if grant is None or not grant.alive or until <= time.time():
-                if grant is not None and self.expired_use_ends_login:
-                    grant.alive = False
                 return Reply(401, {"error": "invalid_token"}, _challenge(self.challenge))
         needed = self.tool_scopes.get(tool or "")
         if needed and needed not in grant.scopes:

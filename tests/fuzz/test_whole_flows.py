@@ -9,14 +9,11 @@ import pytest
 from hypothesis import strategies as st
 
 import mcpnb
-from mcpnb.errors import McpnbError
-from mcpnb.stores import MemoryStore
 from tests.fakes.people import answer_of, connect, sign_in
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
 from tests.fuzz.strategies import JSON, JSON_TEXT, TEXT, documents
-from tests.fuzz.test_callbacks import PASTES, QUERIES
 from tests.fuzz.test_challenges import FIELDS
 
 _HERE = "http://127.0.0.1:1"
@@ -146,31 +143,6 @@ def test_a_renewal_with_any_answer_ends_renewed_or_in_our_words(
         session.call("echo", text="a")
     fit_to_show(repr(session))
     server.restore("/token")
-
-
-@fuzzed(examples=25, pasted=st.lists(PASTES, max_size=3), query=QUERIES)
-def test_a_sign_in_survives_what_is_pasted_and_takes_the_answer_that_follows(
-    server: FakeServer, pasted: list[str], query: str
-) -> None:
-    session = connect(server.url, store=MemoryStore())
-    login = session.login(timeout=20)
-    try:
-        login.wait_for("waiting", timeout=20)
-        assert login.url is not None
-        answer = answer_of(login.url)
-        of_another = answer.replace("state=", "state=x")
-        place = answer.partition("?")[0]
-        for text in [*pasted, f"{place}?{query}", of_another, f"<{answer}>"]:
-            try:
-                login.submit(text)
-            except McpnbError as error:
-                fit_to_show(str(error))
-        assert login.state == "waiting"
-        login.submit(answer)
-        login.wait(timeout=20)
-    finally:
-        login.cancel()
-    assert session.signed_in
 
 
 @fuzzed(examples=20, name=TEXT, described=TEXT, schema=JSON, result=JSON)

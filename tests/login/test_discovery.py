@@ -141,7 +141,7 @@ class TestPkce:
     """No announced S256, no sign-in, unless the person says so for this server."""
 
     @pytest.mark.threat("pkce-downgrade", "pkce-plain", "pkce-downgrade-to-an-older-server")
-    @pytest.mark.parametrize("methods", [None, [], ["plain"]])
+    @pytest.mark.parametrize("methods", [None, [], ["plain"], ["s256"]])
     @pytest.mark.parametrize(
         "document", ["RFC 8414", "RFC 8414 without resource metadata", "OpenID Connect"]
     )
@@ -158,6 +158,7 @@ class TestPkce:
 
         error = fails_before_the_browser(fake.url, errors.ProtocolError)
         assert "PKCE" in str(error)
+        assert "allow_missing_pkce" in str(error)
         assert fake.asked(OPENID if document == "OpenID Connect" else AS_METADATA)
         assert fake.asked("/register") == []
 
@@ -169,7 +170,7 @@ class TestPkce:
         sign_in(connect(fake.url))
 
     def test_configuration_can_allow_it_per_server(self, fake: FakeServer, tmp_path: Path) -> None:
-        """`allow_missing_pkce`; PKCE is then still sent."""
+        """`allow_missing_pkce`, for servers that forgot to say. PKCE is then still sent."""
         fake.announce(code_challenge_methods_supported=None)
         config = tmp_path / "mcpnb.toml"
         config.write_text(
@@ -180,6 +181,11 @@ class TestPkce:
         fails_before_the_browser("other", errors.ProtocolError, config=config)
         query = query_of(sign_in_and_call("trusted", config=config))
         assert query["code_challenge_method"] == ["S256"]
+        for said in ([], ["plain"]):  # no: it has not forgotten
+            fake.announce(code_challenge_methods_supported=said)
+            fails_before_the_browser("trusted", errors.ProtocolError, config=config)
+        fake.announce(code_challenge_methods_supported=["plain", "S256"])
+        sign_in(connect("other", config=config))
 
 
 class TestSeveralAuthorizationServers:

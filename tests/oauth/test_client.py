@@ -1,4 +1,4 @@
-"""The requests of a client and the responses to them; scopes and PKCE."""
+"""The requests of a client and the responses to them, and scopes."""
 
 from __future__ import annotations
 
@@ -261,49 +261,11 @@ class TestScopes:
         assert not covers(("a",), ("a", "b"))
 
 
-class TestPkce:
-    @pytest.mark.threat("pkce-downgrade", "pkce-plain")
-    @pytest.mark.parametrize(
-        ("methods", "override", "accepted"),
-        [
-            (("S256",), False, True),
-            (("plain", "S256"), False, True),
-            (None, False, False),
-            (None, True, True),
-            ((), False, False),
-            ((), True, False),
-            (("plain",), False, False),
-            (("plain",), True, False),
-            (("s256",), False, False),
-        ],
-    )
-    def test_s256_has_to_be_announced(
-        self, methods: Any, *, override: bool, accepted: bool
-    ) -> None:
-        """Rule 33. The override is for servers that forgot to say, not for those that say no."""
-        document = {
-            "issuer": ISSUER,
-            "authorization_endpoint": f"{ISSUER}/authorize",
-            "token_endpoint": f"{ISSUER}/token",
-            "code_challenge_methods_supported": None if methods is None else list(methods),
-        }
-        defects: Defects = {}
-        found = authorization_server(
-            document,
-            issuer=ISSUER,
-            url=AS.url,
-            allow_missing_pkce=override,
-            defects=defects,
-        )
-        assert (defects == {}) is accepted
-        assert found.code_challenge_methods == (methods if accepted else None)
-        assert accepted or "allow_missing_pkce" in str(defects["code_challenge_methods_supported"])
-
-    @pytest.mark.threat("issuer-confusion")
-    def test_a_document_of_another_issuer_is_refused_for_that_before_all_else(self) -> None:
-        document = {"issuer": f"{ISSUER}/other", "revocation_endpoint": "http://as.example/revoke"}
-        with pytest.raises(errors.ProtocolError, match="none of it is used"):
-            authorization_server(document, issuer=ISSUER, url=ISSUER)
-        defects: Defects = {}
-        authorization_server(document, issuer=ISSUER, url=ISSUER, defects=defects)
-        assert next(iter(defects)) == "issuer"
+@pytest.mark.threat("issuer-confusion")
+def test_a_document_of_another_issuer_is_refused_for_that_before_all_else() -> None:
+    document = {"issuer": f"{ISSUER}/other", "revocation_endpoint": "http://as.example/revoke"}
+    with pytest.raises(errors.ProtocolError, match="none of it is used"):
+        authorization_server(document, issuer=ISSUER, url=ISSUER)
+    defects: Defects = {}
+    authorization_server(document, issuer=ISSUER, url=ISSUER, defects=defects)
+    assert next(iter(defects)) == "issuer"

@@ -445,10 +445,5 @@ class TestReasons:
 
         assert reason(error) == f"“TLS failed: {caught.value.reason}”"
 
-    def test_an_untrusted_certificate_is_named_as_such(self) -> None:
-        error = httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
-
-        assert reason(error) == "its TLS certificate is not trusted by this machine"
-
     def test_an_error_without_words_is_named_by_its_kind(self) -> None:
         assert reason(httpx.ReadError("")) == "“ReadError”"

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcpnb import errors
-from mcpnb.login import Deps, SignInRequest
-from mcpnb.login.redirects import Redirect
-from mcpnb.login.registrations import Registrations
-from mcpnb.login.request import authorization_request, device_request
-from mcpnb.oauth.http import Http
-from mcpnb.oauth.models import AuthorizationServer, Discovery, ServerConfig
 from mcpnb.stores import MemoryStore
-from mcpnb.tokens import TokenSource
 from tests import figures
 from tests.fakes.people import (
     answer_of,
@@ -35,11 +27,7 @@ from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply, html, redirect
 from tests.login.test_device import OtherDevice
 
-PUBLIC = "https://mcp.example/mcp"
-ISSUER = "https://as.example"
 JSON = {"Content-Type": "application/json"}
-
-
 LARGE = b'{"padding": "' + b"x" * 10_000_000 + b'"}'
 TOKENS = {"access_token": "access", "token_type": "Bearer"}
 
@@ -333,56 +321,27 @@ def test_an_event_stream_cannot_send_calls_to_another_origin(
 # Pages that a person is sent to
 
 
-class TestPages:
-    """Of a public server whose metadata leads into the person's own network."""
+@pytest.mark.threat("browser-led-inside")
+@pytest.mark.parametrize("member", ["authorization_endpoint", "verification_uri_complete", None])
+def test_a_public_servers_pages_are_not_inside(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str | None
+) -> None:
+    """Neither opened nor shown for another device, unless the person allows it."""
+    # The server's own address counts as one outside, and nothing else does.
+    monkeypatch.setattr("mcpnb.oauth.ssrf._is_private", lambda url: url != fake.url)
+    file = tmp_path / "config.toml"
+    file.write_text(f'[mcp_servers.x]\nurl = "{fake.url}"\nallow_private_network = true\n')
+    by_device = member != "authorization_endpoint"
+    if by_device:
+        phone = OtherDevice(fake)
+        if member is None:
+            del phone.answer["verification_uri_complete"]
 
-    @pytest.fixture
-    def http(self, fake: FakeServer) -> Iterator[Http]:
-        """Open what reaches the fake only: that of a server of this machine."""
-        with closing(Http(fake.url)) as http:
-            yield http
+    login = connect(fake.url).login(device=by_device)
+    with pytest.raises(errors.ProtocolError, match=r"authorization_endpoint|verification_uri"):
+        login.wait(10)
+    assert login.url is None
 
-    def found(
-        self, http: Http, *, allowed: bool, authorize: str = f"{ISSUER}/authorize", device: str = ""
-    ) -> tuple[SignInRequest, Deps, Discovery]:
-        """Say what was found out of it by a person with a client of their own."""
-        config = ServerConfig(
-            PUBLIC, client_id="mine", issuer=ISSUER, allow_private_network=allowed
-        )
-        deps = Deps.of(config, TokenSource(config, MemoryStore()), None)
-        deps.http.close()
-        clients = Registrations(config, deps.tokens.store, http)
-        server = AuthorizationServer(
-            ISSUER, authorize, f"{ISSUER}/token", device_authorization_endpoint=device or None
-        )
-        discovery = Discovery(PUBLIC, PUBLIC, None, server)
-        return SignInRequest(), replace(deps, http=http, clients=clients), discovery
-
-    @pytest.mark.threat("browser-led-inside")
-    def test_opens_no_page_inside(self, fake: FakeServer, http: Http) -> None:
-        redirect = Redirect("paste", "http://127.0.0.1:1/callback", known=True, comes_again=True)
-        inside = "https://192.168.1.1/reboot"
-        with pytest.raises(errors.ProtocolError, match="authorization_endpoint"):
-            authorization_request(*self.found(http, allowed=False, authorize=inside), redirect)
-        for found, page in (
-            (self.found(http, allowed=True, authorize=inside), inside),
-            (self.found(http, allowed=False), f"{ISSUER}/authorize?"),
-        ):
-            assert authorization_request(*found, redirect).request.url.startswith(page)
-        assert fake.requests == []
-
-    @pytest.mark.threat("browser-led-inside")
-    @pytest.mark.parametrize("inside", ["verification_uri", "verification_uri_complete"])
-    def test_shows_none_for_another_device(self, fake: FakeServer, http: Http, inside: str) -> None:
-        phone, endpoint = OtherDevice(fake), f"{fake.base}/device_authorization"
-        phone.answer |= {
-            "verification_uri": f"{ISSUER}/device",
-            "verification_uri_complete": f"{ISSUER}/device?user_code=WDJB-MJHT",
-        }
-        strict = self.found(http, allowed=False, device=endpoint)
-        assert device_request(*strict).request.url.startswith(ISSUER)
-        phone.answer |= {"verification_uri_complete": None, inside: "https://10.0.0.1/device"}
-        with pytest.raises(errors.ProtocolError, match="verification_uri"):
-            device_request(*strict)
-        allowed = self.found(http, allowed=True, device=endpoint)
-        assert device_request(*allowed).request.url == "https://10.0.0.1/device"
+    login, page = waiting(connect("x", config=file), device=by_device)
+    assert page.startswith(fake.base)
+    login.cancel()

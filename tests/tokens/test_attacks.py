@@ -5,7 +5,6 @@ What other files try already is marked there with the same ids (`tests/threats`)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -37,23 +36,6 @@ def test_no_address_ever_holds_a_token(fake: FakeServer, session: mcpnb.Session)
     assert not [r.target for r in fake.requests if any(t in unquote(r.target) for t in tokens)]
     carried = [r for r in fake.requests if r.bearer]
     assert {r.path for r in carried} == {"/mcp"}
-
-
-@pytest.mark.threat("revocation-led-elsewhere")
-def test_a_sign_out_tells_the_server_that_the_login_came_from(
-    fakes: Callable[[], FakeServer],
-) -> None:
-    """Whatever the metadata says by then: both tokens stand in that request."""
-    fake, thief = fakes(), fakes()
-    session = connect(fake.url)
-    sign_in(session)
-    fake.describe(authorization_servers=[thief.base])
-    fake.announce(revocation_endpoint=f"{thief.base}/revoke")
-
-    assert session.logout()
-
-    assert len(fake.asked("/revoke")) == 2
-    assert thief.requests == []
 
 
 @pytest.mark.threat("client-secret-at-refresh")

@@ -240,24 +240,6 @@ def _assert_ended_as_theft(house: Behind, store: MemoryStore, error: McpnbError 
     assert not (problem := unclear(last, house.proxy)), problem
 
 
-@pytest.mark.parametrize("rotation", ["grace", "none"])
-@pytest.mark.parametrize("name", [name for name, kind in FAULTS.items() if kind.reaches])
-def test_a_lost_rotation_costs_nothing_where_the_old_refresh_token_is_still_taken(
-    fake_house: Behind, name: str, rotation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fake_house.server, "rotation", rotation)
-    figures.add("fault positions tried")
-    kind, store = FAULTS[name], login_of_age(fake_house, "expired")
-
-    with impatient(kind):
-        fake_house.proxy.begin(kind.fault, 1)
-        bounded(lambda: fake_house.call(fake_house.session(store)))
-        fake_house.proxy.settle()
-    fake_house.proxy.begin()
-
-    assert bounded(lambda: fake_house.call(fake_house.session(store))) is None
-
-
 def test_a_sign_out_makes_just_these_requests(house: Behind) -> None:
     session = house.session(login_of_age(house, "stale"))
     house.proxy.begin()

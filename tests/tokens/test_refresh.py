@@ -244,19 +244,6 @@ class TestWhoEndedIt:
         assert kernel().call("echo", text="known again").text == "known again"
         assert session.status == "authenticated"
 
-    @pytest.mark.slow
-    def test_the_next_sign_in_after_that_registers_a_new_client(self, shared: SharedLogin) -> None:
-        session = shared.kernel()
-        shared.fake.clients.clear()
-        shared.expire()
-        with pytest.raises(errors.LoginRequired):
-            session.access_token()
-
-        sign_in(session)
-
-        assert session.call("echo", text="anew").text == "anew"
-        assert len(shared.fake.asked("/register")) == 2
-
     def test_an_expired_client_secret_is_named_as_the_reason(self, shared: SharedLogin) -> None:
         ended = shared.record["registration"] | {"secret_expires_at": time.time() - 60}
         shared.change(registration=ended)

@@ -5,14 +5,13 @@ The servers are fakes only in that they do it on demand.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
 import mcpnb
 from mcpnb import errors
-from tests.fakes.people import connect, query_of, refresh_tokens, sign_in, until
+from tests.fakes.people import connect, query_of, refresh_tokens, sign_in
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, html
 
@@ -52,20 +51,6 @@ class TestRotation:
         presented = called_after_expiry(fake, session, 3)
         assert len(presented) == 3
         assert len(set(presented)) == 1
-
-    @pytest.mark.slow
-    def test_an_expired_token_is_never_presented(self, fake: FakeServer) -> None:
-        """Some servers delete the refresh token then: the refresh follows from the expiry."""
-        fake.lifetime, fake.expired_use_ends_login = 1, True
-        session = connect(fake.url)
-        sign_in(session)
-        token = session.access_token()
-        until(lambda: fake.access[token][1] < time.time())
-        fake.lifetime = 3600
-
-        assert session.call("echo", text="alive").text == "alive"
-
-        assert len(refresh_tokens(fake)) == 1
 
 
 class TestErrors:

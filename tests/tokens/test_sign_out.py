@@ -365,11 +365,13 @@ class TestReplacedLogins:
         kept = [one["tokens"]["refresh_token"] for one in shared.record["earlier"]]
         assert kept == seen[:-9:-1]
 
+    @pytest.mark.threat("revocation-led-elsewhere")
     def test_each_is_revoked_where_it_was_granted_and_nowhere_else(
         self, shared: SharedLogin, fakes: Callable[[], FakeServer]
     ) -> None:
-        """The server changed its authorization server in between."""
+        """The server changed its authorization server in between, and all its metadata says so."""
         other, first = fakes(), tokens_of(shared)
+        shared.fake.announce(revocation_endpoint=f"{other.base}/revoke")
         shared.fake.describe(authorization_servers=[other.base])
         sign_in(shared.kernel())
         second = tokens_of(shared)
