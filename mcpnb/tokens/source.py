@@ -171,14 +171,13 @@ class TokenSource(ProcessBound):
         """Raise if there is a login, and it cannot be refreshed; an open server needs none."""
         if self.cached() is not None:
             return
-        try:
-            # Shielded: a caller that is cancelled cancels nobody else's look or refresh.
-            found = await asyncio.shield(asyncio.wrap_future(self.lookup_async()))
-            if isinstance(found, Future):
-                await asyncio.shield(asyncio.wrap_future(found))
-        except LoginRequired:
-            if await asyncio.to_thread(self.load_or_none) is not None:
-                raise
+        # Shielded: a caller that is cancelled cancels nobody else's refresh.
+        refresh = await asyncio.shield(asyncio.wrap_future(in_background(self._refresh_if_spent)))
+        if refresh is not None:
+            await asyncio.shield(asyncio.wrap_future(refresh))
+
+    def _refresh_if_spent(self) -> Future[AccessToken] | None:
+        return self.refresh() if self.record() is not None and not self.usable() else None
 
     # Refreshing
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 import mcpnb
 from mcpnb import errors
 from mcpnb.oauth import http
-from mcpnb.stores import FileStore
+from mcpnb.oauth.models import ServerConfig
+from mcpnb.stores import FileStore, MemoryStore, RecordName
 from mcpnb.tokens import AccessToken, TokenSource, record, refresh
 from tests.fakes.kernels import Kernel, disk_fills_up_at_refresh, make_expired
 from tests.fakes.people import HeldRoute, connect, free_port, sign_in, until
@@ -303,6 +305,39 @@ class TestDisturbed:
 
             hanging.let_go()
             assert [call.result(30).text for call in calls] == ["x"] * 6
+
+    def test_who_signs_in_while_an_open_server_is_called_is_not_sent_to_sign_in(
+        self, shared: SharedLogin
+    ) -> None:
+        login = shared.record
+
+        class Meanwhile(MemoryStore):
+            """Whoever asks it since when nobody is signed in gives a sibling time to sign in."""
+
+            def deleted_at(self, key: RecordName) -> float | None:
+                self.write(key, login)
+                return None
+
+        asyncio.run(TokenSource(ServerConfig(shared.fake.url), Meanwhile()).require())
+
+    def test_who_signs_out_while_a_call_begins_is_told_so(self, shared: SharedLogin) -> None:
+        """Instead of the call going out without a token."""
+        shared.expire()
+        login = shared.record
+
+        class Meanwhile(MemoryStore):
+            """A sibling signs out before anybody else has the lock."""
+
+            @contextmanager
+            def lock(self, key: RecordName, timeout: float) -> Iterator[None]:
+                self.delete(key, leave_tombstone=True)
+                with super().lock(key, timeout):
+                    yield
+
+        source = TokenSource(ServerConfig(shared.fake.url), Meanwhile())
+        source.store.write(source.key, login)
+        with pytest.raises(errors.LoginRequired, match="You signed out of"):
+            asyncio.run(source.require())
 
     def test_a_refusal_from_the_future_is_forgotten(self, shared: SharedLogin) -> None:
         """The clock was set back since."""
