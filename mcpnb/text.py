@@ -35,6 +35,10 @@ def quote(text: object, limit: int = 300) -> str:
     return f"“{sanitize(text, limit)}”"
 
 
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character. JSON can write one, and no request can hold it."""
+
+
 # Secrets
 
 MASK = "*****"
@@ -322,9 +326,9 @@ def _escape(text: str) -> str:
 
 # QR codes
 
-_MOST = 1200
+_MOST_IN_A_CODE = 1200
 """Characters; a code of these has about 120 modules a side, as many columns of a terminal."""
-_QUIET = 4
+_QUIET_ZONE = 4
 """Modules of quiet zone around the code (ISO/IEC 18004 section 9.1)."""
 _BLACK_ON_WHITE, _RESET = "\x1b[30;107m", "\x1b[0m"
 
@@ -335,11 +339,11 @@ def qr_modules(text: str) -> list[list[bool]]:
     Raises:
         ValueError: The text is too long for a code that a camera could read.
     """
-    if len(text) > _MOST:
-        raise ValueError(f"a QR code holds no more than {_MOST} characters")
+    if len(text) > _MOST_IN_A_CODE:
+        raise ValueError(f"a QR code holds no more than {_MOST_IN_A_CODE} characters")
     import qrcode  # 20 ms that most commands do not need
 
-    code = qrcode.QRCode(border=_QUIET, error_correction=qrcode.constants.ERROR_CORRECT_L)
+    code = qrcode.QRCode(border=_QUIET_ZONE, error_correction=qrcode.constants.ERROR_CORRECT_L)
     code.add_data(text)
     code.make(fit=True)
     return [[bool(module) for module in row] for row in code.get_matrix()]

@@ -107,7 +107,7 @@ def read_configuration(explicit: str | os.PathLike[str] | None = None) -> Config
         for name in parsed.others:
             others.setdefault(
                 name,
-                f"{quote(name, 80)} in {file.path} is started as a command, and needs no sign-in: "
+                f"{quote(name, 80)} in {file.shown} is started as a command, and needs no sign-in: "
                 "mcpnb is for servers with an address (url).",
             )
         settings = parsed.settings | settings
@@ -146,15 +146,15 @@ def _read(file: File) -> tuple[Parsed, bool]:
         content = file.read()
     except (FileNotFoundError, NotADirectoryError):
         if file.kind == "asked for":
-            raise ConfigError(f"There is no configuration file {file.path}.") from None
+            raise ConfigError(f"There is no configuration file {file.shown}.") from None
         return Parsed(), True
     except OSError as error:
         if file.is_needed:
-            raise ConfigError(f"{file.path} cannot be read: {error}.") from None
+            raise ConfigError(f"{file.shown} cannot be read: {error}.") from None
         # threat: project-bomb
         if isinstance(error, TooLarge):
-            shown = sanitize(file.path, 1_000)
-            warnings.warn(f"{shown} cannot be read: {error}. The file is left out.", stacklevel=2)
+            left_out = f"{file.shown} cannot be read: {error}. The file is left out."
+            warnings.warn(left_out, stacklevel=2)
         return Parsed(), True
     trusted = counts(file, content)
     try:
@@ -175,7 +175,7 @@ def review(folder: Path | None = None) -> list[Review]:
         try:
             content = file.read()
         except OSError as error:
-            problem = f"{sanitize(file.path, 1_000)} cannot be read: {error}."
+            problem = f"{file.shown} cannot be read: {error}."
             found.append(Review(file.path, b"", (), problem))
             continue
         if not counts(file, content):

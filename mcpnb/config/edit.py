@@ -14,7 +14,8 @@ from typing import Any
 import platformdirs
 
 from mcpnb.concurrency import file_lock
-from mcpnb.config.files import config_folder, expanded, read_bytes, write_whole
+from mcpnb.config.files import File, config_folder, expanded, write_whole
+from mcpnb.config.parse import document_of
 from mcpnb.errors import ConfigError
 from mcpnb.text import sanitize
 
@@ -31,7 +32,7 @@ def user_file(explicit: str | os.PathLike[str] | None = None) -> Path:
     """
     path = expanded(explicit) if explicit else config_folder() / "config.toml"
     if path.suffix == ".json":
-        raise ConfigError(f"{path}: mcpnb writes only to TOML files.")
+        raise ConfigError(f"{sanitize(path, 1_000)}: mcpnb writes only to TOML files.")
     return path
 
 
@@ -124,18 +125,17 @@ def _lock_of(path: Path) -> Path:
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     """Return the text of a file, and its document with a table of servers."""
+    file = File(path, "own")
     try:
-        text = read_bytes(path).decode("utf-8-sig")
-        document = {_SERVERS: {}, **tomllib.loads(text)}
+        content = file.read()
     except FileNotFoundError:
         return "", {_SERVERS: {}}
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from None
+    except OSError as error:
+        raise ConfigError(f"{file.shown} cannot be read: {error}.") from None
+    document = {_SERVERS: {}, **document_of(file, content)}
     if not isinstance(document[_SERVERS], dict):
-        raise ConfigError(f"{path}: {_SERVERS} has to be a table.")
-    return text, document
+        raise ConfigError(f"{file.shown}: {_SERVERS} has to be a table.")
+    return content.decode("utf-8-sig"), document
 
 
 def _write(path: Path, before: str, text: str, wanted: dict[str, Any], instead: str) -> None:
@@ -147,7 +147,8 @@ def _write(path: Path, before: str, text: str, wanted: dict[str, Any], instead: 
         right = False
     if not right:
         raise ConfigError(
-            f"{path} is written in a way that mcpnb does not change. Nothing was changed: {instead}"
+            f"{sanitize(path, 1_000)} is written in a way that mcpnb does not change. Nothing was "
+            f"changed: {instead}"
         )
     if text != before:
         write_whole(path, text)

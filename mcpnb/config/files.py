@@ -12,6 +12,7 @@ import platformdirs
 
 from mcpnb.errors import ConfigError
 from mcpnb.storage.atomic import write_file
+from mcpnb.text import sanitize
 
 _MOST = 1024 * 1024
 """Bytes of a configuration file. Real ones have a few kilobytes."""
@@ -30,7 +31,13 @@ class File:
     """One place that may hold a configuration file."""
 
     path: Path
+    """A project's: its folder is without links. Trust is by this path."""
     kind: Literal["asked for", "project", "own", "codex"]
+
+    @property
+    def shown(self) -> str:
+        """The path, safe in a message: a folder's name may hold anything."""
+        return sanitize(self.path, 1_000)
 
     @property
     def is_json(self) -> bool:
@@ -171,4 +178,4 @@ def write_whole(path: Path, text: str) -> None:
         mode = stat.S_IMODE(real.stat().st_mode) if real.exists() else 0o600
         write_file(real, text.encode(), mode=mode)
     except (OSError, RuntimeError) as error:
-        raise ConfigError(f"{path} cannot be written: {error}.") from None
+        raise ConfigError(f"{sanitize(path, 1_000)} cannot be written: {error}.") from None

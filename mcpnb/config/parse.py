@@ -19,7 +19,7 @@ from mcpnb.config.files import File
 from mcpnb.errors import ConfigError
 from mcpnb.oauth.models import Header, Secret, ServerConfig
 from mcpnb.oauth.urls import is_loopback_host
-from mcpnb.text import sanitize
+from mcpnb.text import LONE_SURROGATE, sanitize
 
 # The known keys, and what fits each
 
@@ -35,8 +35,8 @@ class Keys(NamedTuple):
     """The known keys of one table."""
 
     used: Mapping[str, Kind]
-    unused: frozenset[str]
-    """Keys of other transports and other programs: no mistake, and mcpnb ignores them."""
+    others: frozenset[str]
+    """Keys that are read elsewhere, or are for other transports and programs: no mistake."""
 
 
 def helper_words(command: str) -> list[str] | str:
@@ -59,8 +59,12 @@ def _is_number(value: Any, *types: type) -> bool:
     return isinstance(value, types) and not isinstance(value, bool)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not LONE_SURROGATE.search(value)
+
+
 def _all_text(values: Any) -> bool:
-    return all(isinstance(value, str) for value in values)
+    return all(map(_is_text, values))
 
 
 def _each(kind: Kind, names: str) -> dict[str, Kind]:
@@ -72,7 +76,7 @@ def _names(names: str) -> frozenset[str]:
 
 
 _LAST_PORT = 65_535
-_TEXT = Kind("text", lambda v: isinstance(v, str) and bool(v))
+_TEXT = Kind("text", lambda v: bool(v) and _is_text(v))
 # TOML's integers have no limit here. Waiting uses floats, which cannot hold such a time.
 _SECONDS = Kind("a number of seconds above 0", lambda v: _is_number(v, int, float) and 0 < v < 1e9)
 _PORT = Kind(
@@ -130,7 +134,7 @@ _CLAUDE_OAUTH = Keys(
     _names("authServerMetadataUrl xaa"),
 )
 _CLAUDE_TYPES = ("http", "sse", "streamable-http", "streamable_http", "streamableHttp")
-_FIELDS = {
+_FIELDS: dict[str, str | None] = {
     "oauth_resource": "resource",
     "http_headers_helper": "headers_helper",
     "startup_timeout_sec": "startup_timeout",
@@ -139,13 +143,11 @@ _FIELDS = {
     "headersHelper": "headers_helper",
     "clientId": "client_id",
     "callbackPort": "callback_port",
+    # What no field takes as it is
+    **dict.fromkeys(("type", "oauth", "client_secret", "client_secret_env_var", "headers")),
+    **dict.fromkeys(("http_headers", "env_http_headers", "startup_timeout_ms")),
 }
-"""The fields of `ServerConfig` that have another name than their key."""
-_OTHERWISE = _names(
-    "type oauth client_secret client_secret_env_var startup_timeout_ms "
-    "http_headers env_http_headers headers"
-)
-"""Keys that no field of `ServerConfig` takes as they are."""
+"""The field of `ServerConfig` for a key, where it has another name, or none."""
 # Codex refuses it, too: a secret in clear, in a file that is often shared.
 _INSTEAD = {"bearer_token": "bearer_token_env_var, which names an environment variable"}
 
@@ -180,14 +182,14 @@ def document_of(file: File, content: bytes) -> dict[str, Any]:
         deep = not file.is_json and _TOO_DEEP.search(text) is not None
         document = {} if deep else json.loads(text) if file.is_json else tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(f"{file.path} is nested too deeply.") from None
+        raise ConfigError(f"{file.shown} is nested too deeply.") from None
     except ValueError as error:  # of both parsers, and of the encoding
-        raise ConfigError(f"{file.path} is not valid {kind}: {sanitize(error)}.") from None
+        raise ConfigError(f"{file.shown} is not valid {kind}: {sanitize(error)}.") from None
     if deep:
         # The parser's time grows with the square of a key's parts (measured: 24 s for 78 KiB).
-        raise ConfigError(f"{file.path} has a key of more than {_MOST_PARTS} parts.")
+        raise ConfigError(f"{file.shown} has a key of more than {_MOST_PARTS} parts.")
     if not isinstance(document, dict):
-        raise ConfigError(f"{file.path} has to be a JSON object.")
+        raise ConfigError(f"{file.shown} has to be a JSON object.")
     return document
 
 
@@ -284,7 +286,7 @@ class _Reading:
         for key, value in document.items():
             if key not in TOP.used:
                 # Other keys are other programs', unless they look misspelt.
-                self._tell_unknown(key, TOP, cutoff=0.8)
+                self._tell_unknown(key, TOP, only_misspelt=True)
                 continue
             try:
                 self._check(value, TOP.used[key], key)
@@ -319,9 +321,9 @@ class _Reading:
         if callback_url and not self._may_listen(callback_url, *where, "oauth", "callback_url"):
             del values["callback_url"]
         fields: dict[str, Any] = {
-            _FIELDS.get(key, key): tuple(value) if isinstance(value, list) else value
+            known_as: tuple(value) if isinstance(value, list) else value
             for key, value in values.items()
-            if key not in _OTHERWISE
+            if (known_as := _FIELDS.get(key, key)) is not None
         }
         return ServerConfig(
             **fields, name=name, source=source, headers=headers, client_secret=secret
@@ -329,15 +331,13 @@ class _Reading:
 
     def _expand(self, values: dict[str, Any], *where: str) -> None:
         """Put the environment's values into an entry of Claude's."""
-        headers = values.get("headers", {})
-        texts = {("url",): values["url"]} | {("headers", k): text for k, text in headers.items()}
-        for place, text in texts.items():
-            if (variable := variables.unset(text)) is not None:
-                unset = f"needs the environment variable {variable}, which is not set."
-                raise _UnsetVariable(self._text(unset, *where, *place))
-        values["url"], values["http_headers"], values["hidden"] = variables.put_in(
-            values["url"], headers
-        )
+        try:
+            values["url"], values["http_headers"], values["hidden"] = variables.put_in(
+                values["url"], values.get("headers", {})
+            )
+        except variables.Unset as unset:
+            needs = f"needs the environment variable {unset.variable}, which is not set."
+            raise _UnsetVariable(self._text(needs, *where, *unset.place)) from None
 
     def _client_secret(self, oauth: dict[str, Any], *where: str) -> Secret | None:
         variable = oauth.get("client_secret_env_var")
@@ -393,31 +393,31 @@ class _Reading:
         if not kind.fits(value):
             raise self._error(f"has to be {kind.name}.", *where)
 
-    def _tell_unknown(self, key: str, keys: Keys, *where: str, cutoff: float | None = None) -> None:
-        """Warn of an unknown key; with a cutoff, only of one that is so similar to a known one."""
+    def _tell_unknown(self, key: str, keys: Keys, *where: str, only_misspelt: bool = False) -> None:
+        """Warn of an unknown key, or only of one that looks like a known one."""
         # threat: project-bomb
         if not self._trusted:
             return  # finding a similar name takes a while, and anybody may have written the file
-        if key in keys.unused:
+        if key in keys.others:
             return
+        cutoff = 0.8 if only_misspelt else 0.6
         near = difflib.get_close_matches(
-            key, [*keys.used, *sorted(keys.unused)], n=1, cutoff=cutoff or 0.6
+            key, [*keys.used, *sorted(keys.others)], n=1, cutoff=cutoff
         )
-        if cutoff and not near:
+        if only_misspelt and not near:
             return
         hint = f" Did you mean {near[0]}?" if near else ""
         if key in _INSTEAD:
             hint = f" Use {_INSTEAD[key]}."
         table = f" in {sanitize('.'.join(where))}" if where else ""
-        path = sanitize(self._file.path, 1_000)
-        self._warn(f"{path}: unknown key {sanitize(key)!r}{table}.{hint}")
+        self._warn(f"{self._file.shown}: unknown key {sanitize(key)!r}{table}.{hint}")
 
     def _error(self, problem: str, *where: str) -> ConfigError:
         return ConfigError(self._text(problem, *where))
 
     def _text(self, problem: str, *where: str) -> str:
         """Return a message that names the file and the key."""
-        return f"{sanitize(self._file.path, 1_000)}: {sanitize('.'.join(where))} {problem}"
+        return f"{self._file.shown}: {sanitize('.'.join(where))} {problem}"
 
     def _warn(self, message: str) -> None:
         """Warn the person, if the file is used."""

@@ -65,7 +65,7 @@ def _is_agreed_to(path: Path, content: bytes) -> bool:
     except (OSError, ValueError):
         return False
     # threat: project-changed-after-trust
-    return bool(found == _agreement(path, content))
+    return isinstance(found, dict) and found.get("sha256") == _digest(content)
 
 
 def withdraw(folder: Path | None = None) -> list[Path]:
@@ -96,13 +96,14 @@ def withdraw(folder: Path | None = None) -> list[Path]:
     return withdrawn
 
 
-def _agreement(path: Path, content: bytes) -> dict[str, str]:
-    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest()}
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _note(path: Path) -> Path:
+    # The name alone says for which place it is. The path in it is for `withdraw`.
     # threat: project-trusted-elsewhere, trust-by-symlink
-    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+    name = _digest(os.fsencode(path))[:32]
     return _notes() / f"{name}.json"
 
 
@@ -130,7 +131,7 @@ class Review:
         if self.problem:
             raise ConfigError(self.problem)
         # threat: project-swapped-during-review
-        agreement = _agreement(self.path, self.content)
+        agreement = {"path": str(self.path), "sha256": _digest(self.content)}
         write_whole(_note(self.path), json.dumps(agreement, indent=2) + "\n")
 
 
@@ -141,10 +142,7 @@ def reviewed(file: File, content: bytes, known: Mapping[str, ServerConfig]) -> R
     except ConfigError as error:
         return Review(file.path, content, (), str(error))
     tables = document.get(file.top)
-    lines = []
-    # Its folder has no links in it, so a link is the file itself, or its .codex folder.
-    if (real := file.path.resolve()) != file.path:
-        lines.append(f"is a link to {_cut(real)}")
+    lines: list[str] = []
     if not file.is_json:
         lines += [f"{key} = {_shown(document[key])}" for key in TOP.used if key in document]
     for name, table in tables.items() if isinstance(tables, dict) else ():
@@ -152,7 +150,11 @@ def reviewed(file: File, content: bytes, known: Mapping[str, ServerConfig]) -> R
             lines += _entry(name, table, known)
         elif isinstance(table, dict):
             lines.append(f"{sanitize(name, 80)}: a command or another transport, not used by mcpnb")
-    return Review(file.path, content, tuple(lines or ["names no server"]))
+    lines = lines or ["names no server"]
+    # Its folder has no links in it, so a link is the file itself, or its .codex folder.
+    if (real := file.path.resolve()) != file.path:
+        lines.insert(0, f"is a link to {_cut(real)}")
+    return Review(file.path, content, tuple(lines))
 
 
 def _entry(name: str, table: dict[str, Any], known: Mapping[str, ServerConfig]) -> list[str]:

@@ -26,15 +26,19 @@ _WORDS = re.compile(rf"{_WORD}(?:[-_./: ]{_WORD}){{0,3}}")
 """What names a stage, a region or a tenant: ``production``, ``us-central1``, ``acme/team_2``."""
 
 
+class Unset(Exception):
+    """A value needs a variable that is not set."""
+
+    def __init__(self, variable: str, *place: str) -> None:
+        super().__init__(variable)
+        self.variable = variable
+        self.place = place
+        """The keys under which the value stands: ``url``, or ``headers`` and the header's name."""
+
+
 def names_in(text: str) -> list[str]:
     """Return the names of the environment variables that a value refers to."""
     return [match[1] for match in _variables(text)]
-
-
-def unset(text: str) -> str | None:
-    """Return the first variable that a value needs and that is not set."""
-    unset = (m[1] for m in _variables(text) if m[2] is None and m[1] not in os.environ)
-    return next(unset, None)
 
 
 def with_defaults(text: str) -> str:
@@ -50,27 +54,29 @@ def put_in(
     Returns:
         The address, the headers, and the parts of the address that may be secret: all but the host.
         DNS and TLS tell the host to everybody, and a person has to see it.
+
+    Raises:
+        Unset: A variable has neither a value nor a default.
     """
-    url, spans = _expanded(url)
-    (first, last), scheme = host_span(url), url.find("://") + 3
+    url, spans = _expanded(url, "url")
+    expanded = {name: _expanded(text, "headers", name) for name, text in headers.items()}
+    scheme, (before_host, behind_host) = url.find("://") + 3, host_span(url)
     hidden = tuple(
         Expanded(variable, Secret(piece))
         for variable, begin, end in spans
         for piece in (
-            url[max(begin, scheme) : min(end, first)],
-            url[max(begin, last) : end].lstrip("/"),
+            url[max(begin, scheme) : min(end, before_host)],
+            url[max(begin, behind_host) : end].lstrip("/"),
         )
         if piece
     )
     hosts = _hosts(url)
     if hidden:
         _hide_address(url, hidden, hosts)
-    values = {}
-    for name, text in headers.items():
-        values[name], spans = _expanded(text)
+    for name, (text, spans) in expanded.items():
         for variable, begin, end in spans:
-            _hide(Expanded(variable, Secret(values[name][begin:end])), hosts, name)
-    return url, values, hidden
+            _hide(Expanded(variable, Secret(text[begin:end])), hosts, name)
+    return url, {name: text for name, (text, _) in expanded.items()}, hidden
 
 
 Spans = list[tuple[str, int, int]]
@@ -95,10 +101,18 @@ def _replaced(text: str, value: Callable[[re.Match[str]], str]) -> tuple[str, Sp
     return found + text[end:], spans
 
 
-def _expanded(text: str) -> tuple[str, Spans]:
-    found, spans = _replaced(text, lambda match: os.environ.get(match[1], match[2] or ""))
+def _expanded(text: str, *place: str) -> tuple[str, Spans]:
+    given = {name: os.environ.get(name) for name in names_in(text)}
+
+    def value(match: re.Match[str]) -> str:
+        found = given[match[1]] if given[match[1]] is not None else match[2]
+        if found is None:
+            raise Unset(match[1], *place)
+        return found
+
+    found, spans = _replaced(text, value)
     # A default stands in the file for everybody to read.
-    return found, [span for span in spans if span[0] in os.environ]
+    return found, [span for span in spans if given[span[0]] is not None]
 
 
 def _hide_address(url: str, hidden: tuple[Expanded, ...], hosts: tuple[str, ...]) -> None:
@@ -130,8 +144,7 @@ def _hide(part: Expanded, hosts: tuple[str, ...], used_as: str) -> bool:
         or _SECRET_WORD.search(value) is not None
         or _WORDS.fullmatch(value) is None
     )
-    # An environment may hold bytes that are no text.
-    for text in {value, quote(value, safe="", errors="surrogateescape")}:
+    for text in {value, _encoded(value)}:
         if len(text) >= _LONG:
             add_secret(text, part.shown, hosts=None if secret else hosts)
     return secret
@@ -145,4 +158,12 @@ def _hosts(url: str) -> tuple[str, ...]:
         found.add(host_of(url))
     port = ":443" if url.lower().startswith("https:") else ":80"
     found = {host.removesuffix(port) for host in found if host}
-    return (*found, *(quote(host, safe="", errors="surrogateescape").lower() for host in found))
+    return (*found, *(_encoded(host).lower() for host in found))
+
+
+def _encoded(text: str) -> str:
+    # An environment may hold bytes that are no text, and on Windows half characters.
+    try:
+        return quote(text, safe="", errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text

@@ -7,7 +7,6 @@ null member has the field's default, or is `None` where the field may be.
 
 from __future__ import annotations
 
-import re
 import types
 import typing
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from mcpnb.errors import NewerFormat, StoreError
 from mcpnb.oauth.models import Secret
+from mcpnb.text import LONE_SURROGATE
 
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 RegistrationMethod = Literal["preregistered", "cimd", "dcr"]
@@ -29,8 +29,6 @@ _STORED_AS = "stored as"
 """In the metadata of a field: the name of its member, where that is another one."""
 _LARGEST = 1e15
 """The largest numbers stored are generations: milliseconds since the epoch."""
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-"""JSON can write one, and no request can hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +141,10 @@ class LoginRecord:
         last = ReplacedLogin(replaced.registration, replaced.revocation_endpoint, replaced.tokens)
         ended = replaced.refresh_failure is not None and replaced.refresh_failure.kind == "ended"
         again = self.tokens.refresh_token  # a server may give the same one at each sign-in
+        before = replaced.earlier if ended else (last, *replaced.earlier)
         earlier = [
             one
-            for one in (*(() if ended else (last,)), *replaced.earlier)
+            for one in before
             if one.lives(now) and (again is None or one.tokens.refresh_token != again)
         ]
         return replace(self, earlier=tuple(earlier[:_MOST_EARLIER]))
@@ -251,7 +250,7 @@ def checked(hint: Any, value: Any, name: str) -> Any:  # noqa: PLR0911  one for 
         return from_json(hint, value)  # type: ignore[arg-type]  # it is a type
     if hint is bool:
         return value is True
-    if hint in (str, Secret) and isinstance(value, str) and not _LONE_SURROGATE.search(value):
+    if hint in (str, Secret) and isinstance(value, str) and not LONE_SURROGATE.search(value):
         return hint(value)
     if hint in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
         if not -_LARGEST < value < _LARGEST:  # not a number that time can be computed with

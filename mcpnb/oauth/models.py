@@ -27,8 +27,9 @@ def callback_from(via: object) -> Callback:
         ConfigError: There is no such kind.
     """
     kinds: tuple[Callback, ...] = get_args(Callback)
+    wanted = "page" if via == "relay" else via
     for kind in kinds:
-        if ("page" if via == "relay" else via) == kind:
+        if wanted == kind:
             return kind
     raise ConfigError(f"via has to be one of {', '.join(kinds)}, not {via!r:.80}.")
 

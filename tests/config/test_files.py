@@ -344,6 +344,12 @@ class TestClaudesFile:
         ("entry", "said"),
         [
             ({"url": 5}, r"json: mcpServers\.a\.url has to be text"),
+            # JSON can hold half a character, and no request can.
+            ({"url": "https://\ud800/"}, r"json: mcpServers\.a\.url has to be text"),
+            (
+                {"url": "https://a.example", "oauth": {"clientId": "\udfff"}},
+                r"json: mcpServers\.a\.oauth\.clientId has to be text",
+            ),
             (
                 {"headrs": {}, "url": "https://a.example"},
                 r"json: unknown key 'headrs' in mcpServers\.a\. Did you mean headers\?",

@@ -232,6 +232,15 @@ class TestLinks:
         shared.write_text(TEAM.replace("team.example", "evil.example"))
         assert names() == []
 
+    def test_a_link_to_a_file_without_servers_is_shown_as_both(
+        self, tmp_path: Path, work: Path
+    ) -> None:
+        empty = tmp_path / "empty.toml"
+        empty.write_text("")
+        (work / "mcpnb.toml").symlink_to(empty)
+        (found,) = review()
+        assert found.lines == (f"is a link to {empty}", "names no server")
+
     def test_the_same_folder_by_another_way_is_trusted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -349,6 +358,20 @@ class TestTheCommand:
             *(repr(mcpnb.servers(probe=False)), invoke("list").expect(0).out),
         ):
             assert all(c.isprintable() or c == "\n" for c in text)
+
+    @pytest.mark.threat("project-paints-the-terminal")
+    @pytest.mark.parametrize(
+        "content", ["[broken", "mcp_servers = 1", '[mcp_servers.x]\ncommand = "c"']
+    )
+    def test_no_escape_sequence_of_a_folders_name_is_in_a_message(
+        self, tmp_path: Path, content: str
+    ) -> None:
+        file = tmp_path / "a\x1b[2J" / "mcpnb.toml"
+        file.parent.mkdir()
+        file.write_text(content)
+        with pytest.raises(errors.ConfigError) as caught:
+            read_configuration(file).server("x")
+        assert str(caught.value).isprintable()
 
     @pytest.mark.slow
     def test_a_name_that_the_terminal_cannot_show_is_escaped(self, own: Path) -> None:

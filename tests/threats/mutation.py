@@ -20,6 +20,7 @@ _HARMLESS = {
     "html.escape": "{argument}",
     "lock": "__import__('contextlib').nullcontext()",
     "named": "tuple({argument}.split())",
+    "os.fsencode": "b''",
     "os.urandom": "bytes({argument})",
     "redact": "{argument}",
     "resolve": "{object}",
