@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, SupportsIndex, TypeVar
 
@@ -142,6 +142,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def per_process(make: Callable[[], T]) -> Callable[[], T]:
+    """Make one thing for each process, when it is first asked for: a fork has no threads."""
+    made = lru_cache(maxsize=2)(lambda process: make())  # noqa: ARG005  the key
+    return wraps(make)(lambda: made(os.getpid()))
+
+
 def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Do something in one of this process's threads.
 
@@ -150,7 +156,7 @@ def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Fu
     `atexit` functions may still run: their work is done at once.
     """
     try:
-        return _of(os.getpid()).submit(work, *args, **kwargs)
+        return _pool().submit(work, *args, **kwargs)
     except RuntimeError:
         future: Future[T] = Future()
         try:
@@ -160,7 +166,7 @@ def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Fu
         return future
 
 
-@lru_cache(maxsize=2)
-def _of(process: int) -> ThreadPoolExecutor:  # noqa: ARG001  the key: a fork has no threads
+@per_process
+def _pool() -> ThreadPoolExecutor:
     # One for each login that is being refreshed: a server that hangs must not hold up others.
     return ThreadPoolExecutor(max_workers=64, thread_name_prefix="mcpnb-work")

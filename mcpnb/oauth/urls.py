@@ -12,7 +12,7 @@ _LONGEST = 2_000
 """Characters of an endpoint: it is shown, drawn and sent to pages."""
 _LONGEST_HOST = 253
 """Characters of a name in DNS (RFC 1035 section 2.3.4)."""
-_DEFAULT_PORTS = {"https": 443, "http": 80}
+DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 # Parts
@@ -57,7 +57,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
     """
     parts = _split(url)
     scheme = parts.scheme.lower()
-    return scheme, _in_dns(parts.hostname or ""), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+    return scheme, _in_dns(parts.hostname or ""), parts.port or DEFAULT_PORTS.get(scheme, 0)
 
 
 def host_of(url: str) -> str:
@@ -113,7 +113,7 @@ def canonical_server(url: str) -> str:
     except ValueError as error:
         raise ConfigError(f"{quote(url)} is not a usable address: {error}.") from None
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-    if scheme not in _DEFAULT_PORTS or not host:
+    if scheme not in DEFAULT_PORTS or not host:
         raise ConfigError(
             f"{quote(url)} is not the address of an MCP server. "
             "Give one that begins with https://, or a configured name."
@@ -130,7 +130,7 @@ def canonical_server(url: str) -> str:
             "server has no https address, its operator has to set up TLS."
         )
     netloc = f"[{host}]" if ":" in host else host
-    if port and port != _DEFAULT_PORTS[scheme]:
+    if port and port != DEFAULT_PORTS[scheme]:
         netloc += f":{port}"
     path = "" if parts.path == "/" and not parts.query else parts.path
     return urlunsplit((scheme, netloc, path, parts.query, ""))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import functools
 import importlib
 import logging
-import os
 import sys
 import threading
 import time
@@ -16,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from mcpnb.concurrency import per_process
 from mcpnb.errors import StoreError, StoreLocked
 from mcpnb.text import sanitize
 
@@ -181,13 +180,9 @@ class _Question(Generic[T]):
         raise failure
 
 
+@per_process
 def system_keyring() -> SystemKeyring:
     """Return the one of this process: a fork has its parent's questions, and no thread for them."""
-    return _of(os.getpid())
-
-
-@functools.lru_cache(maxsize=1)
-def _of(process: int) -> SystemKeyring:  # noqa: ARG001  the key
     return SystemKeyring()
 
 

@@ -17,12 +17,12 @@ import httpx2
 from mcpnb.concurrency import ProcessBound, in_background
 from mcpnb.errors import McpnbError, detached
 from mcpnb.oauth.challenge import bearer_challenge
+from mcpnb.oauth.urls import DEFAULT_PORTS
 from mcpnb.text import redact
 from mcpnb.tokens import AccessToken, Tokens
 from mcpnb.tokens.source import FORBIDDEN, UNAUTHORIZED, Refusal
 from mcpnb.tokens.static import HeadersHelper
 
-_PORTS = {"https": 443, "http": 80}
 _log = logging.getLogger(__name__)
 _NOTE = "mcpnb"
 """Key of a response's ``extensions`` that has the reason of a final 401 or 403."""
@@ -64,7 +64,7 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         self._source = source
         self._helper = None if source.configured else helper
         url = httpx2.URL(source.server)
-        self._origin = (url.scheme, url.raw_host, url.port or _PORTS[url.scheme])
+        self._origin = (url.scheme, url.raw_host, url.port or DEFAULT_PORTS[url.scheme])
 
     def __repr__(self) -> str:
         return f"<BearerAuth for {redact(self._source.server)}>"
@@ -135,7 +135,7 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         # Whatever address a client is asked for, and whatever `resource` says. Both libraries have
         # parsed and normalised it already, and connect to exactly this.
         url = request.url
-        port = url.port or _PORTS.get(url.scheme)
+        port = url.port or DEFAULT_PORTS.get(url.scheme)
         # threat: token-to-another-origin
         return (url.scheme, url.raw_host, port) == self._origin
 

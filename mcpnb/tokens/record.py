@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 
-from mcpnb.concurrency import ForkSafeLock
+from mcpnb.concurrency import ForkSafeLock, per_process
 from mcpnb.errors import StoreError
 from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.models import Secret
@@ -74,11 +73,11 @@ def fresh_until(record: LoginRecord) -> float:
     end, lifetime = _usable_until(record), record.tokens.lifetime or 0.0
     if record.tokens.refresh_token is None:
         return end
-    return end - min(300.0, 0.2 * lifetime) * (1.0 - 0.5 * _jitter(os.getpid()))
+    return end - min(300.0, 0.2 * lifetime) * (1.0 - 0.5 * _jitter())
 
 
-@lru_cache(maxsize=2)
-def _jitter(process: int) -> float:  # noqa: ARG001  the key: a fork has a jitter of its own
+@per_process
+def _jitter() -> float:
     return int.from_bytes(os.urandom(4)) / 2**32
 
 

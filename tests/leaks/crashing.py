@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -62,7 +63,8 @@ def _fits(code: CodeType, rooms: Iterable[str]) -> bool:
 
 def _have_new_workers() -> None:
     """Only a thread that begins is looked into from outside (until Python 3.12)."""
-    concurrency._of.cache_clear()  # noqa: SLF001
+    made_anew = concurrency.per_process(inspect.unwrap(concurrency._pool))  # noqa: SLF001
+    concurrency._pool = made_anew  # noqa: SLF001
 
 
 def _in_every_thread(put: Callable[[Any], None], function: Any) -> None:
