@@ -111,19 +111,3 @@ def test_one_refused_and_one_expired_of_a_hundred_leave_98_alone(
     assert fake.refreshes == 1
     assert Counter(statuses) == {200: CALLS - 1, 401: 1, 403: 1}
     assert session.signed_in
-
-
-@pytest.mark.slow
-@ways
-def test_a_hundred_calls_that_all_meet_an_expired_token_refresh_once(
-    fake: FakeServer, session: mcpnb.Session, through: Through
-) -> None:
-    """Everybody waits for the one refresh, then every call is answered."""
-    held(fake, lambda _: True)
-
-    async def everything() -> list[str]:
-        async with through(session) as call:
-            return await asyncio.gather(*[call("echo", f"{number}") for number in range(CALLS)])
-
-    assert asyncio.run(everything()) == [f"{number}" for number in range(CALLS)]
-    assert fake.refreshes == 1

@@ -69,14 +69,6 @@ def test_whatever_is_pasted_is_an_answer_or_refused_in_our_words(text: str) -> N
         assert text.strip().startswith(CALLBACK)
 
 
-@fuzzed(examples=200, before=TEXT, after=TEXT)
-def test_a_parameter_that_nobody_knows_changes_no_answer(before: str, after: str) -> None:
-    more = {f"x{before}": after, "session_state": before}
-    query = urlencode(_GOOD | more, errors="replace")
-    with only_ours():
-        assert validate_response(f"{CALLBACK}?{query}", request_for()).code.reveal() == _CODE
-
-
 _AUTHORIZE = {
     "response_type": "code",
     "client_id": "client",

@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 from hypothesis import strategies as st
 
-from mcpnb.errors import DiscoveryError
 from mcpnb.oauth import metadata
 from mcpnb.oauth.http import Response
 from mcpnb.oauth.models import AuthorizationServer, ProtectedResource
@@ -141,17 +140,3 @@ def test_every_check_of_an_address_says_yes_or_refuses_in_our_words(url: str) ->
         assert canonical_server(server) == server
         protected_resource_urls(server)
         host_of(server)
-
-
-@fuzzed(examples=100, scopes=st.lists(TEXT, max_size=300))
-def test_no_number_or_kind_of_announced_scopes_makes_an_address_that_cannot_be_sent(
-    scopes: list[str],
-) -> None:
-    try:
-        found = resource_from({**RESOURCE_METADATA, "scopes_supported": scopes})
-    except DiscoveryError:
-        return
-    picked, _ = chosen(None, None, found.scopes_supported, SERVER)
-    url = request_for(scopes=picked).url
-    url.encode()
-    assert len(url) < _LONGEST_ADDRESS

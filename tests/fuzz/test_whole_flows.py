@@ -32,6 +32,7 @@ _SERVER = documents(
         "authorization_response_iss_parameter_supported": True,
     }
 )
+_DOCUMENTS = st.tuples(st.just(PRM), _RESOURCE) | st.tuples(st.just(AS_METADATA), _SERVER)
 _HEAD = st.fixed_dictionaries(
     {}, optional={"Content-Type": st.sampled_from(["application/json", "text/html", "x"])}
 )
@@ -80,27 +81,23 @@ def _signs_in(session: mcpnb.Session) -> None:
         login.cancel()
 
 
-@fuzzed(examples=25, document=_RESOURCE.filter(_stays_here), body=st.none() | JSON_TEXT, head=_HEAD)
-def test_discovery_with_any_resource_metadata_ends_in_facts_or_in_our_words(
-    server: FakeServer, document: dict[str, Any], body: bytes | None, head: dict[str, str]
+@fuzzed(
+    examples=50,
+    named=_DOCUMENTS.filter(lambda found: _stays_here(found[1])),
+    body=st.none() | JSON_TEXT,
+    head=_HEAD,
+)
+def test_a_sign_in_with_any_metadata_ends_signed_in_or_in_our_words(
+    server: FakeServer, named: tuple[str, Any], body: bytes | None, head: dict[str, str]
 ) -> None:
-    reply = Reply(200, _at(server, document)) if body is None else Reply(200, body, head)
-    server.always(PRM, reply)
-    with only_ours():
-        fit_to_show(repr(mcpnb.discover(server.url)), most=10_000)
-    server.restore(PRM)
-
-
-@fuzzed(examples=25, document=_SERVER.filter(_stays_here), body=st.none() | JSON_TEXT, head=_HEAD)
-def test_a_sign_in_with_any_server_metadata_ends_signed_in_or_in_our_words(
-    server: FakeServer, document: dict[str, Any], body: bytes | None, head: dict[str, str]
-) -> None:
-    reply = Reply(200, _at(server, document)) if body is None else Reply(200, body, head)
-    server.always(AS_METADATA, reply)
+    path, document = named
+    server.always(
+        path, Reply(200, _at(server, document)) if body is None else Reply(200, body, head)
+    )
     with only_ours():
         fit_to_show(repr(mcpnb.discover(server.url)), most=10_000)
         _signs_in(connect(server.url))
-    server.restore(AS_METADATA)
+    server.restore(path)
 
 
 @fuzzed(examples=25, fields=FIELDS.map(", ".join).filter(_stays_here))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from mcp.shared.auth import OAuthClientInformationFull
 
 from tests.fakes.people import (
     answer_of,
@@ -17,7 +16,6 @@ from tests.fakes.people import (
     sign_in,
     until,
 )
-from tests.peers.sdk_routes import SCOPES
 
 pytestmark = pytest.mark.slow
 
@@ -53,28 +51,3 @@ def test_a_login_is_registered_used_refreshed_and_revoked(notes: SdkServer) -> N
     session.logout()
     assert (notes.memory.access, notes.memory.refresh) == ({}, {})
     assert not session.signed_in
-
-
-def test_logout_of_a_public_client_sends_an_empty_secret(notes: SdkServer) -> None:
-    """A client without a secret still gets its tokens revoked there."""
-    redirect = public_client(notes)
-    session = connect(notes.url, client_id="public", callback_url=redirect)
-    sign_in(session)
-
-    session.logout()
-    assert (notes.memory.access, notes.memory.refresh) == ({}, {})
-
-
-def public_client(server: SdkServer) -> str:
-    """Register a public client by hand; give the redirect it has."""
-    redirect = "http://127.0.0.1:27199/callback"
-    server.memory.clients["public"] = OAuthClientInformationFull.model_validate(
-        {
-            "client_id": "public",
-            "redirect_uris": [redirect],
-            "token_endpoint_auth_method": "none",
-            "grant_types": ["authorization_code", "refresh_token"],
-            "scope": " ".join(SCOPES),
-        }
-    )
-    return redirect

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -347,24 +346,3 @@ class TestDisturbed:
         shared.change(setback=refused)
 
         assert shared.kernel().call("echo", text="now").text == "now"
-
-    @pytest.mark.threat("fork-amid-a-lock")
-    def test_a_forked_child_finds_the_locks_free(self, shared: SharedLogin) -> None:
-        """A thread of the parent held one just then."""
-        session = shared.kernel()
-        session.headers()
-        source: Any = session._shared.source  # noqa: SLF001
-        with source._login._lock:  # noqa: SLF001
-            child = os.fork()
-            if child == 0:
-                os._exit(0 if session.signed_in else 1)
-        done = threading.Event()
-        codes: list[int] = []
-
-        def reap() -> None:
-            codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-            done.set()
-
-        threading.Thread(target=reap, daemon=True).start()
-        assert done.wait(10)
-        assert codes == [0]
