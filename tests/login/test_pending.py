@@ -283,7 +283,7 @@ class TestFollowing:
         assert query_of(url).get("prompt") == (
             ["select_account"] if "choose_account" in wanted else None
         )
-        assert not second.is_follower
+        assert not second.now.is_follower
         with pytest.raises(errors.LoginCancelled, match="replaced"):
             first.wait(10)
         second.submit(answer_of(url))
@@ -302,7 +302,7 @@ class TestFollowing:
         first, url = waiting(kernel(**own), choose_account=choose_account)
         second, same = waiting(kernel(**own), choose_account=choose_account)
         assert same == url
-        assert second.is_follower
+        assert second.now.is_follower
 
         second.submit(answer_of(url))
         assert first.wait(10).signed_in
