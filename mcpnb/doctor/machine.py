@@ -118,10 +118,6 @@ def clock(skews: dict[str, float]) -> Iterator[Check]:
     yield check(f"clock/{kind}", hosts=", ".join(skews), found=found)
 
 
-def _port(config: ServerConfig | None) -> int:
-    return port_of(config) if config is not None else DEFAULT_PORT
-
-
 def port(
     config: ServerConfig | None,
     method: RegistrationMethod | None,
@@ -135,7 +131,7 @@ def port(
         method: How mcpnb becomes a client. Only a dynamic registration can name another port.
         awaited: The port at which a sign-in of the same person is waiting.
     """
-    number = _port(config)
+    number = port_of(config)
     try:
         if number:
             LoopbackListener(number, fallback=False).close()
@@ -246,7 +242,7 @@ def way_back(
         return check("way-back/own", callback=config.callback_url, device=device)
     if config is not None and config.callback in ("paste", "device"):
         return check(f"way-back/{config.callback}")
-    page, where, number = "", "", _port(config)
+    page, where, number = "", "", port_of(config)
     if place.in_notebook:
         page = "In a notebook the panel's page decides: it knows where it is, and is the redirect "
         page += "itself where Jupyter serves mcpnb's page (see “Front-end part”). Otherwise "

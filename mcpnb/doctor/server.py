@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -151,11 +151,11 @@ class Server:
         if self.config.authorization is not None:
             return  # a configured token replaces a sign-in
         yield from self._resource_metadata(asks=status in (401, 403))
-        if self.authorization is not None or not self.needs_no_sign_in:
+        if not self.needs_no_sign_in:
             yield self._authorization_server()
-        if self.authorization is not None and self.authorization.url:
-            yield from self._announced(self.authorization)
         if self.authorization is not None:
+            if self.authorization.url:
+                yield from self._announced(self.authorization)
             yield from self._client(self.authorization)
 
     def _first_response(self, first: Response) -> Iterator[Check]:
@@ -284,13 +284,12 @@ class Server:
         method, clients = self.method, Registrations(config, self.store, self.http)
         redirect = redirects.address(config, redirects.expected(config), server, method)
         known = method == "dcr" and clients.knows(server, redirect)
-        told: dict[str, Any] = {}
         document: dict[str, Any] = {}
         if method == "dcr":
             kind = first_of(unsaid=not server.url, known=known, dcr=True)
+            yield self._check(f"registration/{kind}")
         else:
-            kind, told, document = self._given_client(clients, method, server)
-        yield self._check(f"registration/{kind}", **told)
+            document = yield from self._given_client(clients, method, server)
         yield from self._authentication(server)
         if method == "cimd" and not document:
             return
@@ -310,33 +309,35 @@ class Server:
 
     def _given_client(
         self, clients: Registrations, method: RegistrationMethod, server: AuthorizationServer
-    ) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    ) -> Generator[Check, None, dict[str, Any]]:
         """Check a client that the person gave: by its id, or by a metadata document.
 
         Returns:
-            The finding, its words, and the metadata document if it can be used.
+            The metadata document, if there is one and it can be used.
         """
         try:
             # For these two methods nothing is requested and nothing written.
             clients.obtain(method, server, None, wanted=(), bound=(), keep=False)
         except errors.McpnbError as error:
-            return (
-                first_of(address=isinstance(error, errors.ConfigError), issuer=True),
-                {"error": error},
-                {},
-            )
+            kind = first_of(address=isinstance(error, errors.ConfigError), issuer=True)
+            yield self._check(f"registration/{kind}", error=error)
+            return {}
         if method == "preregistered":
-            return method, {}, {}
+            yield self._check(f"registration/{method}")
+            return {}
         url = str(self.config.client_metadata_url)
+        document, why = None, "no metadata"
         try:
             document = document_in(self.http.get(url), url)
         except errors.ServerError as error:
-            return "unreadable", {"error": error}, {}
+            why = str(error)
         if document is None:
-            return "unreadable", {"error": "no metadata"}, {}
+            yield self._check("registration/unreadable", error=why)
+            return {}
         said = document.get("client_id")
-        words = {"document": url, "said": said}
-        return ("cimd", words, document) if said == url else ("another", words, {})
+        kind = first_of(cimd=said == url, another=True)
+        yield self._check(f"registration/{kind}", document=url, said=said)
+        return document if said == url else {}
 
     def _authentication(self, server: AuthorizationServer) -> Iterator[Check]:
         if not server.url:

@@ -362,7 +362,7 @@ class _Connection(BaseHTTPRequestHandler):
         try:
             # threat: authorization-url-in-a-process-list
             self._redirect(303, target.pop())
-        except IndexError:
+        except IndexError:  # taken in one step, so that of two threads only one leads on
             self._refuse(410, "Opened already", _OPENED)
 
     # threat: cross-site-post-to-the-listener

@@ -116,8 +116,10 @@ def expected(config: ServerConfig) -> Redirect:
     return Redirect("paste", base, known=True, comes_again=True)
 
 
-def port_of(config: ServerConfig) -> int:
+def port_of(config: ServerConfig | None) -> int:
     """Return the port that the authorization response comes to; 0: any free one."""
+    if config is None:
+        return DEFAULT_PORT
     if config.callback_port is not None:
         return config.callback_port
     return (urlsplit(config.callback_url).port if config.callback_url else None) or DEFAULT_PORT
