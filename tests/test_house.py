@@ -20,8 +20,9 @@ import pytest
 
 import mcpnb
 from mcpnb import errors
-from mcpnb.oauth import models
+from mcpnb.oauth import authorization, credentials, models
 from tests import house
+from tests.oauth.test_at_rest import DEVICE, LOGIN_2, REQUEST
 
 # One process reads the whole package, and not each of those that pytest-xdist starts.
 pytestmark = pytest.mark.xdist_group("house")
@@ -229,7 +230,21 @@ SECRET = models.Secret(MARK)
 CONFIG = models.ServerConfig(
     "https://mcp.example.com/mcp", client_secret=SECRET, headers=(models.Header("X", SECRET),)
 )
-SECRETIVE = [SECRET, CONFIG]
+
+
+def stored(text: str) -> Any:
+    """Read what is stored, with the mark in the place of each secret."""
+    return json.loads(
+        re.sub(': "(access|refresh|client-secret|verifier|device)"', f': "{MARK}"', text)
+    )
+
+
+LOGIN = credentials.LoginRecord.from_dict(stored(json.dumps(LOGIN_2)))
+REQUESTS = [
+    credentials.from_json(authorization.AuthorizationRequest, stored(REQUEST)),
+    credentials.from_json(authorization.DeviceRequest, stored(DEVICE)),
+]
+SECRETIVE = [SECRET, CONFIG, LOGIN, LOGIN.tokens, LOGIN.registration, *REQUESTS]
 
 
 @pytest.mark.threat("secret-in-a-repr")
@@ -237,7 +252,8 @@ SECRETIVE = [SECRET, CONFIG]
 def test_a_secret_shows_nowhere(value: Any) -> None:
     """Not in any text made of the value, nor in a traceback that shows local variables."""
     shown = [repr(value), str(value), f"{value}", repr([value]), repr(copy.deepcopy(value))]
-    shown.append(repr(dataclasses.asdict(CONFIG)))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        shown.append(repr(dataclasses.asdict(value)))
     with pytest.raises(LookupError) as caught:
         raise LookupError(value)
     report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)

@@ -95,9 +95,9 @@ class TestCompletion:
     def test_the_line_in_the_help_gives_the_shell_what_it_takes(self, shell: str) -> None:
         assert f"_MCPNB_COMPLETE={shell}_source mcpnb" in invoke("--help").expect(0).out
         done = run(_MCPNB_COMPLETE=f"{shell}_source")
-        if shell == "bash" and done.code != 0:
+        if "completion is not supported" in done.err:
             pytest.skip("no bash of version 4.4")
-        assert "_MCPNB_COMPLETE" in done.out
+        assert "_MCPNB_COMPLETE" in done.expect(0).out
 
     @pytest.mark.skipif(sys.platform == "win32", reason="shells of POSIX")
     def test_a_shell_completes_commands(self) -> None:

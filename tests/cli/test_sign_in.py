@@ -151,6 +151,7 @@ class TestFailures:
 
         done = invoke(*words).expect(1)
         assert "Error: The browser brought no response within 1 s." in done.err
+        assert "A server that shows its own error page never sends one." in done.err
         assert store.keys("login") == []
 
     def test_a_code_that_is_not_accepted(self, fake: FakeServer, store: FileStore) -> None:

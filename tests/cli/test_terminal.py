@@ -143,6 +143,17 @@ class TestWaysOut:
         assert terminal.shown.rstrip().endswith("Cancelled.")
         assert FileStore(world / "mcpnb").keys("login") == []
 
+    def test_ctrl_c_while_a_code_is_entered_elsewhere(self, fake: FakeServer) -> None:
+        OtherDevice(fake)
+        with OnTerminal("login", fake.url, "--device") as terminal:
+            terminal.shows("WDJB-MJHT")
+            terminal.type("\x03")
+
+            assert terminal.end() == 130
+            assert terminal.is_as_usual()
+        assert "Traceback" not in terminal.shown
+        assert terminal.shown.rstrip().endswith("Cancelled.")
+
     def test_an_end_in_time(self, demo: DemoServers) -> None:
         with login(demo.mcp_url, "--timeout", "1") as terminal:
             assert terminal.end() == 1

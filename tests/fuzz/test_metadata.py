@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from hypothesis import strategies as st
@@ -138,5 +139,8 @@ def test_every_check_of_an_address_says_yes_or_refuses_in_our_words(url: str) ->
     with only_ours():
         server = canonical_server(url)
         assert canonical_server(server) == server
-        protected_resource_urls(server)
+        assert resource_covers(server, server)
+        assert "@" not in urlsplit(server).netloc
+        documents_of = (*protected_resource_urls(server), *authorization_server_urls(server))
+        assert {urlsplit(where)[:2] for where in documents_of} == {urlsplit(server)[:2]}
         host_of(server)

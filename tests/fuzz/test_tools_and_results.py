@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mcpnb.calls.arguments import read_schema
 from mcpnb.calls.results import ResourceContents, ToolResult, tool_error
 from mcpnb.calls.tools import Tool, Tools
+from tests.calls.test_results import assert_harmless
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
 from tests.fuzz.strategies import JSON, TEXT, URLS, documents, objects
 
@@ -168,6 +169,7 @@ def test_a_result_of_any_content_can_be_shown_and_taken_apart(
         assert len(text) < 20_000_000
     if "text/html" in result._repr_mimebundle_():
         fit_to_show(result._repr_mimebundle_()["text/html"], most=_LONGEST_HTML)
+    assert_harmless(result)
     _ = (result.data, result.text)
     with only_ours():
         result.df()

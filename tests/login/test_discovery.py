@@ -344,6 +344,10 @@ class TestAddresses:
     @pytest.mark.parametrize(
         "injected",
         [
+            "?client_id=another",
+            "?code_challenge=known",
+            "?response_type=token",
+            "?scope=everything",
             "?redirect_uri=https%3A%2F%2Fevil.example",
             "?state=known",
             "?code_challenge_method=plain",

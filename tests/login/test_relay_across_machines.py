@@ -47,6 +47,14 @@ class TestOnOneMachine:
             line = command.end().expect(0).out
         invoke("login", fake.url, "--finish", "-", given=line).expect(0)
 
+    def test_a_declined_sign_in_ends_what_was_begun(self, fake: FakeServer) -> None:
+        fake.authorize_error = {"error": "access_denied"}
+        line = relayed(begun(fake), code=1)
+
+        finish = ("login", fake.url, "--finish", "-")
+        assert "declined" in invoke(*finish, given=line).expect(1).err
+        assert "is pending" in invoke(*finish, given=line).expect(1).err
+
 
 # Two machines
 

@@ -6,7 +6,7 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Error, Route, expect
 
 from mcpnb.demo.servers import DemoServers
 from tests.fakes.panels import PORTS, approve, connected, says, sign_in, sign_in_link
@@ -51,10 +51,14 @@ def test_the_browser_reaches_nothing_of_the_kernels_machine(
 ) -> None:
     for address in (demo.mcp_url, demo.issuer):
         far.reaches(urlsplit(address).port or 0)
-    cells = [connected(demo.mcp_url), "session.tools()"]
+    listens = "import socket\ndoor = socket.create_server(('127.0.0.1', 0))\ndoor.getsockname()[1]"
+    cells = [connected(demo.mcp_url), "session.tools()", listens]
     notebook = Notebook.of(window.context, far.server, cells, kernel=far.kernelspec())
     sign_in(notebook.run(0))
     notebook.run(1).shows(1, "harbour_traffic")
+    port = notebook.run(2).text(2).split()[-1]
+    with pytest.raises(Error, match="ERR_CONNECTION_REFUSED"):
+        window.context.new_page().goto(f"http://127.0.0.1:{port}/")
 
 
 class TestVoila:

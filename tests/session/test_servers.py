@@ -109,11 +109,13 @@ def test_each_status_is_told(
     """Who is signed in is not asked again; who is disabled or untrusted is not asked at all."""
     wanting, disabled = fakes(), fakes()
     token = signed_in(fake, world)
-    signed_in(fake, world, account="work")
+    for account in ("work", "home"):
+        signed_in(fake, world, account=account)
     fake.requests.clear()
     with open_server() as free:
         own.write_text(
             entry("in", fake.url)
+            + entry("other", fake.url, 'account = "home"')
             + entry("wanting", wanting.url)
             + entry("open", f"{free.base}/open/1")
             + entry("gone", black_hole)
@@ -131,6 +133,7 @@ def test_each_status_is_told(
         ("in", None, "authenticated"),
         ("off", None, "none"),
         ("open", None, "none"),
+        ("other", "home", "authenticated"),
         ("static", None, "bearer_token"),
         ("team", None, "untrusted"),
         ("wanting", None, "oauth_available"),
