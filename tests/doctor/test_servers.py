@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import mcpnb
-from tests.fakes.broken import BROKEN, Broken, assert_only_looked_at, wrong
+from tests.doctor.broken import BROKEN, Broken
 from tests.fakes.people import connect, free_port, sign_in
+from tests.fakes.broken import assert_only_looked_at, wrong
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply
 
