@@ -1,5 +1,5 @@
-// The certified authorization server `oidc-provider` on loopback: its configuration, switches for
-// faults no server makes on demand, and a record of what it was sent. No OAuth is written here.
+// The certified authorization server `oidc-provider` on loopback: its configuration, its switches,
+// and a record of what it was sent. No OAuth is written here.
 //
 //   node oidc_provider.mjs NODE_MODULES_FOLDER < config.json
 //
@@ -28,12 +28,7 @@ const asNew = () => ({
   resources: {}, // identifier -> scopes; anything else is invalid_target
   accessTokenSeconds: 60,
   format: 'jwt',
-  rotate: true,
   refreshNeedsOfflineAccess: false,
-  delayToken: 0, // milliseconds before /token is looked at
-  failToken: 0, // answer that many token requests with failStatus, unprocessed
-  failStatus: 503,
-  dropAfterRefresh: 0, // process that many refreshes, then close without an answer
 });
 const unseen = () => ({ requests: [], grants: {}, errors: [], registrations: 0, revokedGrants: 0 });
 const switches = asNew();
@@ -48,7 +43,7 @@ const configuration = {
   jwks: { keys: [signingKey] },
   cookies: { keys: ['loopback-only'] },
   pkce: { required: () => true },
-  rotateRefreshToken: () => switches.rotate,
+  rotateRefreshToken: true,
   issueRefreshToken: (ctx, client, source) =>
     client.grantTypeAllowed('refresh_token')
     && (!switches.refreshNeedsOfflineAccess || source.scopes.has('offline_access')),
@@ -101,10 +96,6 @@ function listenTo(provider) {
   provider.on('grant.success', (ctx) => {
     const { grant_type: grant } = ctx.oidc.params;
     seen.grants[grant] = (seen.grants[grant] ?? 0) + 1;
-    if (grant === 'refresh_token' && switches.dropAfterRefresh > 0) {
-      switches.dropAfterRefresh -= 1;
-      ctx.res.end = () => ctx.req.socket.destroy();
-    }
   });
   provider.on('registration_create.success', () => { seen.registrations += 1; });
   provider.on('grant.revoked', () => { seen.revokedGrants += 1; });
@@ -154,15 +145,6 @@ server.listen(0, '127.0.0.1', () => {
     const record = { method: request.method, path, query, body: '' };
     seen.requests.push(record);
     overhear(request, record);
-    if (request.method === 'POST' && path === `${prefix}/token`) {
-      if (switches.delayToken) await new Promise((done) => { setTimeout(done, switches.delayToken); });
-      if (switches.failToken > 0) {
-        switches.failToken -= 1;
-        response.statusCode = switches.failStatus;
-        response.end('upstream unavailable');
-        return;
-      }
-    }
     if (prefix) { // mounted like a tenant: only below its path, metadata appended to the issuer
       if (!path.startsWith(`${prefix}/`)) {
         response.statusCode = 404;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,11 +19,15 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import AnyHttpUrl
 
-from mcpnb.demo.servers import bind
-from tests.peers.served import App, Receive, Scope, Send, served
+from mcpnb.demo.servers import Listening, bind
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # What the tool with a scope of its own needs beyond the scope every call needs.
-TOOL_SCOPES = {"publish": "mcp:write", "rule": "mcp:admin"}
+TOOL_SCOPES = {"publish": "mcp:write"}
 
 
 class Verifier:
@@ -58,16 +62,12 @@ class Verifier:
 
 @dataclass
 class Gate:
-    """Stands before the server: asks scope per tool, counts, and misbehaves where told to."""
+    """Stands before the server: asks scope per tool, and counts sessions."""
 
     app: App
     verifier: Verifier
     metadata_url: str
-    lacking: Literal["403", "403 without scope", "401", "401 without scope"] = "403"
-    silent: bool = False
-    """Leave `WWW-Authenticate` out of every 401."""
-    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
-    """Method, path and token of each request."""
+    lacking: Literal["403", "401"] = "403"
     sessions: set[str] = field(default_factory=set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,42 +77,25 @@ class Gate:
             return
         headers = {k.lower().decode(): v.decode() for k, v in scope["headers"]}
         token = headers.get("authorization", "").removeprefix("Bearer ") or None
-        self.requests.append((scope["method"], scope["path"], token))
         if "mcp-session-id" in headers:
             self.sessions.add(headers["mcp-session-id"])
-
-        async def forward(message: Any) -> None:
-            if self.silent and message.get("status") == 401:
-                message["headers"] = [
-                    (k, v) for k, v in message["headers"] if k.lower() != b"www-authenticate"
-                ]
-            await send(message)
-
         if scope["method"] != "POST":
-            await self.app(scope, receive, forward)
+            await self.app(scope, receive, send)
             return
         body = await _whole(receive)
         needed = TOOL_SCOPES.get(_tool(body) or "")
         held = await self.verifier.verify_token(token) if token and needed else None
         if needed and held and needed not in held.scopes:
-            await self._refuse(forward, needed)
+            await self._refuse(send, needed)
             return
-        await self.app(scope, _again(body, receive), forward)
+        await self.app(scope, _again(body, receive), send)
 
     async def _refuse(self, send: Send, needed: str) -> None:
-        parts = [f'resource_metadata="{self.metadata_url}"']
-        error = "invalid_token" if self.lacking.startswith("401") else "insufficient_scope"
-        parts.insert(0, f'error="{error}"')
-        if not self.lacking.endswith("without scope"):
-            parts.append(f'scope="{needed}"')
-        head = [(b"www-authenticate", f"Bearer {', '.join(parts)}".encode())]
-        status = int(self.lacking[:3])
-        await send({"type": "http.response.start", "status": status, "headers": head})
+        error = "invalid_token" if self.lacking == "401" else "insufficient_scope"
+        named = f'error="{error}", resource_metadata="{self.metadata_url}", scope="{needed}"'
+        head = [(b"www-authenticate", f"Bearer {named}".encode())]
+        await send({"type": "http.response.start", "status": int(self.lacking), "headers": head})
         await send({"type": "http.response.body", "body": b""})
-
-    def tokens(self) -> list[str]:
-        """The different tokens seen, in the order they first came."""
-        return list(dict.fromkeys(t for _, _, t in self.requests if t))
 
 
 async def _whole(receive: Receive) -> bytes:
@@ -167,11 +150,6 @@ def tools(server: MCPServer[Any], hold: threading.Event, started: threading.Even
         return f"published {text}"
 
     @server.tool()
-    def rule() -> str:
-        """Do what only administrators may."""
-        return "ruled"
-
-    @server.tool()
     async def slow(ctx: Context[Any, Any]) -> str:
         """Answer only once the test allows it."""
         await ctx.report_progress(1, 2)
@@ -214,7 +192,7 @@ def resource_server(
     tools(server, hold, started)
     app = server.streamable_http_app() if transport == "http" else server.sse_app()
     gate = Gate(app, verifier, f"{base}/.well-known/oauth-protected-resource{path}")
-    with served(gate, bound):
+    with Listening(gate, bound, "resource server"):
         try:
             yield ResourceServer(base + path, gate, hold, started)
         finally:

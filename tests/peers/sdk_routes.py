@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from mcp.server.auth.provider import (
     AccessToken,
     AuthorizationCode,
     AuthorizationParams,
-    AuthorizeError,
     OAuthAuthorizationServerProvider,
     RefreshToken,
     TokenError,
@@ -32,9 +30,7 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
-from mcpnb.demo.servers import bind
-from tests.peers.resource_server import tools
-from tests.peers.served import App, Receive, Scope, Send, served
+from mcpnb.demo.servers import Listening, bind
 
 SCOPES = ["notes:read", "notes:write"]
 
@@ -44,7 +40,6 @@ class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, A
     """Clients, codes and tokens in dictionaries; everybody agrees to everything."""
 
     lifetime: int = 60
-    denies: bool = False
     clients: dict[str, OAuthClientInformationFull] = field(default_factory=dict)
     codes: dict[str, AuthorizationCode] = field(default_factory=dict)
     access: dict[str, AccessToken] = field(default_factory=dict)
@@ -62,8 +57,6 @@ class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, A
         self, client: OAuthClientInformationFull, params: AuthorizationParams
     ) -> str:
         self.redirects.append(str(params.redirect_uri))
-        if self.denies:
-            raise AuthorizeError("access_denied", "not today")
         code = secrets.token_urlsafe(24)
         self.codes[code] = AuthorizationCode(
             code=code,
@@ -134,35 +127,19 @@ class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, A
         )
 
 
-@dataclass
-class _Counter:
-    app: App
-    requests: list[tuple[str, str]] = field(default_factory=list)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            self.requests.append((scope["method"], scope["path"]))
-        await self.app(scope, receive, send)
-
-
 @dataclass(frozen=True)
 class SdkServer:
     """A running server."""
 
     url: str
-    base: str
     memory: Memory
-    requests: list[tuple[str, str]]
 
 
 @contextlib.contextmanager
-def sdk_server(
-    *, transport: Literal["http", "sse"] = "http", register: bool = True
-) -> Iterator[SdkServer]:
+def sdk_server() -> Iterator[SdkServer]:
     """Run the SDK's server with its own authorization routes."""
     bound = bind()
     base = f"http://127.0.0.1:{bound.getsockname()[1]}"
-    path = "/mcp" if transport == "http" else "/sse"
     memory = Memory()
     server: MCPServer[Any] = MCPServer(
         "notes",
@@ -171,20 +148,19 @@ def sdk_server(
         auth=AuthSettings.model_validate(
             {
                 "issuer_url": base,
-                "resource_server_url": base + path,
+                "resource_server_url": f"{base}/mcp",
                 "required_scopes": SCOPES[:1],
                 "validate_token_resource": True,
-                "client_registration_options": {"enabled": register, "valid_scopes": SCOPES},
+                "client_registration_options": {"enabled": True, "valid_scopes": SCOPES},
                 "revocation_options": {"enabled": True},
             }
         ),
     )
-    hold = threading.Event()
-    tools(server, hold, threading.Event())
-    app = server.streamable_http_app() if transport == "http" else server.sse_app()
-    counter = _Counter(app)
-    with served(counter, bound):
-        try:
-            yield SdkServer(base + path, base, memory, counter.requests)
-        finally:
-            hold.set()
+
+    @server.tool()
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    with Listening(server.streamable_http_app(), bound, "the SDK's routes"):
+        yield SdkServer(f"{base}/mcp", memory)
