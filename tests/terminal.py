@@ -15,10 +15,11 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Self
+from typing import IO, Any, Self
 from unittest import mock
 
 from mcpnb.cli import app
+from tests.child import Child, piped
 
 MCPNB = [sys.executable, "-m", "mcpnb"]
 ADDRESS = re.compile(r"^(http\S+/authorize\?\S+)$", re.MULTILINE)
@@ -109,103 +110,46 @@ class _Invocation:
     def kill(self) -> None:
         self.stdin.close()  # all that can be done to a thread
 
-    def send_signal(self, number: int) -> None:
-        raise NotImplementedError
-
 
 def _pipe(_: int) -> tuple[IO[str], IO[str]]:
     read, write = os.pipe()
     return open(read), open(write, "w", buffering=1)  # noqa: PTH123  descriptors
 
 
-class Running:
+class Running(Child):
     """A command that waits; what it says is read as it comes."""
 
-    def __init__(self, *arguments: str, stdin: int = subprocess.PIPE, here: bool = False) -> None:
+    def __init__(self, *arguments: str, here: bool = False, **given: Any) -> None:
         """Start it; `here`: in this process, which is faster, and where nobody presses Ctrl-C."""
-        self._process: subprocess.Popen[str] | _Invocation = (
-            _Invocation(arguments)
-            if here
-            else subprocess.Popen(
-                [*MCPNB, *arguments],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                bufsize=1,
-            )
-        )
-        self._said = {"out": "", "err": ""}
-        self._more = threading.Condition()
-        self._readers = [
-            threading.Thread(target=self._read, args=(name, pipe), daemon=True)
-            for name, pipe in (("out", self._process.stdout), ("err", self._process.stderr))
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self.end()
-
-    def _read(self, name: str, pipe: IO[str]) -> None:
-        for line in pipe:
-            with self._more:
-                self._said[name] += line
-                self._more.notify_all()
-
-    @property
-    def err(self) -> str:
-        """What it said on stderr so far."""
-        return self._said["err"]
+        super().__init__(_Invocation(arguments) if here else piped([*MCPNB, *arguments], **given))
 
     @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def says(self, text: str, timeout: float = 15) -> None:
         """Wait until it says so on stderr."""
-        with self._more:
-            found = self._more.wait_for(lambda: text in self.err, timeout)
-        assert found, f"{text!r} was not said:\n{self.err}"
+        assert self.find(lambda: text in self.err, timeout), f"{text!r} was not said:\n{self.err}"
 
     def address(self, number: int = 1) -> str:
         """Wait for an authorization URL; each stands alone on a line of stderr."""
-        with self._more:
-            self._more.wait_for(lambda: len(ADDRESS.findall(self.err)) >= number, 15)
+        self.find(lambda: len(ADDRESS.findall(self.err)) >= number, 15)
         found = ADDRESS.findall(self.err)
         assert len(found) == number, self.err
         return str(found[-1])
 
-    def type(self, line: str) -> None:
-        """Give it a line on stdin."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
     def close_input(self) -> None:
         """End its input."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self.process.stdin.close()
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGINT)
 
     def end(self, timeout: float = 20) -> Ended:
         """Wait for its end."""
-        code = self._process.wait(timeout)
-        for reader in self._readers:
-            reader.join(5)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None and not pipe.closed:
-                pipe.close()
-        return Ended(code, self._said["out"], self._said["err"])
+        return Ended(self.ended(timeout), self.out, self.err)
 
 
 class OnTerminal:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import queue
-import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.child import Child, piped
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KERNEL = """
@@ -54,77 +53,42 @@ for line in sys.stdin:
 """
 
 
-class Kernel:
+class Kernel(Child):
     """A process with a `session` (see above for what else it knows)."""
 
     def __init__(self, server: str, store: str, environment: dict[str, str]) -> None:
-        self.said = ""
-        self._answers: queue.Queue[str] = queue.Queue()
         path = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", KERNEL, server, store],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment | {"PYTHONPATH": os.pathsep.join(path)},
-        )
-        self._readers = [threading.Thread(target=f) for f in (self._listen, self._overhear)]
-        for reader in self._readers:
-            reader.start()
+        given = environment | {"PYTHONPATH": os.pathsep.join(path)}
+        super().__init__(piped([sys.executable, "-c", KERNEL, server, store], env=given))
+        self._answers = 0
 
     def close(self) -> None:
         """End it as a person does, in good time whatever it waits for."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.close()
+        self.process.stdin.close()
+        with self:
             self.process.wait(10)
-        finally:
-            self.process.kill()
-            self.process.wait(10)
-            for reader in self._readers:
-                reader.join(10)
-            for pipe in (self.process.stdout, self.process.stderr):
-                assert pipe is not None
-                pipe.close()
-        assert self.process.returncode == 0, self.said
-
-    def ask(self, expression: str) -> None:
-        """Have something evaluated; `answer` gives what came of it."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(expression + "\n")
-        self.process.stdin.flush()
+        assert self.process.returncode == 0, self.err
 
     def answer(self) -> tuple[str | None, Any]:
-        """Give the name of the error, if there was one, and its text or the value."""
-        try:
-            error, value = json.loads(self._answers.get(timeout=20))
-        except queue.Empty:
-            raise AssertionError(f"no answer: {self.said}") from None
+        """Return the name of the error, if there was one, and its text or the value."""
+        self._answers += 1
+        answers = self.find(lambda: self.out.splitlines()[self._answers - 1 :], 20)
+        assert answers, f"no answer: {self.err}"
+        error, value = json.loads(answers[0])
         return error, value
 
     def __call__(self, expression: str) -> Any:
-        self.ask(expression)
+        self.type(expression)
         error, value = self.answer()
         assert error is None, f"{expression}: {error}: {value}"
         return value
 
     def fails(self, expression: str) -> tuple[str | None, Any]:
         """Give error and text of what has to fail."""
-        self.ask(expression)
+        self.type(expression)
         answer = self.answer()
         assert answer[0] is not None, f"{expression}: {answer[1]}"
         return answer
-
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._answers.put(line)
-
-    def _overhear(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said += line
 
 
 Kernels = Callable[..., Kernel]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+from tests.child import Child, piped
 
 STOPPING = 10
 """Seconds that it may take to shut down when asked."""
@@ -36,49 +38,25 @@ def bare_environment(home: Path, python: str | Path = sys.executable) -> dict[st
     }
 
 
-class Saying:
+class Saying(Child):
     """A running server; each line that it writes is in `log`, too."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self.process = process
         self.log = log
-        self._lines: list[str] = []
-        self._news = threading.Condition()
-        self._ended = False
-        self._reader = threading.Thread(target=self._listen, name=f"log {log.name}", daemon=True)
-        self._reader.start()
+        log.write_text("")
+        super().__init__(process, self._note)
 
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        with self.log.open("w", encoding="utf-8") as file:
-            for line in self.process.stdout:
-                file.write(line)
-                file.flush()
-                with self._news:
-                    self._lines.append(line)
-                    self._news.notify_all()
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
+    def _note(self, line: str) -> None:
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(line)
 
     def says(self, text: str, within: float = 60) -> str:
         """Wait for a line with this in it."""
-        seen = 0
-
-        def found() -> str | bool:
-            nonlocal seen
-            for line in self._lines[seen:]:
-                seen += 1
-                if text in line:
-                    return line
-            return self._ended
-
-        with self._news:
-            line = self._news.wait_for(found, within)
-        if isinstance(line, str):
-            return line
-        last = "".join(self._lines[-30:])
-        raise AssertionError(f"it never said {text!r} (all of it: {self.log}):\n{last}")
+        line = re.compile(f"^.*{re.escape(text)}.*\n", re.MULTILINE)
+        found = self.find(lambda: line.search(self.out), within)
+        last = "\n".join(self.out.splitlines()[-30:])
+        assert found, f"it never said {text!r} (all of it: {self.log}):\n{last}"
+        return found[0]
 
     def stop(self) -> None:
         """Ask it to end; then see to it that none of its processes is left.
@@ -98,9 +76,7 @@ class Saying:
         self.process.wait(STOPPING)
         gone, left = psutil.wait_procs(list(family), STOPPING)
         assert not left, f"still there: {left}, after {gone}"
-        self._reader.join(STOPPING)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self.ended(STOPPING)
 
 
 def _family(pid: int) -> set[psutil.Process]:
@@ -115,12 +91,10 @@ def started(
     command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path
 ) -> Iterator[Saying]:
     """Run a server in `folder` until the block ends."""
-    process = subprocess.Popen(
-        command,
+    process = piped(
+        [*command],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         encoding="utf-8",
         errors="replace",
         env=dict(environment),

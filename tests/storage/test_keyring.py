@@ -124,7 +124,7 @@ def test_processes_that_come_first_together_agree_on_one_key(
     six = [kernels("keyring") for _ in range(6)]
     assert [kernel("1") for kernel in six] == [1] * 6, "all are there"
     for number, kernel in enumerate(six):
-        kernel.ask(f"open_store(store).write(RecordName('login', 'n{number}'), {{'n': {number}}})")
+        kernel.type(f"open_store(store).write(RecordName('login', 'n{number}'), {{'n': {number}}})")
     assert [kernel.answer() for kernel in six] == [(None, None)] * 6
 
     read = "[open_store(store).read(RecordName('login', f'n{number}')) for number in range(6)]"
@@ -210,11 +210,11 @@ def test_the_key_never_shows(kernels: Kernels, secret_service: SecretService) ->
     secret_service.become("unlocked")
     place = Path("/proc") / str(kernel.process.pid)
     shown += [(place / name).read_text() for name in ("cmdline", "environ")]
-    shown += [kernel("events"), first("events"), first.said, kernel.said, late.said]
+    shown += [kernel("events"), first("events"), first.err, kernel.err, late.err]
     secret = the_key(secret_service)[1]
     raw = base64.urlsafe_b64decode(secret + "=")
 
-    assert "DEBUG" in first.said
+    assert "DEBUG" in first.err
     for form in (secret, raw.hex(), repr(raw)[2:-1], base64.b64encode(raw).decode()):
         assert form not in str(shown)
 
