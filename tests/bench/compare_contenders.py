@@ -96,7 +96,7 @@ def _driven(here: Place, role: str, **environment: str) -> Iterator[Callable[[],
         process.wait_for(lambda text: re.search(r"^ready$", text, re.MULTILINE))
 
         def use() -> str:
-            process.say("go")
+            process.type("go")
             told = process.wait_for(lambda text: re.search(r'^\{"told".*\}$', text, re.MULTILINE))
             return str(json.loads(told[0])["told"])
 
@@ -132,7 +132,7 @@ class Mcpnb(Contender):
 
     def _paste(self, here: Place) -> None:
         with Process(here, self._command("login", here.server.url, "--no-browser")) as process:
-            process.say(answer_of(process.wait_for(ADDRESS.search)[1]))
+            process.type(answer_of(process.wait_for(ADDRESS.search)[1]))
             _finish(process)
 
     def _device(self, here: Place) -> None:
@@ -146,12 +146,12 @@ class Mcpnb(Contender):
         with place(self) as there:
             assert url, begun.text
             with Process(there, self._command("relay", "-")) as relay:
-                relay.say(url[1])
+                relay.type(url[1])
                 _finish(relay)
             line = re.search(r"^http\S+code=\S+$", relay.text, re.MULTILINE)
         assert line, relay.text
         with Process(here, self._command("login", here.server.url, "--finish", "-")) as finish:
-            finish.say(line[0])
+            finish.type(line[0])
             _finish(finish)
 
     def _command(self, *arguments: str) -> list[str]:
@@ -180,7 +180,7 @@ class Codex(Contender):
         with Process(here, [self.program, "app-server"]) as process:
             who = {"clientInfo": {"name": "compare", "version": "1"}}
             process.ask(1, "initialize", who)
-            process.say(json.dumps({"jsonrpc": "2.0", "method": "initialized"}))
+            process.type(json.dumps({"jsonrpc": "2.0", "method": "initialized"}))
 
             def use() -> str:
                 thread = process.ask(2, "thread/start", {"ephemeral": True})
@@ -199,7 +199,7 @@ class Codex(Contender):
         with Process(here, command) as process:
             url = process.wait_for(ADDRESS.search)[1]
             process.wait_for(lambda text: "paste" in text or None)
-            process.say(answer_of(url))
+            process.type(answer_of(url))
             _finish(process)
 
     def sign_out(self, here: Place) -> None:
@@ -286,7 +286,7 @@ class McpRemote(Contender):
                 begun = process.ask(1, "initialize", given)
                 if "error" in begun:
                     return _text(begun)
-                process.say(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+                process.type(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
                 call = {"name": "echo", "arguments": {"text": ANSWERED}}
                 return _text(process.ask(2, "tools/call", call))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -20,11 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tests.bench import ROOT
-from tests.fakes.server import AS_METADATA, FakeServer, Grant
+from tests.child import Child, piped
+from tests.fakes.device import DEVICE_CODE, OtherDevice
+from tests.fakes.server import AS_METADATA, FakeServer
 from tests.fakes.wire import Reply, Request
 
 if TYPE_CHECKING:
@@ -34,13 +35,10 @@ T = TypeVar("T")
 PATIENCE = 40
 TOGETHER = 20
 """Seconds that the first of a crowd waits at the server for the last."""
-DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 # The loopback listener may come up only after the browser was opened (FastMCP's does): a person is
 # slower than that, so this one tries again for a while.
 BROWSER = """#!{python} -SE
 import os, sys, time, urllib.request
-with open({log!r}, "a") as log:
-    log.write(sys.argv[-1] + chr(10))
 if {agrees} and not os.fork():
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -76,7 +74,10 @@ class Lab(FakeServer):
         self.answered: list[tuple[Request, int]] = []
         self._refused = 0
         self._all_refused = threading.Event()
-        self._device: dict[str, Request] = {}
+        # The person agrees at once.
+        self.phone = OtherDevice(self)
+        self.phone.decision = "agreed"
+        self.phone.answer["interval"] = 1
         assert self.metadata is not None
         # Its issuer has a path: who guesses `/token` at the MCP server's origin is found out.
         issuer = f"{self.base}/as"
@@ -90,7 +91,7 @@ class Lab(FakeServer):
             registration_endpoint=f"{issuer}/register",
             revocation_endpoint=f"{issuer}/revoke",
         )
-        self._own_mcp = self.routes["/mcp"]
+        self._own_mcp, begin = self.routes["/mcp"], self.routes.pop("/device_authorization")
         self.routes |= {
             AS_METADATA: lambda _: Reply(404),
             f"{AS_METADATA}/as": self.routes[AS_METADATA],
@@ -98,9 +99,9 @@ class Lab(FakeServer):
             "/as/register": self.routes.pop("/register"),
             "/as/authorize": self._any_port,
             "/as/revoke": self.routes.pop("/revoke"),
-            "/as/token": self._token_or_device,
-            "/as/device": self._begin,
-            "/oauth/device": self._begin,
+            "/as/token": self._token_in_time,
+            "/as/device": begin,
+            "/oauth/device": begin,
             "/oauth/token": self._hub_token,
             "/api/whoami-v2": self._whoami,
         }
@@ -157,27 +158,10 @@ class Lab(FakeServer):
             client["redirect_uris"] = [*known, asked]
         return self._authorized(request)
 
-    def _begin(self, request: Request) -> Reply:
-        code = secrets.token_urlsafe(16)
-        self._device[code] = request
-        where = f"{self.base}/activate"
-        return Reply(
-            200,
-            {"device_code": code, "user_code": "WDJB-MJHT", "verification_uri": where}
-            | {"verification_uri_complete": f"{where}?user_code=WDJB-MJHT"}
-            | {"expires_in": 60, "interval": 1},
-        )
-
-    def _token_or_device(self, request: Request) -> Reply:
+    def _token_in_time(self, request: Request) -> Reply:
         if self.token_takes and request.form.get("grant_type") == ["refresh_token"]:
             time.sleep(self.token_takes)
-        begun = self._device.pop("".join(request.form.get("device_code", [])), None)
-        if begun is None:
-            return self._tokens(request)
-        # The person agrees at once.
-        scopes = tuple("".join(begun.form.get("scope", [])).split())
-        resource = "".join(begun.form.get("resource", [])) or None
-        return self._issue(Grant(begun.form["client_id"][0], scopes, resource), {})
+        return self._tokens(request)
 
     def _hub_token(self, request: Request) -> Reply:
         # A Hub knows its client without a registration.
@@ -185,7 +169,7 @@ class Lab(FakeServer):
         self.clients.setdefault(
             identifier, {"client_id": identifier, "token_endpoint_auth_method": "none"}
         )
-        return self._token_or_device(request)
+        return self._token_in_time(request)
 
     def _whoami(self, request: Request) -> Reply:
         grant, until = self.access.get(request.bearer or "", (None, 0.0))
@@ -215,19 +199,11 @@ class Place:
 
     def browse(self, *, agrees: bool) -> None:
         """Have a browser that agrees and comes back, or one that nobody sits at."""
-        text = BROWSER.format(
-            python=sys.executable, log=str(self.home / "bin" / "opened"), agrees=agrees
-        )
+        text = BROWSER.format(python=sys.executable, agrees=agrees)
         for name in ("xdg-open", "www-browser"):
             script = self._bin / name
             script.write_text(text)
             script.chmod(0o700)
-
-    @property
-    def opened(self) -> int:
-        """How often the browser was opened."""
-        log = self._bin / "opened"
-        return len(log.read_text().splitlines()) if log.exists() else 0
 
     def environment(self) -> dict[str, str]:
         """Return what a process in here gets: nothing of this person's."""
@@ -273,80 +249,37 @@ class NoAnswer(Exception):
     """A process did not say in time what it was waited for."""
 
 
-class Process:
+class Process(Child):
     """One process in a place. What is still there when the ``with`` block ends is killed."""
 
-    def __init__(self, home: Place, command: Sequence[str], **environment: str) -> None:
+    def __init__(self, here: Place, command: Sequence[str], **environment: str) -> None:
         """Start it, with more variables than the place's own."""
         self.text = ""
-        self._more = threading.Condition()
-        self._home = home
-        self._process = subprocess.Popen(
-            command,
-            cwd=home.home,
-            env=home.environment() | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+        self._said = here.said
+        given = here.environment() | environment
+        super().__init__(
+            piped([*command], cwd=here.home, env=given, start_new_session=True), self._note
         )
-        pipes = [pipe for pipe in (self._process.stdout, self._process.stderr) if pipe]
-        self._readers = [
-            threading.Thread(target=self._read, args=(pipe,), daemon=True) for pipe in pipes
-        ]
-        self._open = len(pipes)
-        for reader in self._readers:
-            reader.start()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         # What it started goes with it: npm's programs are scripts around others.
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(PATIENCE)
-        for reader in self._readers:
-            reader.join(1)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe:
-                pipe.close()
+            os.killpg(self.process.pid, signal.SIGKILL)
+        super().__exit__()
 
-    def _read(self, pipe: Any) -> None:
-        try:
-            for line in pipe:
-                with self._more:
-                    self.text += line
-                    self._home.said.append(line.rstrip())
-                    self._more.notify_all()
-        except ValueError:
-            pass  # closed after the process was killed
-        with self._more:
-            self._open -= 1
-            self._more.notify_all()
+    def _note(self, line: str) -> None:
+        self.text += line
+        self._said.append(line.rstrip())
 
-    def say(self, line: str) -> None:
-        """Write a line to it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-
-    def wait_for(self, found: Callable[[str], T | None], seconds: float = PATIENCE) -> T:
+    def wait_for(self, found: Callable[[str], T | None]) -> T:
         """Wait until something is found in what it said.
 
         Raises:
             NoAnswer: It ended before, or did not say it in time.
         """
-        deadline = time.monotonic() + seconds
-        with self._more:
-            while True:
-                if (result := found(self.text)) is not None:
-                    return result
-                left = deadline - time.monotonic()
-                if not self._open or left <= 0:
-                    raise NoAnswer(self.last())
-                self._more.wait(left)
+        if (result := self.find(lambda: found(self.text), PATIENCE)) is None:
+            raise NoAnswer(self.last())
+        return result
 
     def ended(self, seconds: float = PATIENCE) -> int:
         """Wait for its end, and return its exit code.
@@ -355,12 +288,9 @@ class Process:
             NoAnswer: It goes on.
         """
         try:
-            code = self._process.wait(seconds)
+            return super().ended(seconds)
         except subprocess.TimeoutExpired:
             raise NoAnswer(self.last()) from None
-        for reader in self._readers:
-            reader.join(5)
-        return code
 
     def last(self) -> str:
         """Return its last words, or the last that speak of an error."""
@@ -368,7 +298,7 @@ class Process:
         errors = [line for line in lines if "rror" in line]
         return (errors or lines or [""])[-1][:200]
 
-    def ask(self, number: int, method: str, parameters: object, seconds: float = PATIENCE) -> Any:
+    def ask(self, number: int, method: str, parameters: object) -> Any:
         """Send a JSON-RPC request on a line, and wait for the line that answers it.
 
         Raises:
@@ -376,10 +306,10 @@ class Process:
         """
         message = {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
         try:
-            self.say(json.dumps(message))
+            self.type(json.dumps(message))
         except BrokenPipeError:
             raise NoAnswer(self.last()) from None
-        return self.wait_for(lambda text: _answer(text, number), seconds)
+        return self.wait_for(lambda text: _answer(text, number))
 
 
 def _answer(text: str, number: int) -> Any:

@@ -12,9 +12,9 @@ import pytest
 from mcpnb.demo.browser import approve
 from mcpnb.demo.servers import DemoServers
 from mcpnb.stores import FileStore
+from tests.fakes.device import OtherDevice
 from tests.fakes.people import answer_of, browse, free_port, until
 from tests.fakes.server import FakeServer
-from tests.login.test_device import OtherDevice
 from tests.login.test_relay import CODE, STATE, authorization
 from tests.terminal import OnTerminal, invoke
 

@@ -10,8 +10,8 @@ import pytest
 
 import mcpnb
 from tests.doctor.broken import BROKEN, Broken
-from tests.fakes.people import connect, free_port, sign_in
 from tests.fakes.broken import assert_only_looked_at, wrong
+from tests.fakes.people import connect, free_port, sign_in
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply
 

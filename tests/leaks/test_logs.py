@@ -18,11 +18,11 @@ import mcpnb
 from mcpnb import errors
 from mcpnb.stores import FileStore
 from tests.fakes.broken import by_pasting
+from tests.fakes.device import OtherDevice
 from tests.fakes.kernels import make_expired
 from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.secrets import Secrets
-from tests.fakes.server import FakeServer, Grant
-from tests.fakes.wire import Reply, Request
+from tests.fakes.server import FakeServer
 from tests.leaks.tracebacks import Overheard
 
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -43,26 +43,9 @@ def secret(fake: FakeServer) -> Secrets:
 
 def device_of(fake: FakeServer) -> str:
     """Let a person agree at another device; give the device code."""
-    code, others = "pLanted-device-code", fake.routes["/token"]
-    fake.announce(device_authorization_endpoint=f"{fake.base}/device_authorization")
-    fake.routes["/device_authorization"] = lambda _: Reply(
-        200,
-        {
-            "device_code": code,
-            "user_code": "WDJB-MJHT",
-            "verification_uri": f"{fake.base}/device",
-            "expires_in": 60,
-            "interval": 0.05,
-        },
-    )
-
-    def token(request: Request) -> Reply:
-        if request.form.get("grant_type") != [DEVICE]:
-            return others(request)
-        return fake._issue(Grant("device", ("read",), fake.url), {})  # noqa: SLF001
-
-    fake.routes["/token"] = token
-    return code
+    phone = OtherDevice(fake)
+    phone.decision = "agreed"
+    return str(phone.answer["device_code"])
 
 
 def everything(fake: FakeServer, folder: Path) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,56 +14,12 @@ from mcpnb.login.pending import PendingLogins
 from mcpnb.oauth.authorization import DeviceRequest
 from mcpnb.text import qr_code, qr_modules
 from mcpnb.tokens import login_key
+from tests.fakes.device import DEVICE_CODE, OtherDevice
 from tests.fakes.kernels import Kernel
 from tests.fakes.people import browse, connect, until
-from tests.fakes.server import FakeServer, Grant
-from tests.fakes.wire import Reply, Request
+from tests.fakes.server import FakeServer
+from tests.fakes.wire import Reply
 from tests.terminal import OnTerminal, Running
-
-DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
-
-
-class OtherDevice:
-    """The device authorization endpoint of a fake, and the person at the other device."""
-
-    def __init__(self, fake: FakeServer) -> None:
-        self.fake = fake
-        self.answer: dict[str, Any] = {
-            "device_code": secrets.token_urlsafe(16),
-            "user_code": "WDJB-MJHT",
-            "verification_uri": f"{fake.base}/device",
-            "verification_uri_complete": f"{fake.base}/device?user_code=WDJB-MJHT",
-            "expires_in": 60,
-            "interval": 0.05,
-        }
-        self.says: list[Reply] = []
-        """What the token endpoint says before it says what the person decided."""
-        self.decision = "authorization_pending"
-        self.begun: list[Request] = []
-        self.asked_at: list[float] = []
-        fake.announce(device_authorization_endpoint=f"{fake.base}/device_authorization")
-        fake.routes["/device_authorization"] = self._begin
-        self._others = fake.routes["/token"]
-        fake.routes["/token"] = self._token
-
-    def _begin(self, request: Request) -> Reply:
-        self.begun.append(request)
-        refused = self.fake.known_scopes is not None and "scope" in request.form
-        return Reply(400, {"error": "invalid_scope"}) if refused else Reply(200, self.answer)
-
-    def _token(self, request: Request) -> Reply:
-        if request.form.get("grant_type") != [DEVICE_CODE]:
-            return self._others(request)
-        self.asked_at.append(time.monotonic())
-        if self.says:
-            return self.says.pop(0)
-        if self.decision != "agreed":
-            return Reply(400, {"error": self.decision})
-        assert request.form["device_code"] == [self.answer["device_code"]]
-        begun = self.begun[-1].form
-        scopes = tuple(begun.get("scope", [""])[0].split())
-        grant = Grant(begun["client_id"][0], scopes, begun["resource"][0])
-        return self.fake._issue(grant, {})  # noqa: SLF001  as any other grant
 
 
 @pytest.fixture

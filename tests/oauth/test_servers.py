@@ -13,6 +13,7 @@ import pytest
 from mcpnb import errors
 from mcpnb.stores import MemoryStore
 from tests import figures
+from tests.fakes.device import OtherDevice
 from tests.fakes.people import (
     answer_of,
     connect,
@@ -25,7 +26,6 @@ from tests.fakes.people import (
 )
 from tests.fakes.server import AS_METADATA, PRM, FakeServer
 from tests.fakes.wire import Reply, html, redirect
-from tests.login.test_device import OtherDevice
 
 JSON = {"Content-Type": "application/json"}
 LARGE = b'{"padding": "' + b"x" * 10_000_000 + b'"}'

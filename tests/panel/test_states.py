@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 
 import mcpnb
+from tests.fakes.device import OtherDevice
 from tests.fakes.front_end import HUB, LAB, Show, page_at
 from tests.fakes.kernels import Kernel, change, make_expired
 from tests.fakes.people import answer_of, connect, query_of, sign_in
 from tests.fakes.server import FakeServer
-from tests.login.test_device import OtherDevice
 from tests.panel.page.states import STATES
 
 
