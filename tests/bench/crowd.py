@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -26,7 +26,9 @@ import mcpnb
 from mcpnb.stores import FileStore
 from tests.bench import environment
 from tests.bench.table import Row, Table
+from tests.child import Child, piped
 from tests.fakes.people import connect, sign_in
+from tests.fakes.processes import EXPIRED, age
 from tests.fakes.server import FakeServer
 
 ANSWERED = "answered"
@@ -65,15 +67,6 @@ CROWDS = (
 )
 
 
-def let_expire(store: FileStore) -> None:
-    """Let the token of the only login in there be over by the clock."""
-    key = store.keys("login")[0]
-    record = store.read(key)
-    assert record is not None
-    record["tokens"]["expires_at"] = time.time() - 1
-    store.write(key, record)
-
-
 class Crowd:
     """The processes of one crowd, from the outside. Those still there at the end are killed."""
 
@@ -88,42 +81,26 @@ class Crowd:
         self.kind = kind
         self._store = store
         self._order = json.dumps([asdict(kind), server, str(store)])
-        self._children: list[subprocess.Popen[str]] = []
+        self._children: list[Child] = []
+        self._ending = ExitStack()
 
     def __enter__(self) -> Self:
-        try:
+        command = [sys.executable, "-m", "tests.bench.crowd", self._order]
+        given = {"stderr": None, "env": environment(self._store), "cwd": self._store}
+        with ExitStack() as ending:
             for _ in range(self.kind.processes):
-                self._children.append(self._started())
+                self._children.append(ending.enter_context(Child(piped(command, **given))))
             self._hear("ready")
-        except BaseException:
-            self.__exit__()
-            raise
+            self._ending = ending.pop_all()
         return self
 
-    def _started(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.crowd", self._order],
-            env=environment(self._store),
-            cwd=self._store,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
     def __exit__(self, *_: object) -> None:
-        for child in self._children:
-            child.kill()
-            child.wait(PATIENCE)
-            for pipe in (child.stdin, child.stdout):
-                assert pipe is not None
-                pipe.close()
+        self._ending.close()
 
     def go(self) -> None:
         """Give all of them the word, and wait until everybody is under way."""
         for child in self._children:
-            assert child.stdin is not None
-            child.stdin.write("go\n")
-            child.stdin.flush()
+            child.type("go")
         self._hear("under way")
 
     def outcomes(self) -> list[str]:
@@ -134,8 +111,8 @@ class Crowd:
         """
         found: list[str] = []
         for child in self._children:
-            found += json.loads(self._line(child))
-            child.wait(PATIENCE)
+            child.ended(PATIENCE)
+            found += json.loads(child.out.splitlines()[-1])
         return found
 
     def all(self) -> list[str]:
@@ -145,15 +122,12 @@ class Crowd:
 
     def _hear(self, word: str) -> None:
         for child in self._children:
-            if (said := self._line(child)) != word:
-                raise RuntimeError(f"one of {self.kind.name} said {said!r} and not {word!r}")
+            if not child.find(partial(_says, child, word), PATIENCE):
+                raise RuntimeError(f"one of {self.kind.name} did not say {word!r}: {child.out}")
 
-    def _line(self, child: subprocess.Popen[str]) -> str:
-        assert child.stdout is not None
-        line = child.stdout.readline()
-        if not line:
-            raise RuntimeError(f"one of {self.kind.name} ended with {child.wait(PATIENCE)}")
-        return line.strip()
+
+def _says(child: Child, word: str) -> bool:
+    return word in child.out.splitlines()
 
 
 def refreshes(rounds: int) -> list[Table]:
@@ -172,7 +146,7 @@ def refreshes(rounds: int) -> list[Table]:
                     sign_in(connect(fake.url, store=store))
                     fake.expire()
                     if what != "a 401":
-                        let_expire(store)
+                        age(store, EXPIRED)
                     with Crowd(kind, fake.url, store.folder) as crowd:
                         outcomes.update(crowd.all())
                     counts.append(fake.refreshes)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from mcpnb.stores import FileStore, RecordName
 from tests.bench import environment
 from tests.bench.server import remote
 from tests.bench.table import Row, Table, limited
@@ -28,6 +29,7 @@ sign_in(mcpnb.connect(sys.argv[1], store="file", callback_port=0))
 """
 BARE = f"Python {platform.python_version()}, nothing else"
 PATIENCE = 60
+MANY = 200
 
 
 def startup(rounds: int) -> list[Table]:
@@ -51,13 +53,26 @@ def startup(rounds: int) -> list[Table]:
             "mcpnb call URL TOOL": [command, "call", server.url, "whoami"],
         }
         took = _in_turns(commands, home, rounds)
+        _copy_login(home)
+        took |= _in_turns({f"mcpnb list, {MANY} logins": [command, "list"]}, home, rounds)
     rows = [Row(BARE, f"{took[BARE]:.3f}", 1.0)]
-    for (name, seconds), limit in zip(list(took.items())[1:], (0.12, 0.25, 1.2), strict=True):
+    for (name, seconds), limit in zip(list(took.items())[1:], (0.12, 0.25, 1.2, 1), strict=True):
         rows.append(limited(name, seconds, limit, "s", seconds / took[BARE], digits=3))
     return [
         Table(f"import in a fresh interpreter (median of {rounds})", "ms", "mcp", import_rows),
         Table(f"whole process (median of {rounds})", "s", "bare Python", rows),
     ]
+
+
+def _copy_login(home: Path) -> None:
+    """Copy the one login of a home until there are `MANY`."""
+    store = FileStore(home)
+    [key] = store.keys("login")
+    record = store.read(key)
+    assert record is not None
+    for number in range(1, MANY):
+        url = f"https://mcp{number}.example.com/mcp"
+        store.write(RecordName("login", url), record | {"server": url})
 
 
 def _in_turns(

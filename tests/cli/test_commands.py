@@ -12,6 +12,7 @@ from mcpnb.demo.servers import DemoServers
 from mcpnb.stores import FileStore
 from tests.fakes.mcp import answer_method
 from tests.fakes.people import connect, sign_in
+from tests.fakes.processes import EXPIRED, age
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
 from tests.terminal import Ended, Running, invoke
@@ -209,15 +210,12 @@ class TestSignedIn:
     def test_an_expired_token_is_refreshed_first(
         self, signed_in: FakeServer, store: FileStore
     ) -> None:
-        (key,) = store.keys("login")
-        record = store.read(key)
-        assert record is not None
-        record["tokens"] |= {"obtained_at": 1.0, "expires_at": 3601.0}
-        store.write(key, record)
+        before = invoke("token", signed_in.url).expect(0).out.strip()
+        age(store, EXPIRED)
 
         fresh = invoke("token", signed_in.url).expect(0).out.strip()
 
-        assert fresh != record["tokens"]["access_token"]
+        assert fresh != before
         assert len(signed_in.token_requests("refresh_token")) == 1
 
     def test_tools_and_calls_are_text_or_json(self, demo: DemoServers, store: FileStore) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import mcpnb
 from mcpnb.errors import StoreError
 from mcpnb.stores import FileStore, RecordName
+from tests.fakes.processes import age
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 
@@ -42,15 +42,13 @@ def change(folder: Path, **changes: Any) -> None:
 
 
 def make_stale(folder: Path) -> None:
-    """Leave twenty seconds of an hour: usable, and time to renew."""
-    now = time.time()
-    change(folder, obtained_at=now - 3580, expires_at=now + 20)
+    """Leave twenty seconds of an hour: usable, and time to refresh."""
+    age(FileStore(folder), 20, of=3600)
 
 
 def make_expired(folder: Path) -> None:
     """Let its hour be over."""
-    now = time.time()
-    change(folder, obtained_at=now - 3700, expires_at=now - 100)
+    age(FileStore(folder), -100, of=3600)
 
 
 def disk_fills_up_at_refresh(fake: FakeServer, patch: pytest.MonkeyPatch) -> threading.Event:

@@ -28,7 +28,7 @@ import mcpnb
 from mcpnb.stores import FileStore, RecordName, TokenStore
 
 STALE, NEAR_ITS_END, EXPIRED = 60.0, 5.0, -1.0
-"""Seconds that an aged token still has to live, of a thousand."""
+"""Seconds that a token still has to live, of a thousand."""
 PAUSE = 0.1
 """Between two calls: with two cores it is the login that is put under load, not the machine."""
 MODERN = "2026-07-28"
@@ -51,14 +51,14 @@ def start(role: Callable[..., object], *given: object) -> subprocess.Popen[str]:
     )
 
 
-def age(store: TokenStore, left: float) -> None:
-    """Rewrite the one login of a store as if its token had been got long ago."""
+def age(store: TokenStore, left: float, of: float = 1000) -> None:
+    """Rewrite the one login of a store: its token has so many seconds left of its lifetime."""
     [key] = store.keys("login")
     with store.lock(key, 10):
         record = store.read(key)
         assert record is not None
         now = time.time()
-        record["tokens"] |= {"expires_at": now + left, "obtained_at": now + left - 1000}
+        record["tokens"] |= {"expires_at": now + left, "obtained_at": now + left - of}
         store.write(key, record)
 
 

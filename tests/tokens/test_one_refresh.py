@@ -11,8 +11,9 @@ import pytest
 
 import mcpnb
 from mcpnb.stores import FileStore
-from tests.bench.crowd import ANSWERED, CROWDS, SIDE_BY_SIDE, Crowd, Kind, let_expire
+from tests.bench.crowd import ANSWERED, CROWDS, SIDE_BY_SIDE, Crowd, Kind
 from tests.fakes.people import connect, refresh_tokens, sign_in, until
+from tests.fakes.processes import EXPIRED, age
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply, Request
 
@@ -73,7 +74,7 @@ def test_an_expired_token_is_refreshed_once(
     The refresh is answered only after everybody was under way, so that each had to find out that
     somebody else is at it.
     """
-    let_expire(store)
+    age(store, EXPIRED)
     fake.expire()
     under_way = threading.Event()
     refreshing_waits_for(fake, under_way.is_set)

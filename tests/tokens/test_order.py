@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ import pytest
 import mcpnb
 from tests.fakes.diary import Diary
 from tests.fakes.people import connect, sign_in, until
+from tests.fakes.processes import age
 from tests.fakes.server import FakeServer
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -41,11 +41,7 @@ def store(fake: FakeServer) -> Diary:
 
 def expire(store: Diary) -> None:
     """Let the hour of the one login be over."""
-    [key] = store.keys("login")
-    record, now = store.read(key), time.time()
-    assert record is not None
-    record["tokens"] |= {"obtained_at": now - 3700, "expires_at": now - 100}
-    store.write(key, record)
+    age(store, -100, of=3600)
     store.lines.clear()
 
 
