@@ -33,7 +33,7 @@ _FOLDERS = {
 }
 # A browser that somebody has open must never be reached from here.
 _UNWANTED = {"BROWSER", "CODEX_HOME", "DISPLAY", "WAYLAND_DISPLAY"}
-# Nor the keyring of who runs the tests. `tests/peers/secret_service.py` starts one of its own.
+# Nor the keyring of who runs the tests. `tests/storage/secret_service.py` starts one of its own.
 _NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
 # Certificates of the tester's own choice.
 _CERTIFICATES = {"SSL_CERT_DIR", "SSL_CERT_FILE"}

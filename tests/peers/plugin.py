@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from tests.fakes.server import FakeServer
 from tests.peers.browser import Browser
-from tests.peers.kernel import Kernel, Kernels
 from tests.peers.oidc import OidcProvider, oidc_provider
 from tests.peers.resource_server import ResourceServer, resource_server
 from tests.peers.sdk_routes import SdkServer, sdk_server
-from tests.peers.secret_service import SecretService, commands_at_hand
 
 pytest_plugins = ["tests.peers.browsers", "tests.peers.jupyter_fixtures"]
 
@@ -53,24 +48,3 @@ def browser() -> Iterator[Browser]:
     """Somebody who logs in and agrees."""
     with Browser() as opened:
         yield opened
-
-
-@pytest.fixture
-def secret_service(world: Path) -> Iterator[SecretService]:
-    """An unlocked keyring on a bus of its own."""
-    commands_at_hand()
-    with SecretService(world / "secrets") as service:
-        yield service
-
-
-@pytest.fixture
-def kernels(secret_service: SecretService, fake: FakeServer) -> Iterator[Kernels]:
-    """Start as many as a test needs, with a session of the fake server and this keyring."""
-    with ExitStack() as stack:
-
-        def start(store: str = "auto", *, bus: bool = True, **environment: str) -> Kernel:
-            kernel = Kernel(fake.url, store, secret_service.environment(bus=bus) | environment)
-            stack.callback(kernel.close)
-            return kernel
-
-        yield start

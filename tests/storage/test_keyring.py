@@ -18,8 +18,8 @@ import pytest
 from mcpnb.stores import FileStore
 from tests.fakes.people import until
 from tests.fakes.server import FakeServer
-from tests.peers.kernel import Kernel, Kernels
-from tests.peers.secret_service import Item, SecretService, State
+from tests.storage.kernel import Kernel, Kernels
+from tests.storage.secret_service import Item, SecretService, State
 from tests.terminal import run
 
 pytestmark = pytest.mark.peer
