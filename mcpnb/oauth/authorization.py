@@ -281,7 +281,7 @@ def device_endpoint(server: AuthorizationServer) -> str:
     return server.device_authorization_endpoint
 
 
-def device_request(  # noqa: PLR0913  all that the response leaves out
+def read_device_request(  # noqa: PLR0913  all that the response leaves out
     document: Any,
     server: AuthorizationServer,
     registration: Registration,

@@ -21,7 +21,7 @@ from mcpnb.oauth.authorization import (
     DeviceRequest,
     ValidatedResponse,
     device_endpoint,
-    device_request,
+    read_device_request,
 )
 from mcpnb.oauth.credentials import LoginRecord, Registration, Tokens
 from mcpnb.oauth.http import Http, Response
@@ -122,7 +122,7 @@ def begin_device(
     now, fields = time.time(), {"scope": " ".join(scopes), "resource": resource}
     doing = "Signing in on another device"
     document = _post(device_endpoint(server), fields, registration, doing, http)
-    return device_request(document, server, registration, resource, scopes, now=now)
+    return read_device_request(document, server, registration, resource, scopes, now=now)
 
 
 @scrub_traceback

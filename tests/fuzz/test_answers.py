@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mcpnb.errors import GrantError
 from mcpnb.oauth import client as oauth
 from mcpnb.oauth import registration
-from mcpnb.oauth.authorization import DeviceRequest, device_request
+from mcpnb.oauth.authorization import DeviceRequest, read_device_request
 from mcpnb.oauth.credentials import LoginRecord, from_json, to_json
 from mcpnb.oauth.http import Response
 from tests.fuzz.running import fit_to_show, fuzzed, only_ours
@@ -100,7 +100,7 @@ def test_a_device_answer_gives_a_code_that_can_be_shown_and_asked_for_or_is_refu
     document: Any,
 ) -> None:
     with only_ours(secrets=("device-8kRz5DvM2xQp",)):
-        request = device_request(document, SERVER, REGISTRATION, URL, ("read",), now=_NOW)
+        request = read_device_request(document, SERVER, REGISTRATION, URL, ("read",), now=_NOW)
         fit_to_show(request.user_code, most=70)
         fit_to_show(request.url)
         assert 0 <= request.expires_at - _NOW <= 86_400

@@ -13,7 +13,7 @@ from mcpnb.config.parse import parse
 from mcpnb.errors import ConfigError, DiscoveryError, GrantError, ProtocolError, StoreError
 from mcpnb.login.pending import PendingLogin, PendingLogins
 from mcpnb.oauth import metadata
-from mcpnb.oauth.authorization import device_request
+from mcpnb.oauth.authorization import read_device_request
 from mcpnb.oauth.credentials import LoginRecord, from_json, to_json
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import AuthorizationServer
@@ -66,7 +66,7 @@ def test_a_device_code_that_no_form_can_hold_is_refused(code: str) -> None:
         "verification_uri": "https://as.example/device",
     }
     with pytest.raises(GrantError, match="not complete"):
-        device_request(document, SERVER, REGISTRATION, URL, (), now=0.0)
+        read_device_request(document, SERVER, REGISTRATION, URL, (), now=0.0)
 
 
 @pytest.mark.parametrize(
