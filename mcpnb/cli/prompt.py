@@ -73,11 +73,10 @@ class Prompt:
             return sys.stdin.readline() if sys.stdin is not None else ""
         if os.name != "posix":
             return f"{getpass.getpass(text)}\n"  # it reads by character, too
-        with self._by_character() as editing:
-            if editing is None:
-                return ""
-            self._show(text)
-            found = _typed(sys.stdin.fileno(), *editing)
+        if (editing := self._by_character()) is None:
+            return ""
+        self._show(text)
+        found = _typed(sys.stdin.fileno(), *editing)
         self._end_line()
         return found.decode(errors="replace")
 
@@ -116,24 +115,24 @@ class Prompt:
                 click.echo(err=True)
             self._text = self._status = ""
 
-    @contextmanager
-    def _by_character(self) -> Iterator[tuple[bytes, bytes, bytes] | None]:
-        """Have characters come one by one and unseen. Ctrl-C keeps its meaning."""
+    def _by_character(self) -> tuple[bytes, bytes, bytes] | None:
+        """Have characters come one by one and unseen; return the keys to edit a line, if not over.
+
+        Ctrl-C keeps its meaning. It stays so until the end: what is pasted between two lines is as
+        secret as they are.
+        """
         import termios
         import tty
 
         with self._lock:
             if self._over:
-                yield None
-                return
-            self._before = before = termios.tcgetattr(sys.stdin)
-            # Not TCSAFLUSH: what was typed before the prompt counts.
-            tty.setcbreak(sys.stdin, termios.TCSADRAIN)
-        try:
-            yield before[6][termios.VERASE], before[6][termios.VKILL], before[6][termios.VEOF]
-        finally:
-            with self._lock:
-                self._restore()
+                return None
+            if self._before is None:
+                self._before = termios.tcgetattr(sys.stdin)
+                # Not TCSAFLUSH: what was typed before the prompt counts.
+                tty.setcbreak(sys.stdin, termios.TCSADRAIN)
+            keys = self._before[6]
+            return keys[termios.VERASE], keys[termios.VKILL], keys[termios.VEOF]
 
     def _restore(self) -> None:
         before, self._before = self._before, None
