@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -102,8 +102,15 @@ def relay(url: str, no_browser: bool, timeout: float | None) -> int:
     from mcpnb.login.redirects import open_browser
     from mcpnb.login.relay import Relay
 
-    # Once for each reason: a web page can send a thousand wrong answers.
-    tell = functools.cache(lambda why: app.say(f"Note: An unexpected answer was ignored. {why}"))
+    told, lock = set[str](), threading.Lock()
+
+    def tell(why: str) -> None:
+        """Say each reason once: a web page can send a thousand wrong answers, several at a time."""
+        with lock:
+            if why not in told:
+                told.add(why)
+                app.say(f"Note: An unexpected answer was ignored. {why}")
+
     with Relay(_read() if url == "-" else url, tell) as waiting:
         how = "To sign in, open" if no_browser else "Your browser opens. If it does not, open"
         app.say(f"{how} this address:\n\n{waiting.url}\n")
