@@ -394,14 +394,6 @@ class TestCaps:
         assert "table of 1,000 rows and 30 columns" in repr(r)
         assert re.search(r"… 980 more rows and \d+ more columns not shown", repr(r))
 
-    @pytest.mark.threat("megabytes-shown")
-    def test_cells_are_cut(self) -> None:
-        """One long cell does not make the table unreadable, nor many of them the file huge."""
-        r = structured([{"a": "x" * 10**6, "b": ["y"] * 10**6}] * 500)
-
-        assert len(html(r)) < 100_000
-        assert max(map(len, repr(r).splitlines())) <= 100
-
     def test_text_left_out_is_counted(self) -> None:
         assert "… 980,000 more characters not shown" in html(result("x" * 10**6))
         assert "… 998,000 more characters not shown" in repr(result("x" * 10**6))

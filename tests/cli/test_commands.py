@@ -182,11 +182,6 @@ class TestSignedIn:
         assert signed_in.url in row
         assert "authenticated" in row
 
-        [found] = json.loads(invoke("list", "--json").expect(0).out)
-        assert found["url"] == signed_in.url
-        assert found["auth_status"] == "authenticated"
-        assert {"name", "account", "expires_at", "scopes", "store", "source"} <= set(found)
-
     def test_an_empty_list_is_empty_data_and_a_hint(self) -> None:
         done = invoke("list").expect(0)
         assert done.out == ""

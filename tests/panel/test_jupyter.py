@@ -52,34 +52,22 @@ def test_an_older_page_is_replaced(folder: Path) -> None:
     assert page.read_bytes() == whole
 
 
-def test_what_pip_put_there_stays(folder: Path) -> None:
-    """``pip install --user`` writes to the same folder: it is neither replaced nor taken out."""
-    own = folder / ANYWIDGET
+@pytest.mark.parametrize("part", PARTS)
+def test_what_pip_put_there_stays(folder: Path, part: str) -> None:
+    """``pip install --user`` writes to the same folder: it belongs to what pip takes out."""
+    own, others = folder / part, [folder / other for other in PARTS if other != part]
     own.parent.mkdir(parents=True)
-    own.write_text("{}")
+    own.write_text("pip's")
     jupyter.install()
-    assert own.read_text() == "{}"
-    assert (folder / CALLBACK).is_file()
+    assert all(other.is_file() for other in others)
+    assert part == CALLBACK or own.read_text() == "pip's", "only the page is brought up to date"
 
-    jupyter.remove()
-    assert own.read_text() == "{}"
-    assert not (folder / CALLBACK).exists()
-
-
-def test_a_page_that_pip_put_there_is_not_taken_out(folder: Path) -> None:
-    """It belongs to what ``pip uninstall`` takes out; the parts beside it are ours."""
-    page = folder / CALLBACK
-    page.parent.mkdir(parents=True)
-    page.write_text("pip's")
-    jupyter.install()
     done = invoke("jupyter", "--remove").expect(0)
-    assert page.is_file()
-    assert str(page.parent) not in done.out
-    assert not (folder / ANYWIDGET).exists()
-    assert not (folder / WIDGET_MANAGER).exists()
-
+    assert str(own.parent) not in done.out
+    assert own.is_file()
+    assert not any(other.exists() for other in others)
     assert "nothing to remove" in invoke("jupyter", "--remove").expect(0).err
-    assert page.is_file()
+    assert own.is_file()
 
 
 def test_the_page_can_be_read_by_a_jupyter_of_another_user(folder: Path) -> None:

@@ -13,7 +13,7 @@ import mcpnb
 from mcpnb import errors
 from mcpnb.oauth.http import Http
 from mcpnb.oauth.models import Secret
-from mcpnb.stores import FileStore, MemoryStore
+from mcpnb.stores import MemoryStore
 from tests.fakes.people import answer_of, connect, sign_in, waiting
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
@@ -73,22 +73,6 @@ def test_configured_credentials_stay_together(
     assert (plain.client_secret, plain.issuer) == (Secret("secret-of-a"), "https://old.example")
     assert (other.client_id, other.client_secret, other.issuer) == ("b", None, new)
     assert moved.client_secret is None
-
-
-def test_a_login_whose_key_is_lost_can_be_forgotten_and_made_anew(
-    fake: FakeServer, tmp_path: Path
-) -> None:
-    """Reading it stays an error; signing in and out do not need to read it."""
-    sign_in(connect(fake.url, store=FileStore(tmp_path)))
-    (tmp_path / "key").unlink()
-    session = connect(fake.url, store=FileStore(tmp_path))
-    with pytest.raises(errors.StoreLocked):
-        _ = session.status
-
-    assert session.logout() is False
-    assert session.status == "none"
-    sign_in(session)
-    assert session.call("echo", text="again").text == "again"
 
 
 def test_until_waiting_is_content_with_more(fake: FakeServer) -> None:
