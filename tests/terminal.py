@@ -216,6 +216,13 @@ class OnTerminal:
         usual = termios.ECHO | termios.ICANON
         return bool(termios.tcgetattr(self._slave)[3] & usual == usual)
 
+    def unread(self) -> int:
+        """Count the bytes that were typed and are left to the next program."""
+        import fcntl
+        import termios
+
+        return int.from_bytes(fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)), sys.byteorder)
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

@@ -116,10 +116,10 @@ class Prompt:
             self._text = self._status = ""
 
     def _by_character(self) -> tuple[bytes, bytes, bytes] | None:
-        """Have characters come one by one and unseen; return the keys to edit a line, if not over.
+        """Read characters one by one, without echo, until the prompt closes. Ctrl-C still works.
 
-        Ctrl-C keeps its meaning. It stays so until the end: what is pasted between two lines is as
-        secret as they are.
+        Text that is pasted between two lines is secret, too. Return the keys that edit a line, or
+        `None` if the prompt is closed.
         """
         import termios
         import tty
@@ -129,8 +129,9 @@ class Prompt:
                 return None
             if self._before is None:
                 self._before = termios.tcgetattr(sys.stdin)
-                # Not TCSAFLUSH: what was typed before the prompt counts.
-                tty.setcbreak(sys.stdin, termios.TCSADRAIN)
+            # Each time: a shell resets the terminal when the program is stopped and continued.
+            # Not TCSAFLUSH: what was typed before the prompt counts.
+            tty.setcbreak(sys.stdin, termios.TCSADRAIN)
             keys = self._before[6]
             return keys[termios.VERASE], keys[termios.VKILL], keys[termios.VEOF]
 
@@ -141,7 +142,8 @@ class Prompt:
         import termios
 
         with suppress(termios.error, ValueError, OSError):  # the terminal may have been closed
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+            # TCSAFLUSH: a shell would show what was pasted and not read, run it, and remember it.
+            termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, before)
 
     def _killed(self, number: int, _: object) -> None:
         self._restore()

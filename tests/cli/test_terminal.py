@@ -40,10 +40,11 @@ class TestPasting:
             answer = approve(terminal.address(), follow=False)
             terminal.shows(PROMPT)
             assert not terminal.echoes(), "the pasted address holds a code"
-            terminal.type(f"a-bare-code\n{answer}&more={LONG}\n")
+            terminal.type(f"a-bare-code\n{answer}&more={LONG}\n{answer}\n")
 
             assert terminal.end() == 0
             assert terminal.is_as_usual()
+            assert terminal.unread() == 0, "the shell would run it"
         assert "alone is refused" in terminal.shown
         assert "Signed in" in terminal.shown
         for unseen in (answer, "a-bare-code", LONG[:50]):
