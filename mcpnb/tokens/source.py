@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from mcpnb.concurrency import ForkSafeLock, ProcessBound, in_background
 from mcpnb.errors import CallError, LoginRequired, McpnbError, ScopeRefused, StoreError, detached
@@ -21,6 +22,7 @@ from mcpnb.tokens.record import LOCK_TIMEOUT, AccessToken, StoredLogin, expired,
 from mcpnb.tokens.refresh import Refreshes, in_backoff, not_signed_in
 
 UNAUTHORIZED, FORBIDDEN = 401, 403
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class TokenSource(ProcessBound):
         self._config = config
         self._lock = ForkSafeLock()
         self.rest_in(store)
-        self._lookup: tuple[int, Future[AccessToken | Future[AccessToken]]] | None = None
+        self._looks: dict[str, tuple[int, Future[Any]]] = {}
         self._refresh: tuple[tuple[int, int, bool], Future[AccessToken]] | None = None
 
     def __repr__(self) -> str:
@@ -160,19 +162,25 @@ class TokenSource(ProcessBound):
 
         It is looked up once for all who ask meanwhile.
         """
+        return self._shared(self._usable_or_refresh)
+
+    def _usable_or_refresh(self) -> AccessToken | Future[AccessToken]:
+        return self.usable() or self.refresh()
+
+    def _shared(self, look: Callable[[], T]) -> Future[T]:
         # No lock: at the end of the process the work is done right here. At worst it is done twice.
-        last = self._lookup
-        if last is None or last[0] != os.getpid() or last[1].done():
-            looking = in_background(lambda: self.usable() or self.refresh())
-            self._lookup = last = os.getpid(), looking
-        return last[1]
+        process, looking = self._looks.get(look.__name__, (0, None))
+        if looking is None or process != os.getpid() or looking.done():
+            looking = in_background(look)
+            self._looks[look.__name__] = os.getpid(), looking
+        return looking
 
     async def require(self) -> None:
         """Raise if there is a login, and it cannot be refreshed; an open server needs none."""
         if self.cached() is not None:
             return
         # Shielded: a caller that is cancelled cancels nobody else's refresh.
-        refresh = await asyncio.shield(asyncio.wrap_future(in_background(self._refresh_if_spent)))
+        refresh = await asyncio.shield(asyncio.wrap_future(self._shared(self._refresh_if_spent)))
         if refresh is not None:
             await asyncio.shield(asyncio.wrap_future(refresh))
 
