@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -100,12 +99,7 @@ class AnswerInbox:
 
     def submit(self, text: str | None) -> None:
         """Take a response from a person, as `Login.submit` does."""
-        if text is None:
-            import getpass
-
-            # Not input(): JupyterLab saves its echo in the notebook (measured).
-            text = getpass.getpass("Address the browser ended at: ")
-        if (location := self.receive(text)) is not None:
+        if (location := self.receive(_asked_for() if text is None else text)) is not None:
             raise AnswerRefused(
                 f"The server refused the scopes. Open this address instead: {location}"
             )
@@ -123,10 +117,6 @@ class AnswerInbox:
             pending = self._progress.now.pending
             if self._progress.now.state != "waiting" or pending is None:
                 raise AnswerRefused("This sign-in is not waiting for a response.")
-            # A prompt may have been open for hours since it was found in the store.
-            # threat: late-answer
-            if pending.expires_at <= time.time():
-                raise AnswerRefused("This sign-in has taken too long. Start again.")
             if not isinstance(pending.request, AuthorizationRequest):
                 raise AnswerRefused(
                     "This sign-in needs no pasted address. Enter the code at the address that it "
@@ -239,11 +229,25 @@ def complete(deps: Deps, text: str | None) -> None:
     progress = Progress()
     inbox = AnswerInbox(deps, progress)
     try:
-        progress.update(pending=_to_complete(deps), state="waiting")
+        pending = _to_complete(deps)
+        if text is None:
+            text = _asked_for()
+            # The prompt may have been open for hours. Another process may have ended the sign-in
+            # meanwhile, or prolonged it.
+            # threat: late-answer
+            pending = _to_complete(deps)
+        progress.update(pending=pending, state="waiting")
         inbox.submit(text)
     finally:
         inbox.close()
         progress.close()
+
+
+def _asked_for() -> str:
+    import getpass
+
+    # Not input(): JupyterLab saves its echo in the notebook (measured).
+    return getpass.getpass("Address the browser ended at: ")
 
 
 def _to_complete(deps: Deps) -> PendingLogin:
