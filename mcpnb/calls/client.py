@@ -379,7 +379,7 @@ def _broken(error: Exception, server: str) -> McpnbError | None:
         return _cut_off(server)
     if isinstance(error, httpx2.HTTPError | OSError):
         return _unreachable(error, server)
-    if _library_of(error) in ("anyio", "mcp", "pydantic_core"):
+    if _library_of(error) in ("anyio", "mcp", "pydantic", "pydantic_core"):
         why = quote(str(error) or type(error).__name__, 160)
         return CallError(f"The connection to {server} failed: {why}.")
     return None  # not of the connection: a sampling callback's, for example
@@ -387,8 +387,8 @@ def _broken(error: Exception, server: str) -> McpnbError | None:
 
 def _is_misshapen_result(error: Exception) -> bool:
     # pydantic's ValidationError is pydantic_core's (measured). One of …Params is of the caller.
-    model = str(error).partition("\n")[0]
-    return _library_of(error) == "pydantic_core" and not model.endswith("Params")
+    title = getattr(error, "title", "Params")
+    return _library_of(error) == "pydantic_core" and not title.endswith("Params")
 
 
 def _library_of(error: Exception) -> str:

@@ -31,7 +31,7 @@ class File:
     """One place that may hold a configuration file."""
 
     path: Path
-    """A project's: its folder is without links. Trust is by this path."""
+    """Of a project's file, the folder has no symbolic links. Trust is recorded for this path."""
     kind: Literal["asked for", "project", "own", "codex"]
 
     @property

@@ -49,7 +49,7 @@ _ALIKE = {
     " One begins with http, the other with https.": r"^https?",
     " “localhost” and “127.0.0.1” are two names.": r"(?<=://)(localhost|127\.0\.0\.1)(?=[:/]|$)",
 }
-"""Addresses that are alike without this part differ in what a person overlooks."""
+"""Hints for two addresses that differ only in the matched part."""
 _LATELY = 7 * 86_400.0
 """Seconds in which a refused token is worth telling of."""
 

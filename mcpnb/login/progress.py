@@ -122,7 +122,8 @@ class Progress:
         with self.changed:
             self.changed.wait_for(lambda: self.over or self.now.browser_failed, timeout)
             instruct = self.now.browser_failed and not (self._has_views or self.over)
-            self._has_views = self._has_views or instruct
+            if instruct:
+                self._has_views = True
         return instruct
 
     def on_change(self, listener: Callable[[], object]) -> None:

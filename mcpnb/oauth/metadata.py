@@ -55,7 +55,7 @@ def protected_resource(
 ) -> ProtectedResource:
     """Read protected-resource metadata for one MCP server, by its canonical URL.
 
-    With `defects`, what is wrong is noted there, and the rest is read. Otherwise it is raised.
+    With `defects`, note each defect there and read the rest. Without it, raise the first one.
 
     Raises:
         DiscoveryError: A member is missing or has the wrong type.
@@ -96,7 +96,7 @@ def authorization_server(
 ) -> AuthorizationServer:
     """Read the authorization-server metadata at `url`, which was built from `issuer`.
 
-    With `defects`, what is wrong is noted there, and the rest is read. Otherwise it is raised.
+    With `defects`, note each defect there and read the rest. Without it, raise the first one.
 
     Raises:
         DiscoveryError: A member is missing or has the wrong type.

@@ -174,7 +174,7 @@ class HeadersHelper:
         try:
             out = pipes[0].result(deadline - time.monotonic())
             if len(out) > _MOST:
-                return 0, out, b""  # whatever it does next: it is ended
+                return 0, out, b""  # too much: `finally` ends it
             err = pipes[1].result(deadline - time.monotonic())
             code = process.wait(deadline - time.monotonic())
             ended = True
