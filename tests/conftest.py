@@ -9,6 +9,7 @@ import os
 import signal
 import ssl
 import sys
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,9 @@ def world(worlds: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """
     # What a test has hidden from messages is hidden for the rest of a process.
     monkeypatch.setattr("mcpnb.text._secrets", ())
+    # The browsers of a machine are looked for once in a process.
+    monkeypatch.setattr(webbrowser, "_tryorder", None)
+    monkeypatch.setattr(webbrowser, "_browsers", {})
     for name in filter(_is_unwanted, list(os.environ)):
         monkeypatch.delenv(name)
     place = next(worlds)

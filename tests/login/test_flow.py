@@ -248,8 +248,6 @@ class TestTheAddressThatABrowserIsStartedWith:
         )
         browser.chmod(0o700)
         monkeypatch.setenv("BROWSER", f"{browser} %s")
-        for name, empty in (("_tryorder", None), ("_browsers", {})):  # it looks once in a process
-            monkeypatch.setattr(webbrowser, name, empty)
         return seen
 
     @posix
