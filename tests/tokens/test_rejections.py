@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from mcpnb import errors
-from tests.fakes.kernels import Kernel
+from tests.fakes.kernels import Kernel, stored
 from tests.fakes.people import connect, query_of, refresh_tokens, sign_in, until
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import Reply
@@ -30,7 +31,7 @@ def test_a_server_that_rejects_everything_is_asked_once_by_all_kernels(
 
 
 def test_a_token_that_worked_and_is_rejected_later_is_refreshed_again(
-    fake: FakeServer, kernel: Kernel
+    fake: FakeServer, kernel: Kernel, folder: Path
 ) -> None:
     """Kernels that come later learn from the store that the server had accepted it."""
     sign_in(kernel())
@@ -39,6 +40,8 @@ def test_a_token_that_worked_and_is_rejected_later_is_refreshed_again(
         for session in [kernel() for _ in range(2)]:
             assert session.call("echo", text="back").text == "back"
         assert len(refresh_tokens(fake)) == times
+        # It is stored in the background.
+        until(lambda: stored(folder)["doubted_at"] is None)
 
 
 @pytest.mark.parametrize("lacking", ["401", "401 without scope"])
