@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -16,6 +18,8 @@ State = Literal[
     "discovering", "registering", "waiting", "exchanging", "signed_in", "failed", "cancelled"
 ]
 _ENDED: tuple[State, ...] = ("signed_in", "failed", "cancelled")
+_SLICE = 0.5
+"""Seconds that one wait lasts at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Progress:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end. Return whether it came within `timeout` seconds."""
         with self.changed:
-            return self.changed.wait_for(lambda: self.over, timeout)
+            return self._wait_until(lambda: self.over, timeout)
 
     def wait_for(self, state: State, timeout: float | None = None) -> None:
         """Wait as `Login.wait_for` does."""
@@ -107,7 +111,7 @@ class Progress:
             return now == state or (passed and now not in ("failed", "cancelled"))
 
         with self.changed:
-            self.changed.wait_for(lambda: self.over or reached(), timeout)
+            self._wait_until(lambda: self.over or reached(), timeout)
             if not reached():
                 raise self.now.error or LoginTimeout(
                     f"The sign-in is {self.now.state}, not {state}."
@@ -120,11 +124,25 @@ class Progress:
         It is said once.
         """
         with self.changed:
-            self.changed.wait_for(lambda: self.over or self.now.browser_failed, timeout)
+            self._wait_until(lambda: self.over or self.now.browser_failed, timeout)
             instruct = self.now.browser_failed and not (self._has_views or self.over)
             if instruct:
                 self._has_views = True
         return instruct
+
+    def _wait_until(self, reached: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait, with `changed` held, until `reached`. Return whether it was in time.
+
+        CPython handles a Ctrl-C that comes just before a wait only when that wait ends. So none
+        lasts long.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not reached():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self.changed.wait(min(left, _SLICE))
+        return True
 
     def on_change(self, listener: Callable[[], object]) -> None:
         """Call `listener` after every change, in a thread of its own."""
