@@ -8,7 +8,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, SupportsIndex, TypeVar
@@ -146,6 +146,22 @@ def per_process(make: Callable[[], T]) -> Callable[[], T]:
     """Make one thing for each process, when it is first asked for: a fork has no threads."""
     made = lru_cache(maxsize=2)(lambda process: make())  # noqa: ARG005  the key
     return wraps(make)(lambda: made(os.getpid()))
+
+
+SLICE = 0.5
+"""Seconds that one wait of a person's thread lasts at most.
+
+CPython handles a Ctrl-C that comes just before a wait only when that wait ends: without slices, 7
+of 150 were lost (measured on 3.11, two busy cores). On Windows no wait without a time-out can be
+interrupted.
+"""
+
+
+def finished(future: Future[T]) -> Future[T]:
+    """Wait in slices until a future is done, and return it. A Ctrl-C ends the wait."""
+    while not future.done():
+        wait([future], timeout=SLICE)
+    return future
 
 
 def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:

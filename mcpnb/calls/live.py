@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import contextvars
 import os
@@ -18,7 +17,7 @@ from mcpnb.calls.client import SignedInClient, connected, translate, within
 from mcpnb.calls.progress import Progress, Reports
 from mcpnb.calls.results import ResourceContents, ToolResult, tool_error
 from mcpnb.calls.tools import Listing
-from mcpnb.concurrency import ForkSafeLock
+from mcpnb.concurrency import ForkSafeLock, finished
 from mcpnb.errors import CallError, CallTimeout, detached
 from mcpnb.oauth.models import ServerConfig
 from mcpnb.tokens import Tokens
@@ -52,10 +51,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 def result_of(future: Future[T]) -> T:
     """Wait for a result; an interrupt cancels the work, and the server is told so."""
     try:
-        # In slices: on Windows a wait without a time-out cannot be interrupted.
-        while not future.done():
-            concurrent.futures.wait([future], timeout=0.5)
-        error = future.exception()
+        error = finished(future).exception()
     except KeyboardInterrupt:
         future.cancel()
         raise

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from mcpnb.concurrency import Listeners
+from mcpnb.concurrency import SLICE, Listeners
 from mcpnb.errors import LoginCancelled, LoginTimeout, McpnbError
 from mcpnb.login.pending import PendingLogin
 
@@ -18,8 +18,6 @@ State = Literal[
     "discovering", "registering", "waiting", "exchanging", "signed_in", "failed", "cancelled"
 ]
 _ENDED: tuple[State, ...] = ("signed_in", "failed", "cancelled")
-_SLICE = 0.5
-"""Seconds that one wait lasts at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +129,13 @@ class Progress:
         return instruct
 
     def _wait_until(self, reached: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait, with `changed` held, until `reached`. Return whether it was in time.
-
-        CPython handles a Ctrl-C that comes just before a wait only when that wait ends. So none
-        lasts long.
-        """
+        """Wait in slices, with `changed` held, until `reached`. Return whether it was in time."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while not reached():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            self.changed.wait(min(left, _SLICE))
+            self.changed.wait(min(left, SLICE))
         return True
 
     def on_change(self, listener: Callable[[], object]) -> None:

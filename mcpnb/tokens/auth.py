@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import httpx2
 
-from mcpnb.concurrency import ProcessBound, in_background
+from mcpnb.concurrency import ProcessBound, finished, in_background
 from mcpnb.errors import McpnbError, detached
 from mcpnb.oauth.challenge import bearer_challenge
 from mcpnb.oauth.urls import DEFAULT_PORTS
@@ -79,8 +79,11 @@ class BearerAuth(ProcessBound, httpx.Auth, httpx2.Auth):  # type: ignore[misc]  
         with contextlib.suppress(StopIteration):
             while True:
                 step = steps.send(response)
-                # A future is waited for where its result is asked for.
-                response = None if isinstance(step, Future) else (yield step)
+                if isinstance(step, Future):
+                    response = None
+                    finished(step)
+                else:
+                    response = yield step
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Drive one request of an async client; with a fresh token there is no lock and no thread.

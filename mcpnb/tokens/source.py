@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from mcpnb.concurrency import ForkSafeLock, ProcessBound, in_background
+from mcpnb.concurrency import ForkSafeLock, ProcessBound, finished, in_background
 from mcpnb.errors import CallError, LoginRequired, McpnbError, ScopeRefused, StoreError, detached
 from mcpnb.oauth.credentials import LoginRecord
 from mcpnb.oauth.models import ServerConfig
@@ -150,11 +150,11 @@ class TokenSource(ProcessBound):
         """
         token = self.usable()
         if token is None:
-            return self.refresh().result()
+            return finished(self.refresh()).result()
         refresh = self._refresh
         if eager and refresh is not None and refresh[0][:2] == (os.getpid(), token.generation):
             with contextlib.suppress(McpnbError):  # then the stale one has to do
-                return refresh[1].result()
+                return finished(refresh[1]).result()
         return token
 
     def lookup_async(self) -> Future[AccessToken | Future[AccessToken]]:
@@ -162,12 +162,13 @@ class TokenSource(ProcessBound):
 
         It is looked up once for all who ask meanwhile.
         """
-        return self._shared(self._usable_or_refresh)
+        return self._looked_up_once(self._usable_or_refresh)
 
     def _usable_or_refresh(self) -> AccessToken | Future[AccessToken]:
         return self.usable() or self.refresh()
 
-    def _shared(self, look: Callable[[], T]) -> Future[T]:
+    def _looked_up_once(self, look: Callable[[], T]) -> Future[T]:
+        """Do it in another thread, or join the one that does it now."""
         # No lock: at the end of the process the work is done right here. At worst it is done twice.
         process, looking = self._looks.get(look.__name__, (0, None))
         if looking is None or process != os.getpid() or looking.done():
@@ -180,7 +181,8 @@ class TokenSource(ProcessBound):
         if self.cached() is not None:
             return
         # Shielded: a caller that is cancelled cancels nobody else's refresh.
-        refresh = await asyncio.shield(asyncio.wrap_future(self._shared(self._refresh_if_spent)))
+        looking = self._looked_up_once(self._refresh_if_spent)
+        refresh = await asyncio.shield(asyncio.wrap_future(looking))
         if refresh is not None:
             await asyncio.shield(asyncio.wrap_future(refresh))
 
