@@ -387,8 +387,10 @@ def _broken(error: Exception, server: str) -> McpnbError | None:
 
 def _is_misshapen_result(error: Exception) -> bool:
     # pydantic's ValidationError is pydantic_core's (measured). One of …Params is of the caller.
-    title = getattr(error, "title", "Params")
-    return _library_of(error) == "pydantic_core" and not title.endswith("Params")
+    if _library_of(error) != "pydantic_core":
+        return False
+    model = getattr(error, "title", None)
+    return model is not None and not model.endswith("Params")
 
 
 def _library_of(error: Exception) -> str:
