@@ -333,7 +333,7 @@ class ToolResult(Content):
     """
 
     def __init__(self, raw: CallToolResult, *, name: str = "") -> None:
-        """Take the SDK's result apart; `name` is the tool's, for the display."""
+        """Sort the parts of the SDK's result by kind. `name`, the tool's, appears in the title."""
         of, error = f" of {quote(name, 60)}" if name else "", ", an error" if raw.is_error else ""
         super().__init__(f"ToolResult{of}{error}", raw.structured_content)
         self.raw = raw
@@ -363,7 +363,7 @@ class ResourceContents(Content):
     """
 
     def __init__(self, raw: ReadResourceResult, uri: str) -> None:
-        """Take apart what was read at an address."""
+        """Sort the parts of what was read at `uri` by kind."""
         self.raw = raw
         self.uri = uri
         self.mime_type: str | None = next((part.mime_type for part in raw.contents), None)

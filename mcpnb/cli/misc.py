@@ -105,7 +105,7 @@ def relay(url: str, no_browser: bool, timeout: float | None) -> int:
     told, lock = set[str](), threading.Lock()
 
     def tell(why: str) -> None:
-        """Say each reason once: a web page can send a thousand wrong answers, several at a time."""
+        """Print each reason once: a web page can send a thousand wrong answers in parallel."""
         with lock:
             if why not in told:
                 told.add(why)

@@ -52,9 +52,9 @@ class Trace(Observer):
     """The steps of one sign-in, in their order, with every secret masked."""
 
     def __init__(self, hide: Redactor) -> None:
-        """Take what hides secrets; it learns each one that is seen.
+        """Record nothing yet. `hide` learns each secret that is seen, and masks it everywhere.
 
-        A server may repeat any of them, or a part, in its words.
+        A server may repeat a secret, or a part of one, in any text.
         """
         self._hide = hide
         self.steps: list[Check] = []

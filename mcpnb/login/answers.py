@@ -98,7 +98,7 @@ class AnswerInbox:
         self._progress.note(f"Ignored a response that is not the expected one: {why}")
 
     def submit(self, text: str | None) -> None:
-        """Take a response from a person, as `Login.submit` does."""
+        """Complete the sign-in with a response from a person; see `Login.submit`."""
         if (location := self.receive(_asked_for() if text is None else text)) is not None:
             raise AnswerRefused(
                 f"The server refused the scopes. Open this address instead: {location}"
