@@ -36,8 +36,8 @@ def state(phase: str = "signed_out", **changes: Any) -> State:
         "account": None,
         "authorization_server": None,
         "permissions": [],
-        "permissions_note": "The server will say which ones.",
-        "kept": "Encrypted on this machine, key in: macOS Keychain.",
+        "permissions_note": "The server names them after you click.",
+        "kept": "It will be saved encrypted in ~/.local/share/mcpnb, key in: GNOME Keyring.",
         "who": "Anyone who can run code in this kernel can act as this login.",
         "memory_only": False,
         "memory_only_possible": True,
@@ -75,7 +75,7 @@ def waiting(way: str = "page", **changes: Any) -> State:
         "permissions": SCOPES,
         "permissions_note": "requested",
         "headline": "Waiting for you to approve",
-        "detail": "in the tab of login.harbour.example",
+        "detail": "Approve in the tab that opened. This continues by itself.",
     }
     return state("waiting", **(known | {"wait": wait(way, **there)} | changes))
 
@@ -83,7 +83,7 @@ def waiting(way: str = "page", **changes: Any) -> State:
 def login(**changes: Any) -> State:
     """Give the state of somebody who is signed in; what a login has goes there."""
     inner: State = {
-        "renews": "Renews itself.",
+        "renews": "It refreshes itself.",
         "tools": None,
         "tools_state": "unknown",
         "tools_text": "",
@@ -95,7 +95,8 @@ def login(**changes: Any) -> State:
         "permissions": SCOPES,
         "permissions_note": "granted",
         "headline": f"Signed in to {HOST}",
-        "detail": "",
+        "detail": "Every call carries a fresh token.",
+        "kept": "Saved encrypted in ~/.local/share/mcpnb, key in: GNOME Keyring.",
         "account": "work",
         "login": inner,
     }
@@ -154,8 +155,8 @@ STATES: dict[str, State] = {
     "signed out, long words": state(**_LONG),
     "starting": state(
         "starting",
-        headline=f"Contacting {HOST}",
-        detail="Looking up where to sign in.",
+        headline=f"Contacting {HOST} …",
+        detail="Looking up how to sign in.",
         wait=wait(url=None, can_paste=False, expires_at=None),
     ),
     "waiting, relay": waiting(offers_loopback=True, other_device=_ELSEWHERE),
@@ -170,14 +171,15 @@ STATES: dict[str, State] = {
         url=_DEVICE_URL,
         can_paste=False,
         other_device=_DEVICE,
-        headline="Waiting for you to approve on any device",
+        headline="Enter the code on your other device",
+        detail="This continues by itself when you have approved there.",
     ),
     "waiting, in another notebook": waiting(
         "elsewhere",
         url=None,
         can_paste=False,
         headline="A sign-in is under way in another notebook",
-        detail="This goes on by itself when that is done.",
+        detail="This panel follows it. You can also continue here.",
     ),
     "waiting, relay refused": waiting(
         "loopback",
@@ -188,8 +190,8 @@ STATES: dict[str, State] = {
         authorization_server=ISSUER,
         permissions=SCOPES,
         permissions_note="requested",
-        headline="Approved, finishing",
-        detail="Exchanging the answer for a login.",
+        headline="Approved. Finishing …",
+        detail="Getting the login from the server.",
         wait=wait(can_paste=False, url=None, expires_at=None),
     ),
     "signed in": login(),
@@ -203,24 +205,24 @@ STATES: dict[str, State] = {
         account=None,
         kept="In this kernel's memory only: gone when it ends.",
         memory_only=True,
-        renews="Expires in 58 min, then sign in again.",
+        renews="It ends in 58 min. Sign in again then.",
     ),
     "failed, denied": state(
         "failed",
         authorization_server=ISSUER,
         permissions=SCOPES,
         permissions_note="requested",
-        headline="Not signed in: the request was denied",
+        headline=f"Not signed in to {HOST}",
         detail="",
         error={
             "text": "login.harbour.example says: “The user denied access.”",
-            "next": "Sign in again, and approve there.",
+            "next": "Sign in again. Or call session.doctor() to find out why.",
         },
     ),
     "no sign-in": state(
         "no_sign_in",
         headline=f"{HOST} needs no sign-in",
-        detail="Call its tools right away.",
+        detail="Just call it.",
     ),
     "unusable": state(
         "unusable",
@@ -228,7 +230,7 @@ STATES: dict[str, State] = {
         detail="",
         error={
             "text": "It asks for a sign-in, but names no authorization server.",
-            "next": "Ask who runs it; session.doctor() shows what was found.",
+            "next": "Correct it, then run this cell again.",
         },
     ),
 }

@@ -179,7 +179,7 @@ def test_it_can_be_read_without_being_seen(panel: Kernel) -> None:
             - listitem:
               - code: offline_access
           - heading "Where the login is saved" [level=4]
-          - paragraph: "Encrypted on this machine, key in: macOS Keychain."
+          - paragraph: "It will be saved encrypted in ~/.local/share/mcpnb, key in: GNOME Keyring."
           - paragraph: Anyone who can run code in this kernel can act as this login.
           - 'checkbox "Keep it in memory only, until the kernel ends"'
           - link "Sign in (opens in a new tab)"

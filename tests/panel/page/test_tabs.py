@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests import figures
 from tests.panel.page.acting import Kernel
 from tests.panel.page.site import CALLBACK, Site
-from tests.panel.page.states import fresh, login, state, waiting
+from tests.panel.page.states import HOST, fresh, login, state, waiting
 
 pytestmark = pytest.mark.browser
 
@@ -131,7 +131,7 @@ def test_a_tab_is_told_the_end(panel: Kernel) -> None:
     panel.state(fresh("starting"))
     panel.state(fresh("failed, denied"))
 
-    expect(tab.get_by_role("heading")).to_have_text("Not signed in: the request was denied")
+    expect(tab.get_by_role("heading")).to_have_text(f"Not signed in to {HOST}")
 
 
 def test_a_tab_is_told_of_a_busy_kernel(panel: Kernel) -> None:
